@@ -1,2 +1,25 @@
-//! placeholder
+//! Load plans, and the loaders that carry them out.
+//!
+//! For everything that makes or checks a loader. An [`Object`](bpfseal_object::Object) and a
+//! [`Host`] go in; a [`LoadPlan`] comes out; a [`Loader`] is its compiled form. Pure: the same
+//! object and host values give the same bytes everywhere, and by default they are the bytes of
+//! libbpf 1.8's generator.
+//!
+//! ```text
+//! Object ──┐
+//!          ├─ LoadPlan ── Loader {instructions, metadata, context}
+//! Host ────┘
+//! ```
 #![forbid(unsafe_code)]
+
+mod emit;
+mod error;
+mod host;
+pub mod plan;
+
+pub use crate::emit::{
+    ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part,
+};
+pub use crate::error::Error;
+pub use crate::host::{FixedHost, Host, HostDependency};
+pub use crate::plan::LoadPlan;

@@ -1,0 +1,425 @@
+//! The loader's two buffers and the instruction sequences that everything else is made of.
+//!
+//! The loader is one `BPF_PROG_TYPE_SYSCALL` program. Register use: r6 the context, r7 the result
+//! of the last `sys_bpf`, r8 an instruction that is relocated, r9 scratch that lives over calls.
+//! The stack frame holds the BTF descriptor, that of an inner map, and those of the programs.
+//! Source: `tools/lib/bpf/gen_loader.c`.
+
+use bpfseal_object::{BPF_INSN_SZ, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64};
+
+use super::{DataRegion, InsnRegion, Part};
+use crate::Error;
+use crate::plan::{MAX_MAPS, MAX_PROGRAMS};
+
+/// Slots for descriptors of kernel module BTF, after those of maps.
+pub(super) const MAX_KFUNC_SLOTS: u32 = 256;
+/// Slots for maps.
+pub(super) const MAP_SLOTS: u32 = MAX_MAPS as u32;
+/// Bytes of the stack frame: BTF and inner map descriptor, then one for each program.
+const STACK_SIZE: i32 = 8 + 4 * MAX_PROGRAMS as i32;
+/// Most bytes of either buffer (`INT32_MAX`).
+const MAX_BYTES: u64 = i32::MAX as u64;
+
+/// Places in the stack frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stack {
+    BtfFd,
+    InnerMapFd,
+    ProgFd(u32),
+}
+
+impl Stack {
+    /// Offset from r10. Program slots past the frame wrap like the reference's.
+    fn offset(self) -> i16 {
+        let at = match self {
+            Self::BtfFd => 0,
+            Self::InnerMapFd => 4,
+            Self::ProgFd(i) => 8 + 4 * i.cast_signed(),
+        };
+        (at - STACK_SIZE) as i16
+    }
+}
+
+/// `struct bpf_loader_ctx`: bytes of the header and offsets of its fields.
+pub(super) mod ctx {
+    /// Offset of `flags`.
+    pub(in super::super) const FLAGS: u32 = 4;
+    /// Offset of `log_level`.
+    pub(in super::super) const LOG_LEVEL: u32 = 8;
+    /// Offset of `log_size`.
+    pub(in super::super) const LOG_SIZE: u32 = 12;
+    /// Offset of `log_buf`.
+    pub(in super::super) const LOG_BUF: u32 = 16;
+    /// Bytes of the header.
+    pub(in super::super) const SIZE: u32 = 24;
+    /// Bytes of `struct bpf_map_desc`.
+    pub(in super::super) const MAP_DESC: u32 = 16;
+    /// Offset of `max_entries` in it.
+    pub(in super::super) const MAX_ENTRIES: u32 = 4;
+    /// Offset of `initial_value` in it.
+    pub(in super::super) const INITIAL_VALUE: u32 = 8;
+    /// Bytes of `struct bpf_prog_desc`.
+    pub(in super::super) const PROG_DESC: u32 = 4;
+    /// Bit of `flags`: the loader was called from the kernel.
+    pub(in super::super) const SKEL_KERNEL: i32 = 1;
+}
+
+/// Helpers by number (`enum bpf_func_id`).
+pub(super) mod helper {
+    pub(in super::super) const TRACE_PRINTK: i32 = 6;
+    pub(in super::super) const PROBE_READ_KERNEL: i32 = 113;
+    pub(in super::super) const COPY_FROM_USER: i32 = 148;
+    pub(in super::super) const SYS_BPF: i32 = 166;
+    pub(in super::super) const BTF_FIND_BY_NAME_KIND: i32 = 167;
+    pub(in super::super) const SYS_CLOSE: i32 = 168;
+    pub(in super::super) const KALLSYMS_LOOKUP_NAME: i32 = 179;
+}
+
+/// Opcodes that the loader uses.
+pub(super) mod op {
+    pub(in super::super) const MOV64_REG: u8 = 0xbf;
+    pub(in super::super) const MOV64_IMM: u8 = 0xb7;
+    pub(in super::super) const ADD64_IMM: u8 = 0x07;
+    pub(in super::super) const RSH64_IMM: u8 = 0x77;
+    pub(in super::super) const AND32_IMM: u8 = 0x54;
+    pub(in super::super) const JA: u8 = 0x05;
+    pub(in super::super) const JEQ_IMM: u8 = 0x15;
+    pub(in super::super) const JNE_IMM: u8 = 0x55;
+    pub(in super::super) const JSGE_IMM: u8 = 0x75;
+    pub(in super::super) const JSLT_IMM: u8 = 0xc5;
+    pub(in super::super) const JSLE_IMM: u8 = 0xd5;
+    pub(in super::super) const JSET_IMM: u8 = 0x45;
+}
+
+/// Width of a memory access.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Width {
+    W1,
+    W2,
+    W4,
+    W8,
+}
+
+impl Width {
+    fn bits(self) -> u8 {
+        match self {
+            Self::W4 => 0x00,
+            Self::W2 => 0x08,
+            Self::W1 => 0x10,
+            Self::W8 => 0x18,
+        }
+    }
+
+    fn load(self) -> u8 {
+        0x61 | self.bits()
+    }
+
+    fn store(self) -> u8 {
+        0x63 | self.bits()
+    }
+
+    fn store_imm(self) -> u8 {
+        0x62 | self.bits()
+    }
+}
+
+/// Offset of a byte in the metadata.
+pub(super) type Blob = u32;
+
+/// The instructions and metadata of a loader while it is made.
+pub(super) struct Code {
+    pub(super) endian: Endian,
+    pub(super) log: bool,
+    insns: Vec<Insn>,
+    data: Vec<u8>,
+    cleanup: usize,
+    step: Option<usize>,
+    pub(super) insn_regions: Vec<InsnRegion>,
+    pub(super) data_regions: Vec<DataRegion>,
+}
+
+impl Code {
+    pub(super) fn new(endian: Endian, log: bool) -> Self {
+        Self {
+            endian,
+            log,
+            insns: Vec::new(),
+            data: Vec::new(),
+            cleanup: 0,
+            step: None,
+            insn_regions: Vec::new(),
+            data_regions: Vec::new(),
+        }
+    }
+
+    /// What is emitted from here on belongs to a step of the plan, or to none.
+    pub(super) fn begin_step(&mut self, step: Option<usize>) {
+        self.step = step;
+    }
+
+    /// What is emitted from here on does this.
+    pub(super) fn mark(&mut self, what: &'static str) {
+        self.insn_regions.push(InsnRegion {
+            start: self.insns.len(),
+            step: self.step,
+            what,
+        });
+    }
+
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Vec<u8>, Vec<InsnRegion>, Vec<DataRegion>), Error> {
+        let size = (self.insns.len() * BPF_INSN_SZ) as u64;
+        if size > MAX_BYTES {
+            return Err(Error::TooLarge {
+                what: "the loader's instructions",
+                size,
+                limit: MAX_BYTES,
+            });
+        }
+        let mut bytes = Vec::with_capacity(self.insns.len() * BPF_INSN_SZ);
+        for insn in &self.insns {
+            bytes.extend_from_slice(&insn.encode(self.endian));
+        }
+        Ok((bytes, self.data, self.insn_regions, self.data_regions))
+    }
+
+    // --- metadata ---
+
+    /// Adds bytes, padded with zeroes to a multiple of eight; their offset.
+    pub(super) fn add_data(&mut self, bytes: &[u8], part: Part) -> Result<Blob, Error> {
+        let padded = bytes.len().next_multiple_of(8);
+        let start = self.data.len();
+        let size = start as u64 + padded as u64;
+        if size > MAX_BYTES {
+            return Err(Error::TooLarge {
+                what: "the loader's metadata",
+                size,
+                limit: MAX_BYTES,
+            });
+        }
+        self.data.extend_from_slice(bytes);
+        self.data.resize(start + padded, 0);
+        self.data_regions.push(DataRegion {
+            start,
+            len: bytes.len(),
+            step: self.step,
+            part,
+        });
+        Ok(start as Blob)
+    }
+
+    /// Adds text with its NUL; offset and length.
+    pub(super) fn add_text(&mut self, text: &str, part: Part) -> Result<(Blob, i32), Error> {
+        let mut bytes = Vec::with_capacity(text.len() + 1);
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+        let len = bytes.len() as i32;
+        Ok((self.add_data(&bytes, part)?, len))
+    }
+
+    // --- instructions ---
+
+    pub(super) fn emit(&mut self, insn: Insn) {
+        self.insns.push(insn);
+    }
+
+    pub(super) fn op(&mut self, code: u8, dst: u8, src: u8, off: i16, imm: i32) {
+        self.emit(Insn::new(code, dst, src, off, imm));
+    }
+
+    pub(super) fn mov_reg(&mut self, dst: u8, src: u8) {
+        self.op(op::MOV64_REG, dst, src, 0, 0);
+    }
+
+    pub(super) fn mov_imm(&mut self, dst: u8, imm: i32) {
+        self.op(op::MOV64_IMM, dst, 0, 0, imm);
+    }
+
+    pub(super) fn call(&mut self, helper: i32) {
+        self.op(CALL, 0, 0, 0, helper);
+    }
+
+    pub(super) fn exit(&mut self) {
+        self.op(EXIT, 0, 0, 0, 0);
+    }
+
+    /// `dst = &metadata[blob]`: an address in the value of map 0 of `fd_array`.
+    pub(super) fn blob_addr(&mut self, dst: u8, blob: Blob) {
+        self.op(LD_IMM64, dst, BPF_PSEUDO_MAP_IDX_VALUE, 0, 0);
+        self.op(0, 0, 0, 0, blob.cast_signed());
+    }
+
+    pub(super) fn load(&mut self, width: Width, dst: u8, base: u8, off: i16) {
+        self.op(width.load(), dst, base, off, 0);
+    }
+
+    pub(super) fn store(&mut self, width: Width, base: u8, src: u8, off: i16) {
+        self.op(width.store(), base, src, off, 0);
+    }
+
+    pub(super) fn store_imm(&mut self, width: Width, base: u8, off: i16, imm: i32) {
+        self.op(width.store_imm(), base, 0, off, imm);
+    }
+
+    pub(super) fn load_stack(&mut self, dst: u8, slot: Stack) {
+        self.load(Width::W4, dst, 10, slot.offset());
+    }
+
+    pub(super) fn store_stack(&mut self, slot: Stack, src: u8) {
+        self.store(Width::W4, 10, src, slot.offset());
+    }
+
+    /// `*(u64 *)&metadata[at] = &metadata[target]`.
+    pub(super) fn store_pointer(&mut self, at: Blob, target: Blob) {
+        self.blob_addr(0, target);
+        self.blob_addr(1, at);
+        self.store(Width::W8, 1, 0, 0);
+    }
+
+    pub(super) fn blob_to_blob(&mut self, to: Blob, width: Width, from: Blob) {
+        self.blob_addr(2, from);
+        self.load(width, 0, 2, 0);
+        self.blob_addr(1, to);
+        self.store(width, 1, 0, 0);
+    }
+
+    pub(super) fn blob_to_ctx(&mut self, to: u32, width: Width, from: Blob) {
+        self.blob_addr(1, from);
+        self.load(width, 0, 1, 0);
+        self.store(width, 6, 0, to as i16);
+    }
+
+    /// With `unless_zero`, a zero in the context leaves the metadata as it is.
+    pub(super) fn ctx_to_blob(&mut self, to: Blob, width: Width, from: u32, unless_zero: bool) {
+        self.load(width, 0, 6, from as i16);
+        if unless_zero {
+            self.op(op::JEQ_IMM, 0, 0, 3, 0);
+        }
+        self.blob_addr(1, to);
+        self.store(width, 1, 0, 0);
+    }
+
+    pub(super) fn stack_to_blob(&mut self, to: Blob, from: Stack) {
+        self.load_stack(0, from);
+        self.blob_addr(1, to);
+        self.store(Width::W4, 1, 0, 0);
+    }
+
+    pub(super) fn stack_to_ctx(&mut self, to: u32, from: Stack) {
+        self.load_stack(0, from);
+        self.store(Width::W4, 6, 0, to as i16);
+    }
+
+    /// `r7 = sys_bpf(cmd, &metadata[attr], size)`.
+    pub(super) fn sys_bpf(&mut self, cmd: i32, attr: Blob, size: usize) {
+        self.mov_imm(1, cmd);
+        self.blob_addr(2, attr);
+        self.mov_imm(3, size as i32);
+        self.call(helper::SYS_BPF);
+        self.mov_reg(7, 0);
+    }
+
+    /// `if r7 < 0 goto cleanup`.
+    pub(super) fn check_error(&mut self) -> Result<(), Error> {
+        let distance = self.insns.len() - self.cleanup;
+        let off = i16::try_from(-(distance as i64) - 1).map_err(|_| Error::JumpTooFar {
+            insns: self.insns.len(),
+        })?;
+        self.op(op::JSLT_IMM, 7, 0, off, 0);
+        Ok(())
+    }
+
+    // --- descriptors ---
+
+    pub(super) fn fd_slot(&self, index: u32) -> Blob {
+        // The descriptors are the first thing in the metadata.
+        index * 4
+    }
+
+    fn close_r1(&mut self) -> Result<(), Error> {
+        let logged = if self.log { 6 } else { 0 };
+        self.op(op::JSLE_IMM, 1, 0, 2 + logged, 0);
+        self.mov_reg(9, 1);
+        self.call(helper::SYS_CLOSE);
+        self.log_registers(9, Some(0), "close(%d) = %d")
+    }
+
+    pub(super) fn close_stack(&mut self, slot: Stack) -> Result<(), Error> {
+        self.load_stack(1, slot);
+        self.close_r1()
+    }
+
+    pub(super) fn close_blob(&mut self, blob: Blob) -> Result<(), Error> {
+        self.blob_addr(0, blob);
+        self.load(Width::W4, 1, 0, 0);
+        self.close_r1()
+    }
+
+    // --- beginning ---
+
+    /// Saves the context, clears the stack frame, and lays down the cleanup code that every
+    /// failure jumps to: close all descriptors, return r7.
+    pub(super) fn prologue(&mut self, functions: u32, maps: u32) -> Result<(), Error> {
+        self.mark("prologue");
+        self.mov_reg(6, 1);
+        self.mov_reg(1, 10);
+        self.op(op::ADD64_IMM, 1, 0, 0, -STACK_SIZE);
+        self.mov_imm(2, STACK_SIZE);
+        self.mov_imm(3, 0);
+        self.call(helper::PROBE_READ_KERNEL);
+        let used = 2 + functions;
+        let close_map = 6 + if self.log { 6 } else { 0 };
+        let cleanup_len = used
+            .wrapping_mul(3)
+            .wrapping_add(2)
+            .wrapping_add(maps.wrapping_mul(close_map));
+        // More functions than a jump can pass make a loader that the verifier refuses; the
+        // reference lets the offset wrap, and so do we.
+        self.op(op::JA, 0, 0, cleanup_len as i16, 0);
+        self.mark("cleanup");
+        self.cleanup = self.insns.len();
+        for slot in 0..used {
+            let off = (slot.wrapping_mul(4).cast_signed()).wrapping_sub(STACK_SIZE) as i16;
+            self.load(Width::W4, 1, 10, off);
+            self.op(op::JSLE_IMM, 1, 0, 1, 0);
+            self.call(helper::SYS_CLOSE);
+        }
+        for map in 0..maps {
+            self.close_blob(self.fd_slot(map))?;
+        }
+        self.mov_reg(0, 7);
+        self.exit();
+        Ok(())
+    }
+
+    // --- log ---
+
+    /// Prints to the kernel's trace pipe, when the loader is made with a log level.
+    pub(super) fn log_registers(
+        &mut self,
+        first: u8,
+        second: Option<u8>,
+        format: &str,
+    ) -> Result<(), Error> {
+        if !self.log {
+            return Ok(());
+        }
+        // The kernel's printk buffer ends there, and so does the reference's.
+        let mut text: String = format.chars().take(1016).collect();
+        if second.is_none() {
+            text.push_str(" r=%d");
+        }
+        let (blob, len) = self.add_text(&text, Part::LogFormat)?;
+        self.blob_addr(1, blob);
+        self.mov_imm(2, len);
+        self.mov_reg(3, first);
+        if let Some(second) = second {
+            self.mov_reg(4, second);
+        }
+        self.call(helper::TRACE_PRINTK);
+        Ok(())
+    }
+
+    pub(super) fn log_result(&mut self, format: &str) -> Result<(), Error> {
+        self.log_registers(7, None, format)
+    }
+}

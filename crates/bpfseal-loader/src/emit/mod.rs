@@ -1,0 +1,650 @@
+//! From a load plan to a loader: the program that carries the plan out in the kernel.
+//!
+//! By default the bytes are those of libbpf 1.8's generator. Every byte's origin is kept beside
+//! them, so that a difference can be named by its place in the plan.
+
+mod code;
+mod kernel_refs;
+
+use bpfseal_object::uapi;
+use bpfseal_object::{CoreRelo, Endian, Insn, MapIdx};
+
+use crate::Error;
+use crate::plan::{LoadPlan, MapAttr, ProgramLoad, Step};
+use code::{Blob, Code, Stack, Width, ctx, helper, op};
+use kernel_refs::KernelSymbols;
+
+/// Whether a loader is to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// For a signature: ignores `max_entries` and `initial_value` of the context, so that no
+    /// host can change what was signed.
+    Signed,
+    /// Without one: the context can give maps another size or initial value.
+    Unsigned,
+}
+
+/// How a loader is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EmitOptions {
+    /// Whether it is to be signed.
+    pub form: Form,
+    /// Whether the loader prints each of its steps to the kernel's trace pipe
+    /// (`log_level` of libbpf's generator).
+    pub log: bool,
+}
+
+impl EmitOptions {
+    /// A loader of that form without a log.
+    #[must_use]
+    pub fn new(form: Form) -> Self {
+        Self { form, log: false }
+    }
+}
+
+/// What a stretch of the metadata is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it; `name` puts them into words")]
+pub enum Part {
+    AttachTarget,
+    Btf,
+    BtfAttr,
+    CoreRelos,
+    FdArray,
+    FreezeAttr,
+    FuncInfo,
+    KernelFunctionSlot,
+    Key,
+    License,
+    LineInfo,
+    LogFormat,
+    MapAttr,
+    ProgramAttr,
+    ProgramInsns,
+    SymbolAddress,
+    SymbolName,
+    UpdateAttr,
+    Value,
+}
+
+impl Part {
+    /// In words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AttachTarget => "name of the attach target",
+            Self::Btf => "BTF",
+            Self::BtfAttr => "attributes of BPF_BTF_LOAD",
+            Self::CoreRelos => "CO-RE relocations",
+            Self::FdArray => "slots of descriptors",
+            Self::FreezeAttr => "attributes of BPF_MAP_FREEZE",
+            Self::FuncInfo => "function records",
+            Self::KernelFunctionSlot => "slot of a module's BTF descriptor",
+            Self::Key => "key",
+            Self::License => "license",
+            Self::LineInfo => "line records",
+            Self::LogFormat => "format of a log line",
+            Self::MapAttr => "attributes of BPF_MAP_CREATE",
+            Self::ProgramAttr => "attributes of BPF_PROG_LOAD",
+            Self::ProgramInsns => "instructions",
+            Self::SymbolAddress => "address of a kernel symbol",
+            Self::SymbolName => "name of a kernel symbol",
+            Self::UpdateAttr => "attributes of BPF_MAP_UPDATE_ELEM",
+            Self::Value => "value",
+        }
+    }
+}
+
+/// A stretch of the loader's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InsnRegion {
+    /// First instruction; the stretch ends where the next begins.
+    pub start: usize,
+    /// The step of the plan that it is for.
+    pub step: Option<usize>,
+    /// What it does.
+    pub what: &'static str,
+}
+
+/// A stretch of the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataRegion {
+    /// Offset of its first byte.
+    pub start: usize,
+    /// Bytes without padding.
+    pub len: usize,
+    /// The step of the plan that it is for.
+    pub step: Option<usize>,
+    /// What it is.
+    pub part: Part,
+}
+
+/// Where the loader's context has its fields (`struct bpf_loader_ctx` and what follows it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextLayout {
+    /// Count of `struct bpf_map_desc`.
+    pub maps: u32,
+    /// Count of `struct bpf_prog_desc` that the loader fills in.
+    pub programs: u32,
+}
+
+impl ContextLayout {
+    /// Offset of a map's descriptor, bytes.
+    #[must_use]
+    pub fn map_offset(&self, map: MapIdx) -> u32 {
+        ctx::SIZE + ctx::MAP_DESC * map.0
+    }
+
+    /// Offset of a program's descriptor, by its place among the loaded programs, bytes.
+    #[must_use]
+    pub fn program_offset(&self, program: u32) -> u32 {
+        ctx::SIZE + ctx::MAP_DESC * self.maps + ctx::PROG_DESC * program
+    }
+
+    /// Bytes of the whole context.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.program_offset(self.programs)
+    }
+}
+
+/// A loader: a `BPF_PROG_TYPE_SYSCALL` program and its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loader {
+    /// Byte order of both.
+    pub endian: Endian,
+    /// Its form.
+    pub form: Form,
+    /// The program, 8 bytes an instruction.
+    pub instructions: Vec<u8>,
+    /// The value of the metadata map.
+    pub metadata: Vec<u8>,
+    /// What it expects of its context.
+    pub context: ContextLayout,
+    /// Where the instructions come from, in order.
+    pub insn_regions: Vec<InsnRegion>,
+    /// Where the metadata comes from, in order.
+    pub data_regions: Vec<DataRegion>,
+}
+
+impl Loader {
+    /// Compiles a plan.
+    ///
+    /// # Errors
+    /// When the loader would be larger than what it can address.
+    pub fn new(plan: &LoadPlan, options: EmitOptions) -> Result<Self, Error> {
+        let mut emitter = Emitter {
+            code: Code::new(plan.endian, options.log),
+            license: &plan.license,
+            form: options.form,
+            symbols: KernelSymbols::default(),
+            maps: 0,
+            programs: 0,
+        };
+        emitter.code.add_data(
+            &[0; (code::MAP_SLOTS + code::MAX_KFUNC_SLOTS) as usize * 4],
+            Part::FdArray,
+        )?;
+        emitter
+            .code
+            .prologue(plan.function_count, plan.map_count)?;
+        for (index, step) in plan.steps.iter().enumerate() {
+            emitter.code.begin_step(Some(index));
+            emitter.step(step)?;
+        }
+        emitter.code.begin_step(None);
+        emitter.epilogue()?;
+        let context = ContextLayout {
+            maps: emitter.maps,
+            programs: emitter.programs,
+        };
+        let (instructions, metadata, insn_regions, data_regions) = emitter.code.finish()?;
+        Ok(Self {
+            endian: plan.endian,
+            form: options.form,
+            instructions,
+            metadata,
+            context,
+            insn_regions,
+            data_regions,
+        })
+    }
+
+    /// The stretch that an instruction belongs to.
+    #[must_use]
+    pub fn insn_region(&self, insn: usize) -> Option<&InsnRegion> {
+        let after = self.insn_regions.partition_point(|r| r.start <= insn);
+        self.insn_regions.get(after.checked_sub(1)?)
+    }
+
+    /// The stretch that a byte of the metadata belongs to, its padding included.
+    #[must_use]
+    pub fn data_region(&self, offset: usize) -> Option<&DataRegion> {
+        let after = self.data_regions.partition_point(|r| r.start <= offset);
+        self.data_regions.get(after.checked_sub(1)?)
+    }
+}
+
+/// Commands of `bpf(2)`.
+mod cmd {
+    pub(super) const MAP_CREATE: i32 = 0;
+    pub(super) const MAP_UPDATE_ELEM: i32 = 2;
+    pub(super) const PROG_LOAD: i32 = 5;
+    pub(super) const BTF_LOAD: i32 = 18;
+    pub(super) const MAP_FREEZE: i32 = 22;
+}
+
+/// Offsets in `union bpf_attr` and the sizes up to the last field that is used, by command.
+mod attr {
+    pub(super) mod btf_load {
+        pub(in super::super) const BTF: u32 = 0;
+        pub(in super::super) const LOG_BUF: u32 = 8;
+        pub(in super::super) const BTF_SIZE: usize = 16;
+        pub(in super::super) const LOG_SIZE: u32 = 20;
+        pub(in super::super) const LOG_LEVEL: u32 = 24;
+        pub(in super::super) const LEN: usize = 28;
+    }
+    pub(super) mod map_create {
+        pub(in super::super) const MAP_TYPE: usize = 0;
+        pub(in super::super) const KEY_SIZE: usize = 4;
+        pub(in super::super) const VALUE_SIZE: usize = 8;
+        pub(in super::super) const MAX_ENTRIES: usize = 12;
+        pub(in super::super) const MAP_FLAGS: usize = 16;
+        pub(in super::super) const INNER_MAP_FD: u32 = 20;
+        pub(in super::super) const NUMA_NODE: usize = 24;
+        pub(in super::super) const MAP_NAME: usize = 28;
+        pub(in super::super) const BTF_FD: u32 = 48;
+        pub(in super::super) const BTF_KEY_TYPE_ID: usize = 52;
+        pub(in super::super) const BTF_VALUE_TYPE_ID: usize = 56;
+        pub(in super::super) const MAP_EXTRA: usize = 64;
+        pub(in super::super) const LEN: usize = 72;
+    }
+    pub(super) mod map_update {
+        pub(in super::super) const MAP_FD: u32 = 0;
+        pub(in super::super) const KEY: u32 = 8;
+        pub(in super::super) const VALUE: u32 = 16;
+        pub(in super::super) const FLAGS: usize = 24;
+        pub(in super::super) const LEN: usize = 32;
+    }
+    pub(super) mod map_freeze {
+        pub(in super::super) const MAP_FD: u32 = 0;
+        pub(in super::super) const LEN: usize = 4;
+    }
+    pub(super) mod prog_load {
+        pub(in super::super) const PROG_TYPE: usize = 0;
+        pub(in super::super) const INSN_CNT: usize = 4;
+        pub(in super::super) const INSNS: u32 = 8;
+        pub(in super::super) const LICENSE: u32 = 16;
+        pub(in super::super) const LOG_LEVEL: u32 = 24;
+        pub(in super::super) const LOG_SIZE: u32 = 28;
+        pub(in super::super) const LOG_BUF: u32 = 32;
+        pub(in super::super) const PROG_FLAGS: usize = 44;
+        pub(in super::super) const PROG_NAME: usize = 48;
+        pub(in super::super) const EXPECTED_ATTACH_TYPE: usize = 68;
+        pub(in super::super) const PROG_BTF_FD: u32 = 72;
+        pub(in super::super) const FUNC_INFO_REC_SIZE: usize = 76;
+        pub(in super::super) const FUNC_INFO: u32 = 80;
+        pub(in super::super) const FUNC_INFO_CNT: usize = 88;
+        pub(in super::super) const LINE_INFO_REC_SIZE: usize = 92;
+        pub(in super::super) const LINE_INFO: u32 = 96;
+        pub(in super::super) const LINE_INFO_CNT: usize = 104;
+        pub(in super::super) const ATTACH_BTF_ID: usize = 108;
+        pub(in super::super) const ATTACH_BTF_OBJ_FD: u32 = 112;
+        pub(in super::super) const CORE_RELO_CNT: usize = 116;
+        pub(in super::super) const FD_ARRAY: u32 = 120;
+        pub(in super::super) const CORE_RELOS: u32 = 128;
+        pub(in super::super) const CORE_RELO_REC_SIZE: usize = 136;
+        pub(in super::super) const LEN: usize = 140;
+    }
+}
+
+/// Bytes of `struct bpf_core_relo`.
+const CORE_RELO_SIZE: u32 = 16;
+/// Bytes of a name in `union bpf_attr`, the NUL included.
+const NAME_LEN: usize = bpfseal_object::MAX_KERNEL_NAME + 1;
+
+/// Attributes of one call while they are filled in, in the target's byte order.
+struct Attr {
+    endian: Endian,
+    bytes: Vec<u8>,
+}
+
+impl Attr {
+    fn new(endian: Endian, len: usize) -> Self {
+        Self {
+            endian,
+            bytes: vec![0; len],
+        }
+    }
+
+    fn put32(&mut self, at: usize, value: u32) {
+        self.bytes[at..at + 4].copy_from_slice(&self.endian.put_u32(value));
+    }
+
+    fn put64(&mut self, at: usize, value: u64) {
+        self.bytes[at..at + 8].copy_from_slice(&self.endian.put_u64(value));
+    }
+
+    fn put_name(&mut self, at: usize, name: &str) {
+        let len = name.len().min(NAME_LEN - 1);
+        self.bytes[at..at + len].copy_from_slice(&name.as_bytes()[..len]);
+    }
+}
+
+struct Emitter<'a> {
+    code: Code,
+    license: &'a str,
+    form: Form,
+    symbols: KernelSymbols,
+    maps: u32,
+    programs: u32,
+}
+
+impl Emitter<'_> {
+    fn step(&mut self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::LoadBtf { data } => self.load_btf(data),
+            Step::CreateInnerMap { attr } => self.create_map(None, attr),
+            Step::CreateMap { map, attr } => self.create_map(Some(*map), attr),
+            Step::SeedMap { map, value, flags } => self.seed_map(*map, value, *flags),
+            Step::FreezeMap { map } => self.freeze_map(*map),
+            Step::SetInnerMap { outer, slot, inner } => self.set_inner_map(*outer, *slot, *inner),
+            Step::LoadProgram(program) => self.load_program(program),
+        }
+    }
+
+    fn new_attr(&self, len: usize) -> Attr {
+        Attr::new(self.code.endian, len)
+    }
+
+    fn load_btf(&mut self, data: &[u8]) -> Result<(), Error> {
+        use attr::btf_load as at;
+        self.code.mark("load BTF");
+        let btf = self.code.add_data(data, Part::Btf)?;
+        let size = data.len() as u32;
+        let mut attr = self.new_attr(at::LEN);
+        attr.put32(at::BTF_SIZE, size);
+        let attr = self.code.add_data(&attr.bytes, Part::BtfAttr)?;
+        self.log_fields(attr + at::LOG_LEVEL, attr + at::LOG_SIZE, attr + at::LOG_BUF);
+        self.code.store_pointer(attr + at::BTF, btf);
+        self.code.sys_bpf(cmd::BTF_LOAD, attr, at::LEN);
+        self.code.log_result(&format!("btf_load size {size}"))?;
+        self.code.check_error()?;
+        self.code.store_stack(Stack::BtfFd, 7);
+        Ok(())
+    }
+
+    /// The log that the caller asks for, from the context.
+    fn log_fields(&mut self, level: Blob, size: Blob, buf: Blob) {
+        let code = &mut self.code;
+        code.ctx_to_blob(level, Width::W4, ctx::LOG_LEVEL, false);
+        code.ctx_to_blob(size, Width::W4, ctx::LOG_SIZE, false);
+        code.ctx_to_blob(buf, Width::W8, ctx::LOG_BUF, false);
+    }
+
+    /// `map` is `None` for the template of a map of maps.
+    fn create_map(&mut self, map: Option<MapIdx>, desc: &MapAttr) -> Result<(), Error> {
+        use attr::map_create as at;
+        self.code.mark("create map");
+        let mut attr = self.new_attr(at::LEN);
+        attr.put32(at::MAP_TYPE, desc.map_type.0);
+        attr.put32(at::KEY_SIZE, desc.key_size);
+        attr.put32(at::VALUE_SIZE, desc.value_size);
+        attr.put32(at::MAX_ENTRIES, desc.max_entries);
+        attr.put32(at::MAP_FLAGS, desc.map_flags);
+        attr.put32(at::NUMA_NODE, desc.numa_node);
+        attr.put_name(at::MAP_NAME, &desc.name);
+        attr.put32(at::BTF_KEY_TYPE_ID, desc.btf_key_type_id);
+        attr.put32(at::BTF_VALUE_TYPE_ID, desc.btf_value_type_id);
+        attr.put64(at::MAP_EXTRA, desc.map_extra);
+        let attr = self.code.add_data(&attr.bytes, Part::MapAttr)?;
+        if desc.btf_value_type_id != 0 {
+            self.code.stack_to_blob(attr + at::BTF_FD, Stack::BtfFd);
+        }
+        let of_maps = desc.map_type == uapi::map::ARRAY_OF_MAPS
+            || desc.map_type == uapi::map::HASH_OF_MAPS;
+        if of_maps {
+            self.code
+                .stack_to_blob(attr + at::INNER_MAP_FD, Stack::InnerMapFd);
+        }
+        if let Some(map) = map
+            && self.form == Form::Unsigned
+        {
+            let from = ctx::SIZE + ctx::MAP_DESC * map.0 + ctx::MAX_ENTRIES;
+            self.code
+                .ctx_to_blob(attr + at::MAX_ENTRIES as u32, Width::W4, from, true);
+        }
+        self.code.sys_bpf(cmd::MAP_CREATE, attr, at::LEN);
+        let index = map.map_or(-1, |m| i64::from(m.0));
+        self.code.log_result(&format!(
+            "map_create {} idx {index} type {} value_size {} value_btf_id {}",
+            desc.name, desc.map_type.0, desc.value_size, desc.btf_value_type_id
+        ))?;
+        self.code.check_error()?;
+        match map {
+            None => self.code.store_stack(Stack::InnerMapFd, 7),
+            Some(map) => {
+                self.maps += 1;
+                let slot = self.code.fd_slot(map.0);
+                self.code.blob_addr(1, slot);
+                self.code.store(Width::W4, 1, 7, 0);
+            }
+        }
+        if of_maps {
+            self.code.close_stack(Stack::InnerMapFd)?;
+        }
+        Ok(())
+    }
+
+    fn seed_map(&mut self, map: MapIdx, bytes: &[u8], flags: u64) -> Result<(), Error> {
+        use attr::map_update as at;
+        self.code.mark("set the map's value");
+        let value = self.code.add_data(bytes, Part::Value)?;
+        let key = self.code.add_data(&[0; 4], Part::Key)?;
+        if self.form == Form::Unsigned {
+            let code = &mut self.code;
+            let from = ctx::SIZE + ctx::MAP_DESC * map.0 + ctx::INITIAL_VALUE;
+            code.load(Width::W8, 3, 6, from as i16);
+            code.op(op::JEQ_IMM, 3, 0, 8, 0);
+            code.blob_addr(1, value);
+            code.mov_imm(2, bytes.len() as i32);
+            code.load(Width::W4, 0, 6, ctx::FLAGS as i16);
+            code.op(op::JSET_IMM, 0, 0, 2, ctx::SKEL_KERNEL);
+            code.call(helper::COPY_FROM_USER);
+            code.op(op::JA, 0, 0, 1, 0);
+            code.call(helper::PROBE_READ_KERNEL);
+        }
+        let mut attr = self.new_attr(at::LEN);
+        attr.put64(at::FLAGS, flags);
+        let attr = self.code.add_data(&attr.bytes, Part::UpdateAttr)?;
+        let slot = self.code.fd_slot(map.0);
+        self.code.blob_to_blob(attr + at::MAP_FD, Width::W4, slot);
+        self.code.store_pointer(attr + at::KEY, key);
+        self.code.store_pointer(attr + at::VALUE, value);
+        self.code.sys_bpf(cmd::MAP_UPDATE_ELEM, attr, at::LEN);
+        self.code.log_result(&format!(
+            "update_elem idx {} value_size {}",
+            map.0,
+            bytes.len()
+        ))?;
+        self.code.check_error()
+    }
+
+    fn set_inner_map(&mut self, outer: MapIdx, slot: u32, inner: MapIdx) -> Result<(), Error> {
+        use attr::map_update as at;
+        self.code.mark("fill a slot of the map");
+        let key_bytes = self.code.endian.put_u32(slot);
+        let key = self.code.add_data(&key_bytes, Part::Key)?;
+        let attr = self.new_attr(at::LEN);
+        let attr = self.code.add_data(&attr.bytes, Part::UpdateAttr)?;
+        let outer_slot = self.code.fd_slot(outer.0);
+        let inner_slot = self.code.fd_slot(inner.0);
+        self.code
+            .blob_to_blob(attr + at::MAP_FD, Width::W4, outer_slot);
+        self.code.store_pointer(attr + at::KEY, key);
+        self.code.store_pointer(attr + at::VALUE, inner_slot);
+        self.code.sys_bpf(cmd::MAP_UPDATE_ELEM, attr, at::LEN);
+        self.code.log_result(&format!(
+            "populate_outer_map outer {} key {slot} inner {}",
+            outer.0, inner.0
+        ))?;
+        self.code.check_error()
+    }
+
+    fn freeze_map(&mut self, map: MapIdx) -> Result<(), Error> {
+        use attr::map_freeze as at;
+        self.code.mark("freeze the map");
+        let attr = self.new_attr(at::LEN);
+        let attr = self.code.add_data(&attr.bytes, Part::FreezeAttr)?;
+        let slot = self.code.fd_slot(map.0);
+        self.code.blob_to_blob(attr + at::MAP_FD, Width::W4, slot);
+        self.code.sys_bpf(cmd::MAP_FREEZE, attr, at::LEN);
+        self.code.log_result("map_freeze")?;
+        self.code.check_error()
+    }
+
+    fn load_program(&mut self, program: &ProgramLoad) -> Result<(), Error> {
+        use attr::prog_load as at;
+        self.code.mark("prepare the program");
+        let endian = self.code.endian;
+        let (license, _) = self.code.add_text(self.license, Part::License)?;
+        let insns = encode_insns(&program.insns, endian);
+        let insns = self.code.add_data(&insns, Part::ProgramInsns)?;
+        let func_info = endian.put_words(&program.func_info.words);
+        let func_info = self.code.add_data(&func_info, Part::FuncInfo)?;
+        let line_info = endian.put_words(&program.line_info.words);
+        let line_info = self.code.add_data(&line_info, Part::LineInfo)?;
+        let core_relos = encode_core_relos(program, endian);
+        let core_relos = self.code.add_data(&core_relos, Part::CoreRelos)?;
+
+        let mut attr = self.new_attr(at::LEN);
+        attr.put32(at::PROG_TYPE, program.prog_type.0);
+        attr.put32(at::EXPECTED_ATTACH_TYPE, program.attach_type.0);
+        // A placeholder: the loader puts in what it finds.
+        let placeholder = u32::from(program.attach_target.is_some());
+        attr.put32(at::ATTACH_BTF_ID, placeholder);
+        attr.put32(at::INSN_CNT, program.insns.len() as u32);
+        attr.put32(at::PROG_FLAGS, program.flags);
+        attr.put32(at::FUNC_INFO_REC_SIZE, program.func_info.record_size);
+        attr.put32(at::FUNC_INFO_CNT, program.func_info.count());
+        attr.put32(at::LINE_INFO_REC_SIZE, program.line_info.record_size);
+        attr.put32(at::LINE_INFO_CNT, program.line_info.count());
+        attr.put32(at::CORE_RELO_REC_SIZE, CORE_RELO_SIZE);
+        attr.put32(at::CORE_RELO_CNT, program.core_refs.len() as u32);
+        attr.put_name(at::PROG_NAME, &program.name);
+        let attr = self.code.add_data(&attr.bytes, Part::ProgramAttr)?;
+
+        let code = &mut self.code;
+        code.store_pointer(attr + at::LICENSE, license);
+        code.store_pointer(attr + at::INSNS, insns);
+        code.store_pointer(attr + at::FUNC_INFO, func_info);
+        code.store_pointer(attr + at::LINE_INFO, line_info);
+        code.store_pointer(attr + at::CORE_RELOS, core_relos);
+        let fd_array = code.fd_slot(0);
+        code.store_pointer(attr + at::FD_ARRAY, fd_array);
+        self.log_fields(attr + at::LOG_LEVEL, attr + at::LOG_SIZE, attr + at::LOG_BUF);
+        self.code
+            .stack_to_blob(attr + at::PROG_BTF_FD, Stack::BtfFd);
+        if let Some(target) = &program.attach_target {
+            self.code.mark("find the attach target");
+            let (name, len) = self.code.add_text(&target.name, Part::AttachTarget)?;
+            self.find_by_name_kind(name, len, target.btf_kind.cast_signed());
+            self.code.log_result(&format!(
+                "find_by_name_kind({},{})",
+                target.name, target.btf_kind
+            ))?;
+            self.code.check_error()?;
+            // BTF id below, descriptor of the BTF object above.
+            let code = &mut self.code;
+            code.blob_addr(0, attr);
+            code.store(Width::W4, 0, 7, at::ATTACH_BTF_ID as i16);
+            code.op(op::RSH64_IMM, 7, 0, 0, 32);
+            code.store(Width::W4, 0, 7, at::ATTACH_BTF_OBJ_FD as i16);
+        }
+        for reference in &program.kernel_refs {
+            self.code.mark("look up a kernel symbol");
+            self.kernel_ref(reference, insns, &program.name)?;
+        }
+        self.code.mark("load the program");
+        self.code.sys_bpf(cmd::PROG_LOAD, attr, at::LEN);
+        self.code.log_result(&format!(
+            "prog_load {} insn_cnt {}",
+            &program.name[..floor_char(&program.name, NAME_LEN - 1)],
+            program.insns.len()
+        ))?;
+        self.close_kernel_symbols()?;
+        if program.attach_target.is_some() {
+            self.code.close_blob(attr + at::ATTACH_BTF_OBJ_FD)?;
+        }
+        self.code.check_error()?;
+        self.code.store_stack(Stack::ProgFd(self.programs), 7);
+        self.programs += 1;
+        Ok(())
+    }
+
+    /// `r7 = btf_find_by_name_kind(name, len, kind, 0)`.
+    fn find_by_name_kind(&mut self, name: Blob, len: i32, kind: i32) {
+        let code = &mut self.code;
+        code.blob_addr(1, name);
+        code.mov_imm(2, len);
+        code.mov_imm(3, kind);
+        code.mov_imm(4, 0);
+        code.call(helper::BTF_FIND_BY_NAME_KIND);
+        code.mov_reg(7, 0);
+    }
+
+    /// Hands all descriptors to the caller through the context.
+    fn epilogue(&mut self) -> Result<(), Error> {
+        self.code.mark("hand over the descriptors");
+        self.code.close_stack(Stack::BtfFd)?;
+        let layout = ContextLayout {
+            maps: self.maps,
+            programs: self.programs,
+        };
+        for program in 0..self.programs {
+            self.code
+                .stack_to_ctx(layout.program_offset(program), Stack::ProgFd(program));
+        }
+        for map in 0..self.maps {
+            let slot = self.code.fd_slot(map);
+            self.code
+                .blob_to_ctx(layout.map_offset(MapIdx(map)), Width::W4, slot);
+        }
+        self.code.mov_imm(0, 0);
+        self.code.exit();
+        Ok(())
+    }
+}
+
+fn floor_char(text: &str, max: usize) -> usize {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
+fn encode_insns(insns: &[Insn], endian: Endian) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(insns.len() * bpfseal_object::BPF_INSN_SZ);
+    for insn in insns {
+        bytes.extend_from_slice(&insn.encode(endian));
+    }
+    bytes
+}
+
+fn encode_core_relos(program: &ProgramLoad, endian: Endian) -> Vec<u8> {
+    let words: Vec<u32> = program
+        .core_refs
+        .iter()
+        .flat_map(|r| {
+            let CoreRelo {
+                type_id,
+                access_str_off,
+                kind,
+            } = r.relo;
+            [r.insn.wrapping_mul(8), type_id, access_str_off, kind]
+        })
+        .collect();
+    endian.put_words(&words)
+}

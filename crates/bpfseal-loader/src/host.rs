@@ -1,0 +1,102 @@
+//! What a load plan takes from a host, as an explicit input.
+//!
+//! libbpf reads these from the machine that it runs on, so the bytes of some objects depend on
+//! the build host. Here they are asked for one by one, only when an object needs them, and the
+//! plan keeps a list of what was used. This crate reads no host; the command does.
+
+/// Values of a host. Every method is called only when an object depends on it.
+pub trait Host {
+    /// Size of a memory page in bytes: rounds the size of ring buffers.
+    fn page_size(&self) -> u32;
+
+    /// Count of possible CPUs: the size of a perf event array without one.
+    ///
+    /// # Errors
+    /// A sentence that says why it can not be told.
+    fn possible_cpus(&self) -> Result<u32, String>;
+
+    /// Kernel version as `KERNEL_VERSION(a, b, c)`: for `LINUX_KERNEL_VERSION`.
+    ///
+    /// # Errors
+    /// A sentence that says why it can not be told.
+    fn kernel_version(&self) -> Result<u32, String>;
+
+    /// The kernel's configuration as text, uncompressed: for `CONFIG_…` values.
+    ///
+    /// # Errors
+    /// A sentence that says why it can not be told.
+    fn kconfig(&self) -> Result<Vec<u8>, String>;
+
+    /// The kernel's symbol table, lines as in `/proc/kallsyms`: for ksyms without a type.
+    ///
+    /// # Errors
+    /// A sentence that says why it can not be told.
+    fn kallsyms(&self) -> Result<Vec<u8>, String>;
+}
+
+/// A value of the host that a plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum HostDependency {
+    /// The address of a ksym without a type stands in the program as it was on this host. The
+    /// loader replaces it when it runs.
+    KernelSymbol(String),
+    /// The value of a kconfig extern.
+    Kconfig(String),
+    /// The size of a page, in the size of this map.
+    PageSize(String),
+    /// The count of CPUs, as the size of this map.
+    PossibleCpus(String),
+}
+
+impl std::fmt::Display for HostDependency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::KernelSymbol(name) => write!(f, "address of kernel symbol `{name}`"),
+            Self::Kconfig(name) => write!(f, "kernel configuration value `{name}`"),
+            Self::PageSize(map) => write!(f, "page size, in the size of map `{map}`"),
+            Self::PossibleCpus(map) => write!(f, "count of CPUs, as the size of map `{map}`"),
+        }
+    }
+}
+
+/// A host of given values, for tests and reproducible builds.
+#[derive(Debug, Clone, Default)]
+pub struct FixedHost {
+    /// Size of a page in bytes; 4096 when 0.
+    pub page_size: u32,
+    /// Count of possible CPUs.
+    pub possible_cpus: Option<u32>,
+    /// `KERNEL_VERSION(a, b, c)`.
+    pub kernel_version: Option<u32>,
+    /// Text of the kernel's configuration.
+    pub kconfig: Option<Vec<u8>>,
+    /// Lines as in `/proc/kallsyms`.
+    pub kallsyms: Option<Vec<u8>>,
+}
+
+fn given<T: Clone>(value: &Option<T>, what: &str) -> Result<T, String> {
+    value.clone().ok_or_else(|| format!("no {what} was given"))
+}
+
+impl Host for FixedHost {
+    fn page_size(&self) -> u32 {
+        if self.page_size == 0 { 4096 } else { self.page_size }
+    }
+
+    fn possible_cpus(&self) -> Result<u32, String> {
+        given(&self.possible_cpus, "count of CPUs")
+    }
+
+    fn kernel_version(&self) -> Result<u32, String> {
+        given(&self.kernel_version, "kernel version")
+    }
+
+    fn kconfig(&self) -> Result<Vec<u8>, String> {
+        given(&self.kconfig, "kernel configuration")
+    }
+
+    fn kallsyms(&self) -> Result<Vec<u8>, String> {
+        given(&self.kallsyms, "kernel symbols")
+    }
+}
