@@ -27,13 +27,17 @@ pub enum Error {
         limit: usize,
     },
     /// A program that attaches to another program.
-    #[error("program `{program}` in section `{section}` attaches to a program, which is not known when the loader is made")]
+    #[error(
+        "program `{program}` in section `{section}` attaches to a program, which is not known when the loader is made"
+    )]
     AttachToProgram { program: String, section: String },
     /// A program attached by BTF without a target.
     #[error("program `{program}` in section `{section}` names no attach target")]
     NoAttachTarget { program: String, section: String },
     /// A program for functions of a kernel module.
-    #[error("program `{program}` in section `{section}` attaches to functions of a module, which is not known when the loader is made")]
+    #[error(
+        "program `{program}` in section `{section}` attaches to functions of a module, which is not known when the loader is made"
+    )]
     AttachToModule { program: String, section: String },
     /// Exception callback that is not usable.
     #[error("program `{program}`: exception callback `{callback}` {what}")]
@@ -56,10 +60,14 @@ pub enum Error {
         what: &'static str,
     },
     /// Jump tables.
-    #[error("program `{program}`, instruction {insn}: a jump table needs a map of instructions, which a loader can not make")]
+    #[error(
+        "program `{program}`, instruction {insn}: a jump table needs a map of instructions, which a loader can not make"
+    )]
     JumpTable { program: String, insn: u32 },
     /// A jump of the loader does not reach.
-    #[error("the loader has {insns} instructions; its cleanup code is out of reach of jumps (±32767)")]
+    #[error(
+        "the loader has {insns} instructions; its cleanup code is out of reach of jumps (±32767)"
+    )]
     JumpTooFar { insns: usize },
     /// A kconfig value that does not fit its extern.
     #[error("kconfig extern `{name}`: value `{value}` {what}")]
@@ -88,7 +96,9 @@ pub enum Error {
     #[error("section `{section}` holds struct_ops maps, which a loader can not create")]
     StructOps { section: String },
     /// A struct_ops program that no map uses.
-    #[error("program `{program}` in section `{section}` is for struct_ops, which a loader can not load")]
+    #[error(
+        "program `{program}` in section `{section}` is for struct_ops, which a loader can not load"
+    )]
     StructOpsProgram { program: String, section: String },
     /// Everything together is too large.
     #[error("{what} take {size} bytes, more than the {limit} that a loader can carry here")]

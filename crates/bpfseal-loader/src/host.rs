@@ -81,7 +81,11 @@ fn given<T: Clone>(value: &Option<T>, what: &str) -> Result<T, String> {
 
 impl Host for FixedHost {
     fn page_size(&self) -> u32 {
-        if self.page_size == 0 { 4096 } else { self.page_size }
+        if self.page_size == 0 {
+            4096
+        } else {
+            self.page_size
+        }
     }
 
     fn possible_cpus(&self) -> Result<u32, String> {

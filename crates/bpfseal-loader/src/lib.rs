@@ -17,9 +17,7 @@ mod error;
 mod host;
 pub mod plan;
 
-pub use crate::emit::{
-    ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part,
-};
+pub use crate::emit::{ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part};
 pub use crate::error::Error;
 pub use crate::host::{FixedHost, Host, HostDependency};
 pub use crate::plan::LoadPlan;

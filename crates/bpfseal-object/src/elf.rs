@@ -123,8 +123,8 @@ impl<'a> Elf<'a> {
                     .section_name(raw_endian, header)
                     .map_err(broken("section name"))?
             };
-            let name = std::str::from_utf8(name_bytes)
-                .map_err(|_| Error::SectionNameNotText { index })?;
+            let name =
+                std::str::from_utf8(name_bytes).map_err(|_| Error::SectionNameNotText { index })?;
             let size = header.sh_size(raw_endian);
             let data = if index == 0 {
                 &[][..]
@@ -186,8 +186,8 @@ impl<'a> Elf<'a> {
             .filter(|s| s.index.0 != 0)
             .ok_or(Error::NoSymbolStrings { link: table.link })?
             .data;
-        let raw: &[elf::Sym64<Endianness>] =
-            object::pod::slice_from_all_bytes(table.data).map_err(|()| Error::SymbolTableShape {
+        let raw: &[elf::Sym64<Endianness>] = object::pod::slice_from_all_bytes(table.data)
+            .map_err(|()| Error::SymbolTableShape {
                 section: table.name.to_owned(),
                 entry_size: table.entry_size,
                 size: table.size,
@@ -196,8 +196,8 @@ impl<'a> Elf<'a> {
             .enumerate()
             .map(|(index, sym)| {
                 let offset = sym.st_name(endian);
-                let name = c_str(strings, offset as usize)
-                    .ok_or(Error::SymbolName { index, offset })?;
+                let name =
+                    c_str(strings, offset as usize).ok_or(Error::SymbolName { index, offset })?;
                 Ok(Symbol {
                     name,
                     unnamed: offset == 0,

@@ -263,7 +263,9 @@ impl Error {
             }
             Self::StaticProgram { .. } => "make the function global, or move it out of its SEC()",
             Self::TooManyZeroes { .. } => "make the global array a map",
-            Self::VersionSection { .. } => "declare it as `int VERSION SEC(\"version\")`, or leave it out",
+            Self::VersionSection { .. } => {
+                "declare it as `int VERSION SEC(\"version\")`, or leave it out"
+            }
             _ => "the file is damaged; compile it anew",
         }
     }

@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
+use crate::Error;
 use crate::btf::{Btf, FuncLinkage, Kind, TypeId, VarLinkage, VarSecinfo};
 use crate::elf::Elf;
-use crate::Error;
 
 /// Index into the object's externs, in libbpf's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +82,11 @@ impl Extern {
 pub(crate) fn collect(elf: &Elf<'_>, btf: Option<&mut Btf>) -> Result<Vec<Extern>, Error> {
     let Some(btf) = btf else {
         // Without BTF nothing can be said of an extern.
-        return match elf.symbols.iter().find(|s| s.is_extern() && !s.name.is_empty()) {
+        return match elf
+            .symbols
+            .iter()
+            .find(|s| s.is_extern() && !s.name.is_empty())
+        {
             Some(symbol) => Err(Error::ExternWithoutBtf {
                 symbol: symbol.name.to_owned(),
             }),
@@ -96,10 +100,16 @@ pub(crate) fn collect(elf: &Elf<'_>, btf: Option<&mut Btf>) -> Result<Vec<Extern
     }
     externs.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     // Only sections that an extern was found in are changed, as in the reference.
-    if externs.iter().any(|e| matches!(e.kind, ExternKind::Ksym { .. })) {
+    if externs
+        .iter()
+        .any(|e| matches!(e.kind, ExternKind::Ksym { .. }))
+    {
         rewrite_ksyms(btf, &externs, dummy)?;
     }
-    if externs.iter().any(|e| matches!(e.kind, ExternKind::Kconfig { .. })) {
+    if externs
+        .iter()
+        .any(|e| matches!(e.kind, ExternKind::Kconfig { .. }))
+    {
         lay_out_kconfig(btf, &mut externs)?;
     }
     Ok(externs)
@@ -119,9 +129,9 @@ fn find(elf: &Elf<'_>, btf: &Btf) -> Result<Vec<Extern>, Error> {
             continue;
         }
         let name = symbol.name.to_owned();
-        let id = *by_name
-            .get(symbol.name)
-            .ok_or_else(|| Error::ExternBtf { symbol: name.clone() })?;
+        let id = *by_name.get(symbol.name).ok_or_else(|| Error::ExternBtf {
+            symbol: name.clone(),
+        })?;
         let t = btf.ty(id);
         let declared_extern = match t.kind() {
             Kind::Var => t.var_linkage() == VarLinkage::GlobalExtern,
@@ -130,9 +140,9 @@ fn find(elf: &Elf<'_>, btf: &Btf) -> Result<Vec<Extern>, Error> {
         if !declared_extern {
             return Err(Error::ExternLinkage { symbol: name });
         }
-        let section = *section_of
-            .get(&id)
-            .ok_or_else(|| Error::ExternSection { symbol: name.clone() })?;
+        let section = *section_of.get(&id).ok_or_else(|| Error::ExternSection {
+            symbol: name.clone(),
+        })?;
         let kind = match btf.ty(section).name() {
             ".kconfig" => kconfig_kind(btf, id, &name)?,
             ".ksyms" => ExternKind::Ksym {
@@ -213,9 +223,7 @@ fn first_int32(btf: &Btf) -> TypeId {
 /// Adds the variable that stands in for functions of `.ksyms`, if there are any.
 fn add_dummy_var(btf: &mut Btf) -> Option<TypeId> {
     let ksyms = btf.find_kind(".ksyms", Kind::Datasec)?;
-    let has_function = ksyms
-        .vars()
-        .any(|v| btf.ty(v.type_id).kind() == Kind::Func);
+    let has_function = ksyms.vars().any(|v| btf.ty(v.type_id).kind() == Kind::Func);
     if !has_function {
         return None;
     }

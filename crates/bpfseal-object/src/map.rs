@@ -159,7 +159,8 @@ pub(crate) fn internal_map_name(object_name: &str, section: &str, kind: DataKind
     } else {
         (MAX_KERNEL_NAME - suffix_room).min(object_name.len())
     };
-    object_name.bytes()
+    object_name
+        .bytes()
         .take(prefix)
         .chain(section.bytes().take(suffix_room))
         .map(|b| {
@@ -405,11 +406,26 @@ mod tests {
 
     #[test]
     fn names_of_global_data_maps() {
-        check("my_object_name", ".rodata", DataKind::Rodata, "my_objec.rodata");
+        check(
+            "my_object_name",
+            ".rodata",
+            DataKind::Rodata,
+            "my_objec.rodata",
+        );
         check("my_object_name", ".bss", DataKind::Bss, "my_objec.bss");
-        check("my_object_name", ".kconfig", DataKind::Kconfig, "my_obje.kconfig");
+        check(
+            "my_object_name",
+            ".kconfig",
+            DataKind::Kconfig,
+            "my_obje.kconfig",
+        );
         check("ab", ".bss", DataKind::Bss, "ab.bss");
-        check("obj", ".rodata.abracadabra", DataKind::Rodata, ".rodata.abracad");
+        check(
+            "obj",
+            ".rodata.abracadabra",
+            DataKind::Rodata,
+            ".rodata.abracad",
+        );
         check("obj", ".percpu", DataKind::Percpu, ".percpu");
         check("a-b", ".data", DataKind::Data, "a_b.data");
     }

@@ -107,9 +107,7 @@ impl Object {
         object.text = roles.text;
         object.programs.reverse();
         // The reference's sort puts the later of two functions at one place first.
-        object
-            .programs
-            .sort_by_key(|p| (p.section, p.section_insn));
+        object.programs.sort_by_key(|p| (p.section, p.section_insn));
         object.read_btf(&elf, &roles)?;
         object.externs = externs::collect(&elf, object.btf.as_mut())?;
         if let Some(btf) = &mut object.btf {
@@ -329,11 +327,7 @@ impl Object {
         let needed = roles.maps.is_some() || !roles.struct_ops.is_empty();
         let bytes = |idx: Option<SectionIdx>| idx.and_then(|i| elf.section(i)).map(|s| s.data);
         let Some(btf) = bytes(roles.btf) else {
-            return if needed {
-                Err(Error::NoBtf)
-            } else {
-                Ok(())
-            };
+            return if needed { Err(Error::NoBtf) } else { Ok(()) };
         };
         match Btf::parse(btf, self.endian) {
             Ok(btf) => self.btf = Some(btf),
@@ -356,9 +350,9 @@ impl Object {
                 self.btf_ext = Some(ext);
             }
             Err(error) if needed => return Err(error),
-            Err(error) => self
-                .notes
-                .push(format!("`.BTF.ext` is left out, it can not be read: {error}")),
+            Err(error) => self.notes.push(format!(
+                "`.BTF.ext` is left out, it can not be read: {error}"
+            )),
         }
         Ok(())
     }
@@ -401,7 +395,9 @@ impl Object {
 
     fn read_declared_maps(&mut self, section: &Section<'_>) -> Result<(), Error> {
         let btf = self.btf.as_ref().ok_or(Error::NoBtf)?;
-        let datasec = btf.find_kind(".maps", Kind::Datasec).ok_or(Error::NoMapsDatasec)?;
+        let datasec = btf
+            .find_kind(".maps", Kind::Datasec)
+            .ok_or(Error::NoMapsDatasec)?;
         let mut arena: Option<String> = None;
         for (index, var) in datasec.vars().enumerate() {
             let t = btf.ty(var.type_id);
@@ -722,9 +718,7 @@ impl Object {
             return self
                 .maps
                 .iter()
-                .position(|m| {
-                    m.section == section && matches!(&m.data, Some(d) if d.kind == kind)
-                })
+                .position(|m| m.section == section && matches!(&m.data, Some(d) if d.kind == kind))
                 .and_then(map_idx)
                 .map(|map| RelocKind::Data(map, offset))
                 .ok_or_else(|| place.fault("refers to data without a map"));

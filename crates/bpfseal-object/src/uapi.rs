@@ -21,7 +21,10 @@ macro_rules! named {
             /// The name in lower case without prefix, if the number has one.
             #[must_use]
             pub fn name(self) -> Option<&'static str> {
-                $table.iter().find(|(_, n)| *n == self.0).map(|(name, _)| *name)
+                $table
+                    .iter()
+                    .find(|(_, n)| *n == self.0)
+                    .map(|(name, _)| *name)
             }
         }
 

@@ -1,2 +1,49 @@
-//! placeholder
+//! Signing BPF loaders, and verifying the signatures offline as the kernel would.
+//!
+//! For whoever holds a key, and for whoever has to trust a signature. Bytes in, bytes out; no
+//! files, no keyrings, no kernel.
+//!
+//! ```text
+//! instructions ‖ metadata ──┐
+//! Signer, Certificate ──────┴─ Seal ──┬─ SealedLoader ── verify(TrustStore) ─┬─ Attestation
+//! .lskel.h ── LightSkeleton ──────────┘                                      └─ Rejection
+//! ```
+//!
+//! The scheme of this version is **load-time** (Linux 7.3): one CMS signature over the loader's
+//! instructions and its metadata. The signature is byte-identical to bpftool's for RSA keys;
+//! ECDSA signatures are deterministic (RFC 6979).
 #![forbid(unsafe_code)]
+
+mod ber;
+mod certificate;
+mod digest;
+mod error;
+mod key;
+pub mod lskel;
+mod message;
+mod public_key;
+mod seal;
+mod trust;
+mod verify;
+mod writer;
+
+pub use certificate::Certificate;
+pub use digest::DigestAlgorithm;
+pub use error::{CertificateError, KeyError, SealError};
+pub use key::{KeyAlgorithm, Signer, SigningKey};
+pub use lskel::{LightSkeleton, LskelError};
+pub use public_key::SignatureAlgorithm;
+pub use seal::{Scheme, Seal, SealedLoader, seal_load_time};
+pub use trust::TrustStore;
+pub use verify::{Attestation, Rejection, SignerId, TrustPath, verify_detached};
+
+/// Bytes as lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

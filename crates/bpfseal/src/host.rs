@@ -91,7 +91,11 @@ pub fn parse_version(text: &str) -> Option<u32> {
         part[..end].parse::<u32>().ok()
     };
     let (major, minor, patch) = (number()?, number()?, number()?);
-    Some((major << 16).wrapping_add(minor << 8).wrapping_add(patch.min(255)))
+    Some(
+        (major << 16)
+            .wrapping_add(minor << 8)
+            .wrapping_add(patch.min(255)),
+    )
 }
 
 /// Count of CPUs in a list such as `0-3,8`.

@@ -166,7 +166,9 @@ impl Code {
         });
     }
 
-    pub(super) fn finish(self) -> Result<(Vec<u8>, Vec<u8>, Vec<InsnRegion>, Vec<DataRegion>), Error> {
+    pub(super) fn finish(
+        self,
+    ) -> Result<(Vec<u8>, Vec<u8>, Vec<InsnRegion>, Vec<DataRegion>), Error> {
         let size = (self.insns.len() * BPF_INSN_SZ) as u64;
         if size > MAX_BYTES {
             return Err(Error::TooLarge {

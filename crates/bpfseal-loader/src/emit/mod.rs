@@ -186,9 +186,7 @@ impl Loader {
             &[0; (code::MAP_SLOTS + code::MAX_KFUNC_SLOTS) as usize * 4],
             Part::FdArray,
         )?;
-        emitter
-            .code
-            .prologue(plan.function_count, plan.map_count)?;
+        emitter.code.prologue(plan.function_count, plan.map_count)?;
         for (index, step) in plan.steps.iter().enumerate() {
             emitter.code.begin_step(Some(index));
             emitter.step(step)?;
@@ -366,7 +364,11 @@ impl Emitter<'_> {
         let mut attr = self.new_attr(at::LEN);
         attr.put32(at::BTF_SIZE, size);
         let attr = self.code.add_data(&attr.bytes, Part::BtfAttr)?;
-        self.log_fields(attr + at::LOG_LEVEL, attr + at::LOG_SIZE, attr + at::LOG_BUF);
+        self.log_fields(
+            attr + at::LOG_LEVEL,
+            attr + at::LOG_SIZE,
+            attr + at::LOG_BUF,
+        );
         self.code.store_pointer(attr + at::BTF, btf);
         self.code.sys_bpf(cmd::BTF_LOAD, attr, at::LEN);
         self.code.log_result(&format!("btf_load size {size}"))?;
@@ -402,8 +404,8 @@ impl Emitter<'_> {
         if desc.btf_value_type_id != 0 {
             self.code.stack_to_blob(attr + at::BTF_FD, Stack::BtfFd);
         }
-        let of_maps = desc.map_type == uapi::map::ARRAY_OF_MAPS
-            || desc.map_type == uapi::map::HASH_OF_MAPS;
+        let of_maps =
+            desc.map_type == uapi::map::ARRAY_OF_MAPS || desc.map_type == uapi::map::HASH_OF_MAPS;
         if of_maps {
             self.code
                 .stack_to_blob(attr + at::INNER_MAP_FD, Stack::InnerMapFd);
@@ -543,7 +545,11 @@ impl Emitter<'_> {
         code.store_pointer(attr + at::CORE_RELOS, core_relos);
         let fd_array = code.fd_slot(0);
         code.store_pointer(attr + at::FD_ARRAY, fd_array);
-        self.log_fields(attr + at::LOG_LEVEL, attr + at::LOG_SIZE, attr + at::LOG_BUF);
+        self.log_fields(
+            attr + at::LOG_LEVEL,
+            attr + at::LOG_SIZE,
+            attr + at::LOG_BUF,
+        );
         self.code
             .stack_to_blob(attr + at::PROG_BTF_FD, Stack::BtfFd);
         if let Some(target) = &program.attach_target {

@@ -75,9 +75,11 @@ pub(super) fn build(object: &Object, host: &dyn Host) -> Result<LoadPlan, Error>
     for program in programs {
         builder.steps.push(Step::LoadProgram(Box::new(program)));
     }
-    if let Some(map) = object.maps.iter().find(|m| {
-        m.def.map_type == uapi::map::PROG_ARRAY && !m.slots.is_empty()
-    }) {
+    if let Some(map) = object
+        .maps
+        .iter()
+        .find(|m| m.def.map_type == uapi::map::PROG_ARRAY && !m.slots.is_empty())
+    {
         return Err(Error::ProgramArraySlots {
             map: map.name.clone(),
         });
@@ -160,9 +162,7 @@ impl Builder<'_> {
                 Some(&other) if other != address => {
                     return Err(Error::ExternUnresolved {
                         name: name.to_owned(),
-                        reason: format!(
-                            "the kernel has it at {other:#x} and at {address:#x}"
-                        ),
+                        reason: format!("the kernel has it at {other:#x} and at {address:#x}"),
                     });
                 }
                 Some(_) => {}
@@ -264,8 +264,8 @@ impl Builder<'_> {
             let page = self.host.page_size().max(1);
             max_entries = ring_buffer_size(def.max_entries, page);
             // A size that every page size in use divides is the same on all hosts.
-            let same_everywhere = (12..=16)
-                .all(|shift| ring_buffer_size(def.max_entries, 1 << shift) == max_entries);
+            let same_everywhere =
+                (12..=16).all(|shift| ring_buffer_size(def.max_entries, 1 << shift) == max_entries);
             if !same_everywhere {
                 self.depends.push(HostDependency::PageSize(name.to_owned()));
             }
@@ -309,7 +309,9 @@ impl Builder<'_> {
             });
         }
         // The reference maps the arena into its own memory even when it only makes a loader.
-        if map.def.max_entries == 0 || map.def.map_extra % u64::from(self.host.page_size().max(1)) != 0 {
+        if map.def.max_entries == 0
+            || map.def.map_extra % u64::from(self.host.page_size().max(1)) != 0
+        {
             return Err(Error::ArenaShape {
                 map: map.name.clone(),
                 max_entries: map.def.max_entries,

@@ -170,7 +170,11 @@ fn parse_number(text: &str) -> Option<u64> {
         return None;
     }
     let value = u64::from_str_radix(digits, radix).ok()?;
-    Some(if negative { value.wrapping_neg() } else { value })
+    Some(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 impl Slot<'_> {

@@ -57,9 +57,7 @@ impl<'a> Linker<'a> {
         Self {
             object,
             addresses,
-            kconfig_map: object
-                .kconfig_map()
-                .and_then(|m| i32::try_from(m.0).ok()),
+            kconfig_map: object.kconfig_map().and_then(|m| i32::try_from(m.0).ok()),
             insns_left: MAX_INSNS,
             exception_tags: exception_tags(object),
         }
@@ -324,9 +322,7 @@ impl<'a> Code<'_, 'a> {
                     insn.imm = map.0.cast_signed();
                 }
                 RelocKind::Data(map, offset) => {
-                    let offset = self.out.insns[at]
-                        .imm
-                        .wrapping_add(offset.cast_signed());
+                    let offset = self.out.insns[at].imm.wrapping_add(offset.cast_signed());
                     self.load_value(at, map.0.cast_signed(), offset)?;
                 }
                 RelocKind::ExternLd64(ext) => self.extern_load(at, reloc.insn, ext.0 as usize)?,
@@ -394,12 +390,7 @@ impl<'a> Code<'_, 'a> {
                     self.out.insns[at].imm = 0;
                     self.out.insns[at + 1].imm = 0;
                 } else {
-                    let address = self
-                        .linker
-                        .addresses
-                        .get(&ext.name)
-                        .copied()
-                        .unwrap_or(0);
+                    let address = self.linker.addresses.get(&ext.name).copied().unwrap_or(0);
                     self.out.insns[at].imm = address as i32;
                     self.out.insns[at + 1].imm = (address >> 32) as i32;
                 }

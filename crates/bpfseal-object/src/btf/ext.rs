@@ -114,7 +114,11 @@ impl BtfExt {
 
     /// Tells every table which ELF section its entries speak of.
     pub(crate) fn resolve_sections(&mut self, find: impl Fn(u32) -> Option<SectionIdx>) {
-        for info in [&mut self.func_info, &mut self.line_info, &mut self.core_relo] {
+        for info in [
+            &mut self.func_info,
+            &mut self.line_info,
+            &mut self.core_relo,
+        ] {
             for section in &mut info.sections {
                 section.section = find(section.name_off);
             }

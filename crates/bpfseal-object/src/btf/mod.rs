@@ -444,7 +444,9 @@ impl Btf {
             Kind::Unknown => {
                 // A kind of the future: its sizes stand in the layout section, if anywhere.
                 // libbpf can not swap such a type, so a big-endian object may not have one.
-                let entry = self.layout.get(number as usize * 4..number as usize * 4 + 2)?;
+                let entry = self
+                    .layout
+                    .get(number as usize * 4..number as usize * 4 + 2)?;
                 let (info_sz, elem_sz) = (usize::from(entry[0]), usize::from(entry[1]));
                 (self.endian == Endian::Little && info_sz % 4 == 0 && elem_sz % 4 == 0)
                     .then(|| TYPE_WORDS + info_sz / 4 + vlen * (elem_sz / 4))
@@ -590,8 +592,7 @@ impl Btf {
     /// The first type of that name and kind.
     #[must_use]
     pub fn find_kind(&self, name: &str, kind: Kind) -> Option<Type<'_>> {
-        self.types()
-            .find(|t| t.kind() == kind && t.is_named(name))
+        self.types().find(|t| t.kind() == kind && t.is_named(name))
     }
 
     /// Follows modifiers and typedefs to the type behind them.
@@ -793,12 +794,8 @@ impl Btf {
         let name_off = self.add_str(name);
         let id = TypeId(self.type_count());
         self.starts.push(len32(self.words.len()));
-        self.words.extend_from_slice(&[
-            name_off,
-            Kind::Var.number() << 24,
-            to.0,
-            linkage.word(),
-        ]);
+        self.words
+            .extend_from_slice(&[name_off, Kind::Var.number() << 24, to.0, linkage.word()]);
         self.extended = true;
         let types_len = len32(self.words.len() * 4);
         if self.layout.is_empty() {

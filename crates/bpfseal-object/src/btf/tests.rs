@@ -4,9 +4,20 @@ use super::*;
 fn sample(endian: Endian) -> Vec<u8> {
     let strings = b"\0int\0counter\0.bss\0";
     let types: Vec<u32> = vec![
-        1, 1 << 24, 4, 32, // [1] int, 32 bits
-        5, 14 << 24, 1, 1, // [2] var counter, global
-        13, (15 << 24) | 1, 0, 2, 0, 4, // [3] datasec .bss with one var
+        1,
+        1 << 24,
+        4,
+        32, // [1] int, 32 bits
+        5,
+        14 << 24,
+        1,
+        1, // [2] var counter, global
+        13,
+        (15 << 24) | 1,
+        0,
+        2,
+        0,
+        4, // [3] datasec .bss with one var
     ];
     let mut out = Vec::new();
     out.extend_from_slice(&endian.put_u16(BTF_MAGIC));
@@ -65,9 +76,8 @@ fn a_cycle_of_modifiers_ends() {
     let mut bytes = sample(Endian::Little);
     // Turn the variable into `const` of itself.
     let at = 24 + 16;
-    bytes[at + 4..at + 12].copy_from_slice(
-        &[(10u32 << 24).to_le_bytes(), 2u32.to_le_bytes()].concat(),
-    );
+    bytes[at + 4..at + 12]
+        .copy_from_slice(&[(10u32 << 24).to_le_bytes(), 2u32.to_le_bytes()].concat());
     bytes[at + 12..at + 16].copy_from_slice(&1u32.to_le_bytes());
     // The stray word makes the next type's header; the parser refuses or ends, never hangs.
     if let Ok(btf) = Btf::parse(&bytes, Endian::Little) {

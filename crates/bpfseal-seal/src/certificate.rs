@@ -1,0 +1,243 @@
+//! X.509 certificates, as far as signing and the kernel's trust walk look at them.
+
+use der::asn1::{ObjectIdentifier, OctetStringRef};
+use der::{Decode as _, Encode as _};
+use sha2::Digest as _;
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
+
+use crate::error::CertificateError;
+use crate::hex;
+
+const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    der: Vec<u8>,
+    parsed: x509_cert::Certificate,
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+    /// Authority by issuer and serial number, in the form of [`Certificate::id`].
+    authority_id: Option<Vec<u8>>,
+}
+
+impl Certificate {
+    /// Reads one certificate, PEM or DER. Text around a PEM block is skipped.
+    ///
+    /// # Errors
+    /// [`CertificateError`] that says what was found instead, or what is wrong with it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CertificateError> {
+        if bytes.first() == Some(&0x30) {
+            return Self::from_der(bytes);
+        }
+        let mut all = Self::all_from_pem(bytes)?;
+        Ok(all.swap_remove(0))
+    }
+
+    /// Reads all certificates of a PEM file, or the one of a DER file.
+    ///
+    /// # Errors
+    /// As [`Certificate::from_bytes`].
+    pub fn all_from_bytes(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
+        if bytes.first() == Some(&0x30) {
+            return Self::from_der(bytes).map(|c| vec![c]);
+        }
+        Self::all_from_pem(bytes)
+    }
+
+    /// At least one.
+    fn all_from_pem(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
+        let blocks = pem::parse_many(bytes).unwrap_or_default();
+        let found = blocks.first().map(|b| b.tag().to_owned());
+        let all = blocks
+            .iter()
+            .filter(|b| b.tag() == "CERTIFICATE" || b.tag() == "X509 CERTIFICATE")
+            .map(|b| Self::from_der(b.contents()))
+            .collect::<Result<Vec<_>, _>>()?;
+        if all.is_empty() {
+            return Err(CertificateError::NoCertificate { found });
+        }
+        Ok(all)
+    }
+
+    /// Reads a certificate in DER.
+    ///
+    /// # Errors
+    /// [`CertificateError::Malformed`].
+    pub fn from_der(bytes: &[u8]) -> Result<Self, CertificateError> {
+        let malformed = |source| CertificateError::Malformed { source };
+        let parsed = x509_cert::Certificate::from_der(bytes).map_err(malformed)?;
+        let extension = |oid: ObjectIdentifier| {
+            parsed
+                .tbs_certificate
+                .extensions
+                .iter()
+                .flatten()
+                .find(|e| e.extn_id == oid)
+                .map(|e| e.extn_value.as_bytes())
+        };
+        let subject_key_id = extension(SUBJECT_KEY_IDENTIFIER)
+            .map(SubjectKeyIdentifier::from_der)
+            .transpose()
+            .map_err(malformed)?
+            .map(|id| id.0.as_bytes().to_vec());
+        let authority = extension(AUTHORITY_KEY_IDENTIFIER)
+            .map(AuthorityKeyIdentifier::from_der)
+            .transpose()
+            .map_err(malformed)?;
+        let authority_key_id = authority
+            .as_ref()
+            .and_then(|a| a.key_identifier.as_ref())
+            .map(|id| id.as_bytes().to_vec());
+        let authority_id = authority.as_ref().and_then(|a| {
+            let serial = a.authority_cert_serial_number.as_ref()?;
+            let name = a
+                .authority_cert_issuer
+                .as_ref()?
+                .iter()
+                .find_map(|n| match n {
+                    x509_cert::ext::pkix::name::GeneralName::DirectoryName(name) => Some(name),
+                    _ => None,
+                })?;
+            Some(issuer_serial_id(serial.as_bytes(), &name_contents(name)?))
+        });
+        Ok(Self {
+            der: bytes.to_vec(),
+            parsed,
+            subject_key_id,
+            authority_key_id,
+            authority_id,
+        })
+    }
+
+    /// The certificate in DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Subject, as text.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        self.parsed.tbs_certificate.subject.to_string()
+    }
+
+    /// Issuer, as text.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.parsed.tbs_certificate.issuer.to_string()
+    }
+
+    /// Serial number, hexadecimal.
+    #[must_use]
+    pub fn serial(&self) -> String {
+        hex(self.parsed.tbs_certificate.serial_number.as_bytes())
+    }
+
+    /// The subjectKeyIdentifier extension.
+    #[must_use]
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.subject_key_id.as_deref()
+    }
+
+    pub(crate) fn authority_key_id(&self) -> Option<&[u8]> {
+        self.authority_key_id.as_deref()
+    }
+
+    pub(crate) fn authority_id(&self) -> Option<&[u8]> {
+        self.authority_id.as_deref()
+    }
+
+    /// SHA-256 of the certificate, hexadecimal.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        hex(&sha2::Sha256::digest(&self.der))
+    }
+
+    /// The name that the kernel finds a certificate by: serial number, then issuer.
+    pub(crate) fn id(&self) -> Vec<u8> {
+        let tbs = &self.parsed.tbs_certificate;
+        issuer_serial_id(
+            tbs.serial_number.as_bytes(),
+            &name_contents(&tbs.issuer).unwrap_or_default(),
+        )
+    }
+
+    pub(crate) fn is_self_issued(&self) -> bool {
+        let tbs = &self.parsed.tbs_certificate;
+        let same_key = match (&self.authority_key_id, &self.subject_key_id) {
+            (Some(authority), Some(own)) => authority == own,
+            _ => true,
+        };
+        tbs.subject == tbs.issuer && same_key
+    }
+
+    pub(crate) fn public_key_algorithm(&self) -> ObjectIdentifier {
+        self.parsed
+            .tbs_certificate
+            .subject_public_key_info
+            .algorithm
+            .oid
+    }
+
+    pub(crate) fn public_key_curve(&self) -> Option<ObjectIdentifier> {
+        self.parsed
+            .tbs_certificate
+            .subject_public_key_info
+            .algorithm
+            .parameters
+            .as_ref()
+            .and_then(|p| p.decode_as().ok())
+    }
+
+    /// The public key's bits.
+    pub(crate) fn public_key(&self) -> &[u8] {
+        self.parsed
+            .tbs_certificate
+            .subject_public_key_info
+            .subject_public_key
+            .raw_bytes()
+    }
+
+    /// The part that its issuer signed.
+    pub(crate) fn to_be_signed(&self) -> Vec<u8> {
+        self.parsed.tbs_certificate.to_der().unwrap_or_default()
+    }
+
+    pub(crate) fn signature_algorithm(&self) -> ObjectIdentifier {
+        self.parsed.signature_algorithm.oid
+    }
+
+    pub(crate) fn signature(&self) -> &[u8] {
+        self.parsed.signature.raw_bytes()
+    }
+
+    /// End of validity, seconds since 1970; for the signing time that a signature may carry.
+    pub(crate) fn validity(&self) -> (u64, u64) {
+        let validity = &self.parsed.tbs_certificate.validity;
+        (
+            validity.not_before.to_unix_duration().as_secs(),
+            validity.not_after.to_unix_duration().as_secs(),
+        )
+    }
+}
+
+/// Serial number, then the contents of the issuer's name, as the kernel joins them.
+pub(crate) fn issuer_serial_id(serial: &[u8], issuer: &[u8]) -> Vec<u8> {
+    [serial, issuer].concat()
+}
+
+/// The inside of a name's outer sequence.
+fn name_contents(name: &x509_cert::name::Name) -> Option<Vec<u8>> {
+    let der = name.to_der().ok()?;
+    crate::ber::Reader::new(&der)
+        .next()
+        .ok()
+        .map(|tlv| tlv.value.to_vec())
+}
+
+/// An octet string's contents, for the identifier in a signature.
+pub(crate) fn octets(bytes: &[u8]) -> Result<OctetStringRef<'_>, der::Error> {
+    OctetStringRef::new(bytes)
+}

@@ -1,0 +1,75 @@
+//! Digest algorithms that the kernel's PKCS#7 parser knows, by object identifier.
+//!
+//! Source: `pkcs7_sig_note_digest_algo` of Linux 7.3. SM3 and Streebog are known there but not
+//! computed here.
+
+use der::asn1::ObjectIdentifier;
+use sha2::Digest as _;
+
+/// A digest algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the names are the algorithms'")]
+pub enum DigestAlgorithm {
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+    Sha3_256,
+    Sha3_384,
+    Sha3_512,
+}
+
+/// Algorithm, object identifier, name in the kernel's crypto API.
+const DIGESTS: [(DigestAlgorithm, &str, &str); 8] = [
+    (DigestAlgorithm::Sha1, "1.3.14.3.2.26", "sha1"),
+    (DigestAlgorithm::Sha224, "2.16.840.1.101.3.4.2.4", "sha224"),
+    (DigestAlgorithm::Sha256, "2.16.840.1.101.3.4.2.1", "sha256"),
+    (DigestAlgorithm::Sha384, "2.16.840.1.101.3.4.2.2", "sha384"),
+    (DigestAlgorithm::Sha512, "2.16.840.1.101.3.4.2.3", "sha512"),
+    (
+        DigestAlgorithm::Sha3_256,
+        "2.16.840.1.101.3.4.2.8",
+        "sha3-256",
+    ),
+    (
+        DigestAlgorithm::Sha3_384,
+        "2.16.840.1.101.3.4.2.9",
+        "sha3-384",
+    ),
+    (
+        DigestAlgorithm::Sha3_512,
+        "2.16.840.1.101.3.4.2.10",
+        "sha3-512",
+    ),
+];
+
+impl DigestAlgorithm {
+    pub(crate) fn from_oid(oid: &ObjectIdentifier) -> Option<Self> {
+        let text = oid.to_string();
+        DIGESTS.iter().find(|row| row.1 == text).map(|row| row.0)
+    }
+
+    /// The kernel's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        DIGESTS
+            .iter()
+            .find(|row| row.0 == self)
+            .map_or("", |row| row.2)
+    }
+
+    pub(crate) fn digest(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha1 => sha1::Sha1::digest(bytes).to_vec(),
+            Self::Sha224 => sha2::Sha224::digest(bytes).to_vec(),
+            Self::Sha256 => sha2::Sha256::digest(bytes).to_vec(),
+            Self::Sha384 => sha2::Sha384::digest(bytes).to_vec(),
+            Self::Sha512 => sha2::Sha512::digest(bytes).to_vec(),
+            Self::Sha3_256 => sha3::Sha3_256::digest(bytes).to_vec(),
+            Self::Sha3_384 => sha3::Sha3_384::digest(bytes).to_vec(),
+            Self::Sha3_512 => sha3::Sha3_512::digest(bytes).to_vec(),
+        }
+    }
+}

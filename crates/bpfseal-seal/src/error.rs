@@ -1,0 +1,89 @@
+//! Why a key or certificate can not be used, or a loader not be signed.
+
+/// A fault of a private key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum KeyError {
+    /// The key is protected by a passphrase.
+    #[error("the key is encrypted; decrypt it first: `openssl pkey -in KEY.pem -out PLAIN.pem`")]
+    Encrypted,
+    /// Not a key.
+    #[error(
+        "no private key found: expected PEM with `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`{}",
+        found_block(.found)
+    )]
+    NoKey { found: Option<String> },
+    /// The key is damaged.
+    #[error("the `{label}` block can not be read: {reason}")]
+    Malformed { label: String, reason: String },
+    /// A key that the kernel does not verify.
+    #[error("keys of algorithm {algorithm} are not taken by the kernel for BPF; use RSA or ECDSA")]
+    Unsupported { algorithm: String },
+    /// An RSA key of another size.
+    #[error("RSA keys of {bits} bits are not supported, use 2048 to 4096")]
+    RsaSize { bits: usize },
+    /// Signing failed inside the crypto library.
+    #[error("the key could not sign")]
+    Sign,
+}
+
+fn found_block(found: &Option<String>) -> String {
+    found
+        .as_ref()
+        .map_or(String::new(), |label| format!(", found `{label}`"))
+}
+
+/// A fault of a certificate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum CertificateError {
+    /// Neither PEM nor DER.
+    #[error(
+        "no certificate found: expected PEM with `CERTIFICATE`, or DER{}",
+        found_block(.found)
+    )]
+    NoCertificate { found: Option<String> },
+    /// The certificate is damaged.
+    #[error("the certificate can not be read: {source}")]
+    Malformed {
+        #[source]
+        source: der::Error,
+    },
+}
+
+/// Why a loader can not be signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum SealError {
+    /// Key and certificate do not belong together.
+    #[error(
+        "the key does not belong to the certificate: `{subject}` wants the {wanted} key with public key {wanted_id}, but the key given is {given} with {given_id}"
+    )]
+    KeyMismatch {
+        subject: String,
+        wanted: String,
+        wanted_id: String,
+        given: String,
+        given_id: String,
+    },
+    /// The certificate has no key identifier.
+    #[error(
+        "certificate `{subject}` has no subjectKeyIdentifier, which the signature names the signer by; make it with `-addext subjectKeyIdentifier=hash`"
+    )]
+    NoKeyIdentifier { subject: String },
+    /// The key failed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The signature can not be encoded.
+    #[error("the signature can not be encoded: {source}")]
+    Encode {
+        #[from]
+        source: der::Error,
+    },
+    /// The signature is longer than the kernel takes.
+    #[error("the signature has {size} bytes, the kernel takes at most {limit}")]
+    TooLong { size: usize, limit: usize },
+}

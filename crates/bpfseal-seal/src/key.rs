@@ -1,0 +1,228 @@
+//! Private keys, and what signs with them.
+//!
+//! [`Signer`] is the seam: a key in a file here, a token or a service elsewhere. Keys come from
+//! unencrypted PEM.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use der::Decode as _;
+use der::asn1::ObjectIdentifier;
+use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+use sha2::Digest as _;
+
+use crate::error::KeyError;
+use crate::public_key::{P256, P384, P521};
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+
+/// Algorithm and size of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyAlgorithm {
+    /// ECDSA on NIST P-256.
+    EcdsaP256,
+    /// ECDSA on NIST P-384.
+    EcdsaP384,
+    /// RSA, PKCS#1 v1.5, with that many bits.
+    Rsa(usize),
+}
+
+impl std::fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::EcdsaP256 => f.write_str("ECDSA P-256"),
+            Self::EcdsaP384 => f.write_str("ECDSA P-384"),
+            Self::Rsa(bits) => write!(f, "RSA-{bits}"),
+        }
+    }
+}
+
+/// Something that signs with a private key.
+pub trait Signer {
+    /// Algorithm of the key.
+    fn algorithm(&self) -> KeyAlgorithm;
+
+    /// The public key as in a certificate's `subjectPublicKey`: PKCS#1 `RSAPublicKey`, or an
+    /// uncompressed point.
+    fn public_key(&self) -> Vec<u8>;
+
+    /// Signs a message with SHA-256: PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in DER for ECDSA.
+    ///
+    /// # Errors
+    /// [`KeyError::Sign`] when the key can not sign.
+    fn sign_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+}
+
+/// A private key in memory.
+pub struct SigningKey(Inner);
+
+enum Inner {
+    Rsa(Box<RsaKeyPair>),
+    P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the key.
+        write!(f, "SigningKey({})", self.algorithm())
+    }
+}
+
+impl SigningKey {
+    /// Reads the first private key of a PEM file: PKCS#8, PKCS#1 or SEC1, not encrypted.
+    ///
+    /// # Errors
+    /// [`KeyError`] that says what was found instead, or what is wrong with the key.
+    pub fn from_pem(bytes: &[u8]) -> Result<Self, KeyError> {
+        let blocks = pem::parse_many(bytes).map_err(|e| KeyError::Malformed {
+            label: "PEM".to_owned(),
+            reason: e.to_string(),
+        })?;
+        for block in &blocks {
+            let label = block.tag();
+            if label == "ENCRYPTED PRIVATE KEY"
+                || block
+                    .headers()
+                    .get("Proc-Type")
+                    .is_some_and(|v| v.contains("ENCRYPTED"))
+            {
+                return Err(KeyError::Encrypted);
+            }
+            match label {
+                "PRIVATE KEY" => return from_pkcs8(block.contents()),
+                "RSA PRIVATE KEY" => {
+                    return rsa(RsaKeyPair::from_der(block.contents()), label);
+                }
+                "EC PRIVATE KEY" => return from_sec1(block.contents(), None, label),
+                _ => {}
+            }
+        }
+        Err(KeyError::NoKey {
+            found: blocks.first().map(|b| b.tag().to_owned()),
+        })
+    }
+}
+
+fn malformed(label: &str, reason: impl ToString) -> KeyError {
+    KeyError::Malformed {
+        label: label.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+fn from_pkcs8(bytes: &[u8]) -> Result<SigningKey, KeyError> {
+    let label = "PRIVATE KEY";
+    let info = pkcs8::PrivateKeyInfo::from_der(bytes).map_err(|e| malformed(label, e))?;
+    match info.algorithm.oid {
+        RSA_ENCRYPTION => rsa(RsaKeyPair::from_pkcs8(bytes), label),
+        EC_PUBLIC_KEY => {
+            let curve = info
+                .algorithm
+                .parameters_oid()
+                .map_err(|e| malformed(label, e))?;
+            from_sec1(info.private_key, Some(curve), label)
+        }
+        other => Err(unsupported(other)),
+    }
+}
+
+fn from_sec1(
+    bytes: &[u8],
+    curve: Option<ObjectIdentifier>,
+    label: &str,
+) -> Result<SigningKey, KeyError> {
+    let key = sec1::EcPrivateKey::from_der(bytes).map_err(|e| malformed(label, e))?;
+    let curve = curve
+        .or_else(|| key.parameters.and_then(|p| p.named_curve()))
+        .ok_or_else(|| malformed(label, "it names no curve"))?;
+    match curve {
+        P256 => p256::ecdsa::SigningKey::from_slice(key.private_key)
+            .map(|k| SigningKey(Inner::P256(k)))
+            .map_err(|e| malformed(label, e)),
+        P384 => p384::ecdsa::SigningKey::from_slice(key.private_key)
+            .map(|k| SigningKey(Inner::P384(k)))
+            .map_err(|e| malformed(label, e)),
+        other => Err(unsupported(other)),
+    }
+}
+
+fn unsupported(oid: ObjectIdentifier) -> KeyError {
+    let name = match oid.to_string().as_str() {
+        "1.3.101.112" => "Ed25519".to_owned(),
+        "1.3.101.113" => "Ed448".to_owned(),
+        "1.2.840.113549.1.1.10" => "RSA-PSS".to_owned(),
+        "1.3.132.0.10" => "ECDSA secp256k1".to_owned(),
+        _ if oid == P521 => "ECDSA P-521 (not in this version)".to_owned(),
+        other => other.to_owned(),
+    };
+    KeyError::Unsupported { algorithm: name }
+}
+
+fn rsa(
+    key: Result<RsaKeyPair, aws_lc_rs::error::KeyRejected>,
+    label: &str,
+) -> Result<SigningKey, KeyError> {
+    let key = key.map_err(|e| malformed(label, e))?;
+    let bits = key.public_modulus_len() * 8;
+    if !(2048..=4096).contains(&bits) {
+        return Err(KeyError::RsaSize { bits });
+    }
+    Ok(SigningKey(Inner::Rsa(Box::new(key))))
+}
+
+impl Signer for SigningKey {
+    fn algorithm(&self) -> KeyAlgorithm {
+        match &self.0 {
+            Inner::Rsa(key) => KeyAlgorithm::Rsa(key.public_modulus_len() * 8),
+            Inner::P256(_) => KeyAlgorithm::EcdsaP256,
+            Inner::P384(_) => KeyAlgorithm::EcdsaP384,
+        }
+    }
+
+    fn public_key(&self) -> Vec<u8> {
+        match &self.0 {
+            Inner::Rsa(key) => key.public_key().as_ref().to_vec(),
+            Inner::P256(key) => key
+                .verifying_key()
+                .to_encoded_point(false)
+                .as_bytes()
+                .to_vec(),
+            Inner::P384(key) => key
+                .verifying_key()
+                .to_encoded_point(false)
+                .as_bytes()
+                .to_vec(),
+        }
+    }
+
+    fn sign_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        match &self.0 {
+            Inner::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(
+                    &RSA_PKCS1_SHA256,
+                    &SystemRandom::new(),
+                    message,
+                    &mut signature,
+                )
+                .map_err(|_| KeyError::Sign)?;
+                Ok(signature)
+            }
+            Inner::P256(key) => {
+                let digest = sha2::Sha256::digest(message);
+                let signature: p256::ecdsa::Signature =
+                    key.sign_prehash(&digest).map_err(|_| KeyError::Sign)?;
+                Ok(signature.to_der().as_bytes().to_vec())
+            }
+            Inner::P384(key) => {
+                // The reference signs with SHA-256 whatever the curve.
+                let digest = sha2::Sha256::digest(message);
+                let signature: p384::ecdsa::Signature =
+                    key.sign_prehash(&digest).map_err(|_| KeyError::Sign)?;
+                Ok(signature.to_der().as_bytes().to_vec())
+            }
+        }
+    }
+}

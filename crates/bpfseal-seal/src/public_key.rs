@@ -1,0 +1,192 @@
+//! Checking a signature with a public key, the way the kernel's `public_key.c` does.
+
+use aws_lc_rs::signature::{self as aws, UnparsedPublicKey};
+use der::asn1::ObjectIdentifier;
+use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+
+use crate::ber::{INTEGER, Reader, SEQUENCE};
+use crate::certificate::Certificate;
+use crate::digest::DigestAlgorithm;
+
+/// NIST P-256.
+pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+/// NIST P-384.
+pub(crate) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+/// NIST P-521.
+pub(crate) const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// The family of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum KeyKind {
+    Ecdsa,
+    Rsa,
+}
+
+impl KeyKind {
+    /// By the signature algorithm of a message: of an ECDSA identifier only the family counts,
+    /// the digest has an identifier of its own.
+    pub(crate) fn from_signature_oid(oid: &ObjectIdentifier) -> Option<Self> {
+        match oid.to_string().as_str() {
+            "1.2.840.113549.1.1.1" => Some(Self::Rsa),
+            "1.2.840.10045.4.1"
+            | "1.2.840.10045.4.3.1"
+            | "1.2.840.10045.4.3.2"
+            | "1.2.840.10045.4.3.3"
+            | "1.2.840.10045.4.3.4"
+            | "2.16.840.1.101.3.4.3.10"
+            | "2.16.840.1.101.3.4.3.11"
+            | "2.16.840.1.101.3.4.3.12" => Some(Self::Ecdsa),
+            _ => None,
+        }
+    }
+
+    fn of_certificate(certificate: &Certificate) -> Option<Self> {
+        match certificate.public_key_algorithm().to_string().as_str() {
+            "1.2.840.113549.1.1.1" => Some(Self::Rsa),
+            "1.2.840.10045.2.1" => Some(Self::Ecdsa),
+            _ => None,
+        }
+    }
+}
+
+/// How something was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SignatureAlgorithm {
+    pub(crate) kind: KeyKind,
+    pub(crate) digest: DigestAlgorithm,
+}
+
+impl SignatureAlgorithm {
+    /// By the signature algorithm of a certificate, which names the digest too.
+    pub(crate) fn of_certificate(oid: &ObjectIdentifier) -> Option<Self> {
+        use DigestAlgorithm as D;
+        let (kind, digest) = match oid.to_string().as_str() {
+            "1.2.840.113549.1.1.5" => (KeyKind::Rsa, D::Sha1),
+            "1.2.840.113549.1.1.14" => (KeyKind::Rsa, D::Sha224),
+            "1.2.840.113549.1.1.11" => (KeyKind::Rsa, D::Sha256),
+            "1.2.840.113549.1.1.12" => (KeyKind::Rsa, D::Sha384),
+            "1.2.840.113549.1.1.13" => (KeyKind::Rsa, D::Sha512),
+            "1.2.840.10045.4.1" => (KeyKind::Ecdsa, D::Sha1),
+            "1.2.840.10045.4.3.1" => (KeyKind::Ecdsa, D::Sha224),
+            "1.2.840.10045.4.3.2" => (KeyKind::Ecdsa, D::Sha256),
+            "1.2.840.10045.4.3.3" => (KeyKind::Ecdsa, D::Sha384),
+            "1.2.840.10045.4.3.4" => (KeyKind::Ecdsa, D::Sha512),
+            _ => return None,
+        };
+        Some(Self { kind, digest })
+    }
+}
+
+impl std::fmt::Display for SignatureAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            KeyKind::Ecdsa => "ecdsa",
+            KeyKind::Rsa => "rsa",
+        };
+        write!(f, "{kind} with {}", self.digest.name())
+    }
+}
+
+/// Why a signature was not checked, or did not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It does not hold.
+    Wrong,
+    /// The algorithm is one that is not computed here.
+    Unsupported,
+}
+
+/// Checks a signature over a message with the public key of a certificate.
+pub(crate) fn verify(
+    certificate: &Certificate,
+    algorithm: SignatureAlgorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), Fault> {
+    let kind = KeyKind::of_certificate(certificate).ok_or(Fault::Unsupported)?;
+    if kind != algorithm.kind {
+        return Err(Fault::Wrong);
+    }
+    match kind {
+        KeyKind::Rsa => rsa(
+            certificate.public_key(),
+            algorithm.digest,
+            message,
+            signature,
+        ),
+        KeyKind::Ecdsa => ecdsa(certificate, algorithm.digest, message, signature),
+    }
+}
+
+fn rsa(
+    public_key: &[u8],
+    digest: DigestAlgorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), Fault> {
+    let parameters: &'static aws::RsaParameters = match digest {
+        DigestAlgorithm::Sha1 => &aws::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+        DigestAlgorithm::Sha256 => &aws::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        DigestAlgorithm::Sha384 => &aws::RSA_PKCS1_2048_8192_SHA384,
+        DigestAlgorithm::Sha512 => &aws::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+        DigestAlgorithm::Sha224
+        | DigestAlgorithm::Sha3_256
+        | DigestAlgorithm::Sha3_384
+        | DigestAlgorithm::Sha3_512 => return Err(Fault::Unsupported),
+    };
+    UnparsedPublicKey::new(parameters, public_key)
+        .verify(message, signature)
+        .map_err(|_| Fault::Wrong)
+}
+
+fn ecdsa(
+    certificate: &Certificate,
+    digest: DigestAlgorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), Fault> {
+    let digest = digest.digest(message);
+    let point = certificate.public_key();
+    match certificate.public_key_curve() {
+        Some(P256) => {
+            let raw = fixed_signature(signature, 32).ok_or(Fault::Wrong)?;
+            let signature = p256::ecdsa::Signature::from_slice(&raw).map_err(|_| Fault::Wrong)?;
+            p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .and_then(|key| key.verify_prehash(&digest, &signature))
+                .map_err(|_| Fault::Wrong)
+        }
+        Some(P384) => {
+            let raw = fixed_signature(signature, 48).ok_or(Fault::Wrong)?;
+            let signature = p384::ecdsa::Signature::from_slice(&raw).map_err(|_| Fault::Wrong)?;
+            p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .and_then(|key| key.verify_prehash(&digest, &signature))
+                .map_err(|_| Fault::Wrong)
+        }
+        Some(P521) => {
+            let raw = fixed_signature(signature, 66).ok_or(Fault::Wrong)?;
+            let signature = p521::ecdsa::Signature::from_slice(&raw).map_err(|_| Fault::Wrong)?;
+            p521::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .and_then(|key| key.verify_prehash(&digest, &signature))
+                .map_err(|_| Fault::Wrong)
+        }
+        _ => Err(Fault::Unsupported),
+    }
+}
+
+/// `SEQUENCE { r INTEGER, s INTEGER }` as two numbers of the field's size.
+fn fixed_signature(bytes: &[u8], size: usize) -> Option<Vec<u8>> {
+    let mut inside = Reader::new(bytes).expect(SEQUENCE, "").ok()?.inside();
+    let mut out = Vec::with_capacity(size * 2);
+    for _ in 0..2 {
+        let number = inside.expect(INTEGER, "").ok()?.value;
+        let number = match number {
+            [] => return None,
+            [0, rest @ ..] => rest,
+            all => all,
+        };
+        out.resize(out.len() + size.checked_sub(number.len())?, 0);
+        out.extend_from_slice(number);
+    }
+    inside.end().ok()?;
+    Some(out)
+}
