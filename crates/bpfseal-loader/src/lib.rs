@@ -16,6 +16,7 @@ mod emit;
 mod error;
 mod host;
 pub mod plan;
+pub mod skeleton;
 
 pub use crate::emit::{ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part};
 pub use crate::error::Error;

@@ -10,14 +10,23 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use bpfseal::loader::Form;
+//! use bpfseal::seal::{Certificate, SigningKey, TrustStore};
 //!
-//! let bytes = std::fs::read("prog.bpf.o")?;
-//! let made = bpfseal::make_loader(&bytes, "prog", &bpfseal::RunningHost, Form::Signed)?;
-//! println!("{} bytes of instructions", made.loader.instructions.len());
-//! for dependency in &made.plan.host {
+//! let key = SigningKey::from_pem(&std::fs::read("key.pem")?)?;
+//! let certificate = Certificate::from_bytes(&std::fs::read("cert.pem")?)?;
+//! let object = std::fs::read("prog.bpf.o")?;
+//!
+//! let name = bpfseal::object::object_name("prog.bpf.o");
+//! let sealed = bpfseal::seal_object(&object, &name, &bpfseal::RunningHost, &key, &certificate)?;
+//! for dependency in &sealed.made.plan.host {
 //!     println!("depends on this host: {dependency}");
 //! }
+//! std::fs::write("prog.lskel.h", sealed.c_header()?)?;
+//!
+//! let mut trust = TrustStore::new();
+//! trust.add(certificate);
+//! let attestation = sealed.to_sealed_loader().verify(&trust)?;
+//! println!("{} bytes are covered", attestation.covered);
 //! # Ok(())
 //! # }
 //! ```
@@ -31,10 +40,12 @@ pub use bpfseal_seal as seal;
 
 pub use host::{RunningHost, parse_version};
 
+use loader::skeleton::{CSkeleton, SkeletonError, SkeletonSeal};
 use loader::{EmitOptions, Form, Host, LoadPlan, Loader};
 use object::Object;
+use seal::{Certificate, Seal, SealError, SealedLoader, Signer};
 
-/// Why no loader could be made from the bytes of an object.
+/// Why nothing could be made from the bytes of an object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
@@ -44,6 +55,12 @@ pub enum MakeError {
     /// The object can be read, but has no loader.
     #[error(transparent)]
     Loader(#[from] loader::Error),
+    /// The loader can not be signed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The loader can not be written as a skeleton.
+    #[error(transparent)]
+    Skeleton(#[from] SkeletonError),
 }
 
 impl MakeError {
@@ -53,6 +70,8 @@ impl MakeError {
         match self {
             Self::Object(error) => error.advice(),
             Self::Loader(error) => error.advice(),
+            Self::Seal(_) => "sign with a key and the certificate that belongs to it",
+            Self::Skeleton(error) => error.advice(),
         }
     }
 }
@@ -66,6 +85,58 @@ pub struct Made {
     pub plan: LoadPlan,
     /// The loader.
     pub loader: Loader,
+}
+
+impl Made {
+    /// The loader as an unsigned C light skeleton.
+    ///
+    /// # Errors
+    /// When the object's global variables can not be declared in C.
+    pub fn c_header(&self) -> Result<String, SkeletonError> {
+        self.skeleton(None).to_header()
+    }
+
+    fn skeleton<'a>(&'a self, seal: Option<SkeletonSeal<'a>>) -> CSkeleton<'a> {
+        CSkeleton {
+            object: &self.object,
+            plan: &self.plan,
+            loader: &self.loader,
+            seal,
+        }
+    }
+}
+
+/// An object's loader in the signed form, and the seal over it.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The object and its loader.
+    pub made: Made,
+    /// What vouches for the loader.
+    pub seal: Seal,
+}
+
+impl Sealed {
+    /// The sealed loader as a C light skeleton.
+    ///
+    /// # Errors
+    /// When the object's global variables can not be declared in C.
+    pub fn c_header(&self) -> Result<String, SkeletonError> {
+        let seal = SkeletonSeal {
+            signature: &self.seal.signature,
+            excl_prog_hash: &self.seal.excl_prog_hash,
+        };
+        self.made.skeleton(Some(seal)).to_header()
+    }
+
+    /// The parts that a verification looks at.
+    #[must_use]
+    pub fn to_sealed_loader(&self) -> SealedLoader {
+        SealedLoader {
+            instructions: self.made.loader.instructions.clone(),
+            metadata: self.made.loader.metadata.clone(),
+            seal: self.seal.clone(),
+        }
+    }
 }
 
 /// Reads an object and makes its loader.
@@ -88,4 +159,25 @@ pub fn make_loader(
         plan,
         loader,
     })
+}
+
+/// Reads an object, makes its loader, and signs that for load-time verification.
+///
+/// # Errors
+/// When the object is malformed or has no loader, or key and certificate do not go together.
+pub fn seal_object(
+    bytes: &[u8],
+    name: &str,
+    host: &dyn Host,
+    key: &dyn Signer,
+    certificate: &Certificate,
+) -> Result<Sealed, MakeError> {
+    let made = make_loader(bytes, name, host, Form::Signed)?;
+    let seal = seal::seal_load_time(
+        &made.loader.instructions,
+        &made.loader.metadata,
+        key,
+        certificate,
+    )?;
+    Ok(Sealed { made, seal })
 }

@@ -24,6 +24,8 @@ const SHORT_HEADER: u32 = 24;
 const FULL_HEADER: u32 = 32;
 /// `BTF_MAX_NAME_OFFSET`, the bound of libbpf's reader on the string section.
 const MAX_STR_OFFSET: u32 = 0x7fff_ffff;
+/// Most types that are looked at for one alignment.
+const MAX_ALIGN_STEPS: u32 = 1 << 18;
 /// How far chains of modifiers are followed (`MAX_RESOLVE_DEPTH` of libbpf's btf.c).
 const MAX_RESOLVE_DEPTH: usize = 32;
 /// Words of `struct btf_type`: name offset, info, size or type.
@@ -656,11 +658,14 @@ impl Btf {
     /// Alignment of a type in bytes as C lays it out for BPF; `None` when it has none.
     #[must_use]
     pub fn align_of(&self, id: TypeId) -> Option<u32> {
-        self.align_within(id, MAX_RESOLVE_DEPTH)
+        self.align_within(id, MAX_RESOLVE_DEPTH, &mut { MAX_ALIGN_STEPS })
     }
 
-    fn align_within(&self, id: TypeId, depth: usize) -> Option<u32> {
+    /// `steps` bounds the work: structs that hold each other several times over would otherwise
+    /// be walked exponentially often.
+    fn align_within(&self, id: TypeId, depth: usize, steps: &mut u32) -> Option<u32> {
         let depth = depth.checked_sub(1)?;
+        *steps = steps.checked_sub(1)?;
         let t = self.get(id)?;
         match t.kind() {
             Kind::Int | Kind::Enum | Kind::Enum64 | Kind::Float => {
@@ -668,13 +673,13 @@ impl Btf {
             }
             Kind::Ptr => Some(8),
             Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag => {
-                self.align_within(t.type_ref(), depth)
+                self.align_within(t.type_ref(), depth, steps)
             }
-            Kind::Array => self.align_within(t.array_element(), depth),
+            Kind::Array => self.align_within(t.array_element(), depth, steps),
             Kind::Struct | Kind::Union => {
                 let mut max = 1;
                 for m in t.members() {
-                    let align = self.align_within(m.type_id, depth)?;
+                    let align = self.align_within(m.type_id, depth, steps)?;
                     max = max.max(align);
                     // A member off its alignment says that the struct is packed.
                     if m.bit_size == 0 && m.bit_offset % (8 * align) != 0 {

@@ -1,0 +1,538 @@
+//! The C header: struct, functions, bytes.
+//!
+//! What a user's program sees follows `gen_trace` and `do_skeleton` of bpftool 7.8: member order
+//! (`ctx.sz` is the distance to `links`), names, arrays. What is done differently: the size of a
+//! page is asked for at run time instead of being that of the build host, zeroed data takes no
+//! room, nothing is used of `skel_internal.h` that libbpf 1.7 does not have, and the header says
+//! what a signed loader ignores.
+
+use std::fmt::Write as _;
+
+use bpfseal_object::btf::{Kind, Type, VarLinkage};
+use bpfseal_object::uapi::{self, attach, map as map_type, prog};
+use bpfseal_object::{Map, MapIdx, Object, Program};
+
+use super::SkeletonError;
+use super::c_bytes::push_literal;
+use super::c_types::{Declarer, Qualifiers};
+use super::ident::{identifier, map_ident, section_ident};
+use crate::plan::Step;
+use crate::{LoadPlan, Loader};
+
+/// What a signed skeleton carries besides the loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SkeletonSeal<'a> {
+    /// CMS signature over instructions and metadata.
+    pub signature: &'a [u8],
+    /// SHA-256 of the instructions.
+    pub excl_prog_hash: &'a [u8; 32],
+}
+
+/// A C light skeleton, ready to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct CSkeleton<'a> {
+    /// The object.
+    pub object: &'a Object,
+    /// Its plan.
+    pub plan: &'a LoadPlan,
+    /// Its loader.
+    pub loader: &'a Loader,
+    /// The seal, for a signed one.
+    pub seal: Option<SkeletonSeal<'a>>,
+}
+
+/// Global data that the skeleton maps into the user's process.
+struct DataSection<'a> {
+    /// Name of the member.
+    ident: String,
+    map: &'a Map,
+    /// Bytes of the mapping before they are rounded to whole pages.
+    size: u64,
+    /// What the map starts with.
+    value: &'a [u8],
+    percpu: bool,
+    read_only: bool,
+    /// The BTF section that describes the variables.
+    variables: Option<Type<'a>>,
+}
+
+impl<'a> CSkeleton<'a> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// [`SkeletonError`] when a data section's variables can not be declared in C.
+    pub fn to_header(&self) -> Result<String, SkeletonError> {
+        let sections = self.data_sections();
+        let mut out = String::new();
+        self.prologue(&mut out);
+        self.structure(&mut out, &sections)?;
+        self.attach_functions(&mut out);
+        self.destroy_function(&mut out, &sections);
+        self.open_function(&mut out, &sections);
+        self.load_function(&mut out, &sections);
+        self.assertions(&mut out, &sections);
+        let _ = writeln!(out, "\n#endif /* {} */", self.guard());
+        Ok(out)
+    }
+
+    fn name(&self) -> &'a str {
+        &self.plan.name
+    }
+
+    fn guard(&self) -> String {
+        format!("__{}_SKEL_H__", self.name()).to_ascii_uppercase()
+    }
+
+    fn programs(&self) -> impl Iterator<Item = (String, &'a Program)> + use<'a> {
+        self.object
+            .entry_programs()
+            .map(|(_, program)| (identifier(&program.name), program))
+    }
+
+    /// The value that the plan gives to a map of global data.
+    fn seed(&self, index: MapIdx) -> &'a [u8] {
+        self.plan
+            .steps
+            .iter()
+            .find_map(|step| match step {
+                Step::SeedMap { map, value, .. } if *map == index => Some(value.as_slice()),
+                _ => None,
+            })
+            .unwrap_or(&[])
+    }
+
+    fn data_sections(&self) -> Vec<DataSection<'a>> {
+        let sections = self.object.btf.iter().flat_map(|btf| btf.types());
+        let described: Vec<(String, Type<'a>)> = sections
+            .filter(|t| t.kind() == Kind::Datasec)
+            .filter_map(|t| Some((section_ident(t.name())?, t)))
+            .collect();
+        self.object
+            .maps
+            .iter()
+            .enumerate()
+            .filter_map(|(index, map)| {
+                map.data.as_ref()?;
+                let percpu = map.def.map_type == map_type::PERCPU_ARRAY;
+                let mapped = map.def.map_flags & uapi::BPF_F_MMAPABLE != 0
+                    || (percpu && !map.def.btf_value.is_void());
+                // A skeleton of an object without BTF has no typed data.
+                if !mapped || self.object.btf.is_none() {
+                    return None;
+                }
+                let ident = map_ident(map);
+                let rounded = u64::from(map.def.value_size).next_multiple_of(8);
+                Some(DataSection {
+                    map,
+                    size: rounded * u64::from(map.def.max_entries.max(1)),
+                    value: self.seed(MapIdx(u32::try_from(index).ok()?)),
+                    percpu,
+                    read_only: map.def.map_flags & uapi::BPF_F_RDONLY_PROG != 0,
+                    variables: described
+                        .iter()
+                        .find(|(name, _)| *name == ident)
+                        .map(|(_, t)| *t),
+                    ident,
+                })
+            })
+            .collect()
+    }
+
+    fn prologue(&self, out: &mut String) {
+        let guard = self.guard();
+        let _ = write!(
+            out,
+            "/* SPDX-License-Identifier: MIT OR Apache-2.0 */\n\
+             /* Generated by bpfseal {}; do not edit. */\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        if self.seal.is_some() {
+            out.push_str(SIGNED_NOTE);
+        }
+        let _ = write!(
+            out,
+            "#ifndef {guard}\n#define {guard}\n\n#include <bpf/skel_internal.h>\n\n"
+        );
+    }
+
+    fn structure(
+        &self,
+        out: &mut String,
+        sections: &[DataSection<'a>],
+    ) -> Result<(), SkeletonError> {
+        let _ = writeln!(
+            out,
+            "struct {} {{\n\tstruct bpf_loader_ctx ctx;",
+            self.name()
+        );
+        if !self.object.maps.is_empty() {
+            out.push_str("\tstruct {\n");
+            for map in &self.object.maps {
+                let _ = writeln!(out, "\t\tstruct bpf_map_desc {};", map_ident(map));
+            }
+            out.push_str("\t} maps;\n");
+        }
+        if self.programs().next().is_some() {
+            out.push_str("\tstruct {\n");
+            for (program, _) in self.programs() {
+                let _ = writeln!(out, "\t\tstruct bpf_prog_desc {program};");
+            }
+            out.push_str("\t} progs;\n");
+        }
+        // Always there: what the loader writes to ends here.
+        out.push_str("\tstruct {\n");
+        for (program, _) in self.programs() {
+            let _ = writeln!(out, "\t\tint {program}_fd;");
+        }
+        out.push_str("\t} links;\n");
+        if self.seal.is_some() {
+            out.push_str(
+                "\t/* Keyring that holds the signer's key: 0 builtin, 1 secondary, 2 platform,\n\
+                 \t * anything else a serial number or special id (-3: session keyring).\n\
+                 \t * Not there: loading fails with ENOKEY.\n\t */\n\t__s32 keyring_id;\n",
+            );
+        }
+        if let Some(btf) = &self.object.btf {
+            let mut declarer = Declarer::new(btf);
+            for section in sections {
+                if self.seal.is_some() && !section.percpu {
+                    out.push_str("\t/* Signed: what is set here before loading is ignored. */\n");
+                }
+                let _ = writeln!(out, "\tstruct {}__{} {{", self.name(), section.ident);
+                if let Some(variables) = section.variables {
+                    members(out, &mut declarer, btf, variables)?;
+                }
+                let _ = writeln!(out, "\t}} *{};", section.ident);
+            }
+        }
+        out.push_str("};\n");
+        Ok(())
+    }
+
+    fn attach_functions(&self, out: &mut String) {
+        let name = self.name();
+        for (program, what) in self.programs() {
+            let fd = attach_expression(&program, what);
+            let _ = write!(
+                out,
+                "\nstatic inline int\n{name}__{program}__attach(struct {name} *skel)\n{{\n\
+                 \tint fd = {fd};\n\n\
+                 \tif (fd > 0)\n\t\tskel->links.{program}_fd = fd;\n\treturn fd;\n}}\n"
+            );
+        }
+        let _ = write!(
+            out,
+            "\nstatic inline int\n{name}__attach(struct {name} *skel)\n{{\n\tint err = 0;\n\n"
+        );
+        for (program, _) in self.programs() {
+            let _ = writeln!(
+                out,
+                "\tif (err >= 0)\n\t\terr = {name}__{program}__attach(skel);"
+            );
+        }
+        let _ = write!(
+            out,
+            "\t(void)skel;\n\treturn err < 0 ? err : 0;\n}}\n\n\
+             static inline void\n{name}__detach(struct {name} *skel)\n{{\n"
+        );
+        for (program, _) in self.programs() {
+            let _ = writeln!(out, "\tskel_closenz(skel->links.{program}_fd);");
+        }
+        out.push_str("\t(void)skel;\n}\n");
+    }
+
+    fn destroy_function(&self, out: &mut String, sections: &[DataSection<'_>]) {
+        let name = self.name();
+        if !sections.is_empty() {
+            let _ = write!(
+                out,
+                "\n/* Whole pages of the host that this runs on. */\n\
+                 static inline size_t\n{name}__mmap_sz(size_t sz)\n{{\n\
+                 #ifdef __KERNEL__\n\treturn PAGE_ALIGN(sz);\n#else\n\
+                 \tsize_t page = (size_t)sysconf(_SC_PAGESIZE);\n\n\
+                 \treturn (sz + page - 1) / page * page;\n#endif\n}}\n"
+            );
+        }
+        let _ = write!(
+            out,
+            "\nstatic inline void\n{name}__destroy(struct {name} *skel)\n{{\n\
+             \tif (!skel)\n\t\treturn;\n\t{name}__detach(skel);\n"
+        );
+        for (program, _) in self.programs() {
+            let _ = writeln!(out, "\tskel_closenz(skel->progs.{program}.prog_fd);");
+        }
+        for map in &self.object.maps {
+            let ident = map_ident(map);
+            if let Some(section) = sections.iter().find(|s| std::ptr::eq(s.map, map)) {
+                let _ = writeln!(
+                    out,
+                    "\tif (skel->maps.{ident}.initial_value)\n\
+                     \t\tskel_free_map_data((void *)(long)skel->maps.{ident}.initial_value,\n\
+                     \t\t\t\t   skel->maps.{ident}.initial_value,\n\
+                     \t\t\t\t   {name}__mmap_sz({}));",
+                    section.size
+                );
+            }
+            let _ = writeln!(out, "\tskel_closenz(skel->maps.{ident}.map_fd);");
+        }
+        out.push_str("\tskel_free(skel);\n}\n");
+    }
+
+    fn open_function(&self, out: &mut String, sections: &[DataSection<'_>]) {
+        let name = self.name();
+        let _ = write!(
+            out,
+            "\nstatic inline struct {name} *\n{name}__open(void)\n{{\n\
+             \tstruct {name} *skel;\n\n\
+             \tskel = (struct {name} *)skel_alloc(sizeof(*skel));\n\
+             \tif (!skel)\n\t\treturn NULL;\n\
+             \tskel->ctx.sz = (char *)&skel->links - (char *)skel;\n"
+        );
+        for section in sections {
+            let DataSection {
+                ident, size, value, ..
+            } = section;
+            out.push_str("\t{\n\t\tstatic const char data[");
+            // Data that is all zero needs no literal. The byte more is where a literal has its NUL.
+            if value.iter().all(|b| *b == 0) {
+                let _ = write!(
+                    out,
+                    "{}] __attribute__((__aligned__(8))) = {{0}};\n\n",
+                    value.len() + 1
+                );
+            } else {
+                out.push_str("] __attribute__((__aligned__(8))) = ");
+                push_literal(out, value);
+                out.push_str(";\n\n");
+            }
+            let _ = write!(
+                out,
+                "\t\tskel->{ident} = (__typeof__(skel->{ident}))skel_prep_map_data(\n\
+                 \t\t\t(void *)data, {name}__mmap_sz({size}), sizeof(data) - 1);\n\
+                 \t\tif (!skel->{ident}) {{\n\t\t\t{name}__destroy(skel);\n\t\t\treturn NULL;\n\t\t}}\n\
+                 \t\tskel->maps.{ident}.initial_value = (__u64)(long)skel->{ident};\n\t}}\n"
+            );
+        }
+        out.push_str("\treturn skel;\n}\n");
+    }
+
+    fn load_function(&self, out: &mut String, sections: &[DataSection<'_>]) {
+        let name = self.name();
+        let _ = write!(
+            out,
+            "\nstatic inline int\n{name}__load(struct {name} *skel)\n{{\n\
+             \tstruct bpf_load_and_run_opts opts = {{}};\n\tint err;\n"
+        );
+        array(out, "opts_data", &self.loader.metadata);
+        array(out, "opts_insn", &self.loader.instructions);
+        if let Some(seal) = &self.seal {
+            array(out, "opts_sig", seal.signature);
+            array(out, "opts_excl_hash", seal.excl_prog_hash);
+        }
+        out.push('\n');
+        if self.seal.is_some() {
+            out.push_str(
+                "\topts.signature = (void *)opts_sig;\n\
+                 \topts.signature_sz = sizeof(opts_sig) - 1;\n\
+                 \topts.excl_prog_hash = (void *)opts_excl_hash;\n\
+                 \topts.excl_prog_hash_sz = sizeof(opts_excl_hash) - 1;\n\
+                 \topts.keyring_id = skel->keyring_id;\n",
+            );
+        }
+        out.push_str(
+            "\topts.ctx = (struct bpf_loader_ctx *)skel;\n\
+             \topts.data_sz = sizeof(opts_data) - 1;\n\
+             \topts.data = (void *)opts_data;\n\
+             \topts.insns_sz = sizeof(opts_insn) - 1;\n\
+             \topts.insns = (void *)opts_insn;\n\n\
+             \terr = bpf_load_and_run(&opts);\n\
+             \tif (err < 0)\n\t\treturn err;\n",
+        );
+        for section in sections {
+            finalize(out, name, section);
+        }
+        let _ = write!(
+            out,
+            "\treturn 0;\n}}\n\nstatic inline struct {name} *\n{name}__open_and_load(void)\n{{\n\
+             \tstruct {name} *skel = {name}__open();\n\n\
+             \tif (skel && {name}__load(skel)) {{\n\
+             \t\t{name}__destroy(skel);\n\t\treturn NULL;\n\t}}\n\treturn skel;\n}}\n"
+        );
+    }
+
+    fn assertions(&self, out: &mut String, sections: &[DataSection<'_>]) {
+        let Some(btf) = &self.object.btf else { return };
+        let name = self.name();
+        let _ = write!(
+            out,
+            "\n__attribute__((unused)) static void\n\
+             {name}__assert(struct {name} *s __attribute__((unused)))\n{{\n\
+             #ifdef __cplusplus\n#define _Static_assert static_assert\n#endif\n"
+        );
+        for section in sections {
+            for variable in section.variables.iter().flat_map(Type::vars) {
+                let var = btf.ty(variable.type_id);
+                if var.var_linkage() == VarLinkage::Static {
+                    continue;
+                }
+                let Some(size) = btf.resolve_size(var.type_ref()) else {
+                    continue;
+                };
+                let ident = identifier(var.name());
+                let _ = writeln!(
+                    out,
+                    "\t_Static_assert(sizeof(s->{}->{ident}) == {size}, \"size of '{ident}'\");",
+                    section.ident
+                );
+            }
+        }
+        out.push_str("#ifdef __cplusplus\n#undef _Static_assert\n#endif\n}\n");
+    }
+}
+
+const SIGNED_NOTE: &str = "\
+/*
+ * SIGNED: the loader in this header installs what was signed, and nothing else. Initial values
+ * of global data and max_entries of maps that a program sets between __open() and __load() are
+ * IGNORED, without an error. To change them, change the BPF program and sign it again.
+ *
+ * Verified by kernels that check signatures when a program is loaded (Linux 7.3 and later); needs
+ * the skel_internal.h of libbpf 1.8 or later to be loaded with a signature.
+ */
+";
+
+/// `static const char NAME[] = "…";`, as scripts look for it.
+fn array(out: &mut String, name: &str, bytes: &[u8]) {
+    let _ = write!(
+        out,
+        "\tstatic const char {name}[] __attribute__((__aligned__(8))) = "
+    );
+    push_literal(out, bytes);
+    out.push_str(";\n");
+}
+
+/// The variables of a section as members, at their offsets.
+fn members<'a>(
+    out: &mut String,
+    declarer: &mut Declarer<'a>,
+    btf: &'a bpfseal_object::btf::Btf,
+    section: Type<'a>,
+) -> Result<(), SkeletonError> {
+    let name = section.name();
+    // Values of the kernel's configuration stay `const`; programs may set everything else.
+    let qualifiers = if name == ".kconfig" {
+        Qualifiers::Keep
+    } else {
+        Qualifiers::Drop
+    };
+    let mut end: u32 = 0;
+    let mut gaps = 0;
+    for variable in section.vars() {
+        let var = btf.ty(variable.type_id);
+        if var.var_linkage() == VarLinkage::Static {
+            continue;
+        }
+        let fault_in = || (name.to_owned(), var.name().to_owned());
+        if end > variable.offset {
+            let (section, variable_name) = fault_in();
+            return Err(SkeletonError::Overlap {
+                section,
+                variable: variable_name,
+                offset: variable.offset,
+                end,
+            });
+        }
+        let align = btf.align_of(var.type_ref()).ok_or_else(|| {
+            let (section, variable) = fault_in();
+            SkeletonError::Alignment { section, variable }
+        })?;
+        // For 32-bit hosts too, where nothing is aligned to more than 4 bytes: at worst there is
+        // padding that another host would have made by itself.
+        if end.checked_next_multiple_of(align.min(4)) != Some(variable.offset) {
+            let _ = writeln!(out, "\t\tchar __pad{gaps}[{}];", variable.offset - end);
+            gaps += 1;
+        }
+        let declaration = declarer
+            .declare(var.type_ref(), &identifier(var.name()), qualifiers, 2)
+            .map_err(|source| {
+                let (section, variable) = fault_in();
+                SkeletonError::Declaration {
+                    section,
+                    variable,
+                    source,
+                }
+            })?;
+        let _ = writeln!(out, "\t\t{declaration};");
+        end = variable.offset.saturating_add(variable.size);
+    }
+    Ok(())
+}
+
+/// What attaches a program: an expression for the descriptor of its link.
+fn attach_expression(program: &str, what: &Program) -> String {
+    let fd = format!("skel->progs.{program}.prog_fd");
+    let unsupported = format!("((void){fd}, 0) /* nothing says what to attach it to */");
+    let Some(def) = what.def else {
+        return unsupported;
+    };
+    match def.prog_type {
+        prog::RAW_TRACEPOINT => match what.attach_target() {
+            Some(target) => format!("skel_raw_tracepoint_open({}, {fd})", c_string(target)),
+            None => unsupported,
+        },
+        prog::TRACING if def.attach_type.0 == attach::BPF_TRACE_ITER => {
+            format!("skel_link_create({fd}, 0, BPF_TRACE_ITER)")
+        }
+        prog::TRACING | prog::LSM => format!("skel_raw_tracepoint_open(NULL, {fd})"),
+        _ => unsupported,
+    }
+}
+
+fn c_string(text: &str) -> String {
+    let mut out = "\"".to_owned();
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'"' && byte != b'\\' && byte != b'?' => {
+                out.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(out, "\\{byte:03o}");
+            }
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// After loading: the data of the skeleton becomes that of the map.
+fn finalize(out: &mut String, name: &str, section: &DataSection<'_>) {
+    let DataSection { ident, size, .. } = section;
+    if section.percpu {
+        // Such a map can not be mapped: what was set stays readable, and changes fault instead of
+        // being lost.
+        let _ = write!(
+            out,
+            "#ifdef __KERNEL__\n\
+             \tskel_free_map_data(skel->{ident}, skel->maps.{ident}.initial_value, {size});\n\
+             \tskel->maps.{ident}.initial_value = ~0ULL;\n\
+             \tskel->{ident} = NULL;\n\
+             #else\n\
+             \tif (mprotect(skel->{ident}, {name}__mmap_sz({size}), PROT_READ))\n\
+             \t\treturn -errno;\n\
+             #endif\n"
+        );
+        return;
+    }
+    let protection = if section.read_only {
+        "PROT_READ"
+    } else {
+        "PROT_READ | PROT_WRITE"
+    };
+    let _ = write!(
+        out,
+        "\tskel->{ident} = (__typeof__(skel->{ident}))skel_finalize_map_data(\n\
+         \t\t&skel->maps.{ident}.initial_value, {name}__mmap_sz({size}),\n\
+         \t\t{protection}, skel->maps.{ident}.map_fd);\n\
+         \tif (!skel->{ident})\n\t\treturn -ENOMEM;\n"
+    );
+}

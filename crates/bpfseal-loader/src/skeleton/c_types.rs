@@ -1,0 +1,337 @@
+//! BTF types as C declarations.
+//!
+//! Named structs, unions, enums and typedefs are referred to by name: whoever includes a skeleton
+//! has their definitions, as with bpftool's headers. Anonymous ones are written out in place.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use bpfseal_object::btf::{Btf, Kind, Type, TypeId};
+
+/// Longest declaration that is written: hostile BTF could otherwise make one of any length.
+const MAX_LENGTH: usize = 1 << 20;
+/// How deep types may nest in one declaration.
+const MAX_DEPTH: usize = 64;
+
+/// Why a type can not be declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeclarationError {
+    /// A type that no variable can have.
+    #[error("BTF type {0} is not the type of a variable")]
+    Kind(TypeId),
+    /// Longer than any real one.
+    #[error("the declaration is too long")]
+    TooLong,
+    /// Types inside types without end.
+    #[error("its types nest too deep")]
+    TooDeep,
+}
+
+/// Typedefs of the kernel that a user's program need not have, and their names in
+/// `<linux/types.h>`, which every skeleton includes.
+const KERNEL_INTEGERS: [(&str, &str); 8] = [
+    ("s8", "__s8"),
+    ("s16", "__s16"),
+    ("s32", "__s32"),
+    ("s64", "__s64"),
+    ("u8", "__u8"),
+    ("u16", "__u16"),
+    ("u32", "__u32"),
+    ("u64", "__u64"),
+];
+
+/// Writes declarations of one header. Enumerators share one name space there, so a name that
+/// comes again gets a number, as in bpftool's headers.
+#[derive(Debug)]
+pub(super) struct Declarer<'a> {
+    btf: &'a Btf,
+    enumerators: HashMap<&'a str, u32>,
+    written: usize,
+}
+
+/// Whether `const`, `volatile` and `restrict` are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Qualifiers {
+    Drop,
+    Keep,
+}
+
+/// Where in the header a declaration stands.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    qualifiers: Qualifiers,
+    /// Tabs in front of the line.
+    indent: usize,
+    depth: usize,
+}
+
+impl Place {
+    fn deeper(self) -> Result<Self, DeclarationError> {
+        if self.depth >= MAX_DEPTH {
+            return Err(DeclarationError::TooDeep);
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
+    }
+}
+
+impl<'a> Declarer<'a> {
+    pub(super) fn new(btf: &'a Btf) -> Self {
+        Self {
+            btf,
+            enumerators: HashMap::new(),
+            written: 0,
+        }
+    }
+
+    /// `type name`, without a semicolon.
+    pub(super) fn declare(
+        &mut self,
+        id: TypeId,
+        name: &str,
+        qualifiers: Qualifiers,
+        indent: usize,
+    ) -> Result<String, DeclarationError> {
+        self.written = 0;
+        let place = Place {
+            qualifiers,
+            indent,
+            depth: 0,
+        };
+        self.wrap(id, name.to_owned(), place)
+    }
+
+    /// Works from the name outwards: each layer of the type goes around what is there.
+    fn wrap(
+        &mut self,
+        mut id: TypeId,
+        mut inner: String,
+        place: Place,
+    ) -> Result<String, DeclarationError> {
+        let place = place.deeper()?;
+        // Qualifiers met since the last layer: they belong to the next one inwards.
+        let mut qualifiers = String::new();
+        for _ in 0..MAX_DEPTH {
+            let t = self.btf.ty(id);
+            match t.kind() {
+                Kind::Const | Kind::Volatile | Kind::Restrict => {
+                    if place.qualifiers == Qualifiers::Keep {
+                        qualifiers.push_str(t.kind().name());
+                        qualifiers.push(' ');
+                    }
+                    id = t.type_ref();
+                }
+                // Tags are for the verifier; compilers of user space do not know them.
+                Kind::TypeTag => id = t.type_ref(),
+                Kind::Ptr => {
+                    inner = format!("*{qualifiers}{inner}");
+                    qualifiers.clear();
+                    id = t.type_ref();
+                    let pointee = self.skip_qualifiers(id);
+                    if matches!(pointee.kind(), Kind::Array | Kind::FuncProto) {
+                        inner = format!("({inner})");
+                    }
+                }
+                Kind::Array => {
+                    // Qualifiers of an array are those of its elements.
+                    let _ = write!(inner, "[{}]", t.array_len());
+                    id = t.array_element();
+                }
+                Kind::FuncProto => {
+                    qualifiers.clear();
+                    let arguments = self.arguments(t, place)?;
+                    let _ = write!(inner, "({arguments})");
+                    id = t.type_ref();
+                }
+                _ => {
+                    let base = self.base(t, place)?;
+                    let space = if inner.is_empty() { "" } else { " " };
+                    let text = format!("{qualifiers}{base}{space}{inner}");
+                    self.written += text.len();
+                    return if self.written > MAX_LENGTH {
+                        Err(DeclarationError::TooLong)
+                    } else {
+                        Ok(text)
+                    };
+                }
+            }
+        }
+        Err(DeclarationError::TooDeep)
+    }
+
+    fn skip_qualifiers(&self, mut id: TypeId) -> Type<'a> {
+        for _ in 0..MAX_DEPTH {
+            let t = self.btf.ty(id);
+            if !t.kind().is_modifier() {
+                break;
+            }
+            id = t.type_ref();
+        }
+        self.btf.ty(id)
+    }
+
+    fn arguments(&mut self, t: Type<'a>, place: Place) -> Result<String, DeclarationError> {
+        let params: Vec<_> = t.params().collect();
+        if params.is_empty() || (params.len() == 1 && params[0].type_id.is_void()) {
+            return Ok("void".to_owned());
+        }
+        let mut texts = Vec::with_capacity(params.len());
+        for (i, param) in params.iter().enumerate() {
+            if param.type_id.is_void() && i + 1 == params.len() {
+                texts.push("...".to_owned());
+            } else {
+                let name = self.btf.str(param.name_off).unwrap_or("");
+                texts.push(self.wrap(param.type_id, name.to_owned(), place)?);
+            }
+        }
+        Ok(texts.join(", "))
+    }
+
+    /// The type that everything else is wrapped around.
+    fn base(&mut self, t: Type<'a>, place: Place) -> Result<String, DeclarationError> {
+        let name = t.name();
+        Ok(match t.kind() {
+            Kind::Void => "void".to_owned(),
+            // C++ has no `_Bool`, and `bpf.h` includes `<stdbool.h>`.
+            Kind::Int if name == "_Bool" => "bool".to_owned(),
+            Kind::Int | Kind::Float => name.to_owned(),
+            Kind::Typedef => KERNEL_INTEGERS
+                .iter()
+                .find(|(kernel, _)| *kernel == name)
+                .map_or(name, |(_, user)| user)
+                .to_owned(),
+            Kind::Fwd if t.kind_flag() => format!("union {name}"),
+            Kind::Fwd => format!("struct {name}"),
+            Kind::Struct if !name.is_empty() => format!("struct {name}"),
+            Kind::Union if !name.is_empty() => format!("union {name}"),
+            Kind::Enum | Kind::Enum64 if !name.is_empty() => format!("enum {name}"),
+            Kind::Struct | Kind::Union => self.aggregate(t, place)?,
+            Kind::Enum | Kind::Enum64 => self.enumeration(t, place),
+            _ => return Err(DeclarationError::Kind(t.id)),
+        })
+    }
+
+    /// An anonymous struct or union with its members, at the offsets that BTF gives them.
+    fn aggregate(&mut self, t: Type<'a>, place: Place) -> Result<String, DeclarationError> {
+        let is_struct = t.kind() == Kind::Struct;
+        let packed = is_struct && self.is_packed(t);
+        let inner = Place {
+            indent: place.indent + 1,
+            ..place
+        };
+        let tabs = "\t".repeat(inner.indent);
+        let mut text = format!("{} {{\n", t.kind().name());
+        let mut end: u64 = 0;
+        let mut after_bit_field = false;
+        for member in t.members() {
+            let start = u64::from(member.bit_offset);
+            let bit_field = member.bit_size != 0;
+            if is_struct {
+                let align = if packed {
+                    1
+                } else {
+                    u64::from(self.btf.align_of(member.type_id).unwrap_or(1))
+                };
+                let continued = bit_field && after_bit_field;
+                push_gap(&mut text, &tabs, end, start, align, continued);
+            }
+            let name = self.btf.str(member.name_off).unwrap_or("");
+            let declaration = self.wrap(member.type_id, name.to_owned(), inner)?;
+            text.push_str(&tabs);
+            text.push_str(&declaration);
+            if bit_field {
+                let _ = write!(text, ": {}", member.bit_size);
+                end = start + u64::from(member.bit_size);
+            } else {
+                let size = self.btf.resolve_size(member.type_id).unwrap_or(0);
+                end = start + u64::from(size) * 8;
+            }
+            after_bit_field = bit_field;
+            text.push_str(";\n");
+        }
+        if is_struct {
+            let align = u64::from(self.btf.align_of(t.id).unwrap_or(1));
+            push_gap(&mut text, &tabs, end, u64::from(t.size()) * 8, align, false);
+        }
+        let _ = write!(text, "{}}}", "\t".repeat(place.indent));
+        if packed {
+            text.push_str(" __attribute__((packed))");
+        }
+        Ok(text)
+    }
+
+    /// Whether the layout is one that C gives to a packed struct only.
+    fn is_packed(&self, t: Type<'a>) -> bool {
+        let mut widest = 1;
+        for member in t.members() {
+            let align = self.btf.align_of(member.type_id).unwrap_or(1);
+            if member.bit_size == 0 && !member.bit_offset.is_multiple_of(8 * align) {
+                return true;
+            }
+            widest = widest.max(align);
+        }
+        !t.size().is_multiple_of(widest)
+    }
+
+    fn enumeration(&mut self, t: Type<'a>, place: Place) -> String {
+        let tabs = "\t".repeat(place.indent + 1);
+        let wide = t.kind() == Kind::Enum64;
+        let mut text = "enum {\n".to_owned();
+        let mut fits_int = true;
+        for constant in t.enumerators() {
+            let name = self.btf.str(constant.name_off).unwrap_or("");
+            let count = self.enumerators.entry(name).or_insert(0);
+            *count += 1;
+            let _ = write!(text, "{tabs}{name}");
+            if *count > 1 {
+                let _ = write!(text, "___{count}");
+            }
+            let value = constant.value;
+            fits_int &= value >> 32 == 0;
+            let _ = match (t.kind_flag(), wide) {
+                (true, false) => writeln!(text, " = {},", value.cast_signed()),
+                (false, false) => writeln!(text, " = {value},"),
+                (true, true) => writeln!(text, " = {}LL,", value.cast_signed()),
+                (false, true) => writeln!(text, " = {value}ULL,"),
+            };
+        }
+        let _ = write!(text, "{}}}", "\t".repeat(place.indent));
+        match t.size() {
+            1 => text.push_str(" __attribute__((mode(byte)))"),
+            8 if !wide || fits_int => text.push_str(" __attribute__((mode(word)))"),
+            _ => {}
+        }
+        text
+    }
+}
+
+/// Fills the gap between two members, both in bits, where C would not leave it by itself.
+fn push_gap(text: &mut String, tabs: &str, end: u64, next: u64, align: u64, bit_field: bool) {
+    if end >= next {
+        return;
+    }
+    // A bit-field that follows one directly: what is between them has no name.
+    if bit_field || !end.is_multiple_of(8) || !next.is_multiple_of(8) {
+        let mut at = end;
+        while at < next {
+            // Never over the edge of a unit of 32 bits, where C would begin a new one.
+            let stop = next.min((at / 32 + 1) * 32);
+            let _ = writeln!(text, "{tabs}int: {};", stop - at);
+            at = stop;
+        }
+        return;
+    }
+    if end.next_multiple_of(align.max(1) * 8) == next {
+        return;
+    }
+    let _ = writeln!(text, "{tabs}char: 8;");
+    for _ in 1..(next - end) / 8 {
+        if text.len() > MAX_LENGTH {
+            return;
+        }
+        let _ = writeln!(text, "{tabs}char: 8;");
+    }
+}

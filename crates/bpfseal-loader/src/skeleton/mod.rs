@@ -1,0 +1,54 @@
+//! Light skeletons: a loader as source code, with what its users hold on to.
+//!
+//! For programs that load an object without libbpf. The last step of the way of the data in this
+//! crate: [`Object`](bpfseal_object::Object), [`LoadPlan`](crate::LoadPlan) and
+//! [`Loader`](crate::Loader) go in, text comes out. Signing is not done here; a seal is handed in
+//! as bytes.
+//!
+//! [`CSkeleton`] writes a C header with the API of `bpftool gen skeleton -L`: the same names, the
+//! same struct offsets, the same arrays (`opts_data`, `opts_insn`, `opts_sig`,
+//! `opts_excl_hash`). The text is our own.
+
+mod c_bytes;
+mod c_header;
+mod c_types;
+mod ident;
+
+pub use c_header::{CSkeleton, SkeletonSeal};
+pub use c_types::DeclarationError;
+
+/// Why an object has no skeleton, although it has a loader.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum SkeletonError {
+    /// Two variables of a data section overlap.
+    #[error(
+        "section `{section}`: variable `{variable}` is at offset {offset}, inside the one before it, which ends at {end}"
+    )]
+    Overlap {
+        section: String,
+        variable: String,
+        offset: u32,
+        end: u32,
+    },
+    /// A variable's alignment can not be told.
+    #[error("section `{section}`: variable `{variable}` has a type without alignment")]
+    Alignment { section: String, variable: String },
+    /// A variable's type can not be written in C.
+    #[error("section `{section}`: variable `{variable}` can not be declared in C: {source}")]
+    Declaration {
+        section: String,
+        variable: String,
+        #[source]
+        source: DeclarationError,
+    },
+}
+
+impl SkeletonError {
+    /// What whoever holds the object can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        "the BTF of the section does not describe C variables; compile the object again with an unmodified compiler, or take the raw pieces with `extract`"
+    }
+}
