@@ -174,7 +174,7 @@ impl<'a> Elf<'a> {
     ) -> Result<Vec<Symbol<'a>>, Error> {
         let table = &sections[symtab.0 as usize];
         let entry = size_of::<elf::Sym64<Endianness>>();
-        if table.entry_size != entry as u64 || table.data.len() % entry != 0 {
+        if table.entry_size != entry as u64 || !table.data.len().is_multiple_of(entry) {
             return Err(Error::SymbolTableShape {
                 section: table.name.to_owned(),
                 entry_size: table.entry_size,

@@ -152,7 +152,7 @@ pub const MAX_KERNEL_NAME: usize = 15;
 /// A section name of one dot follows as many bytes of the object's name as fit when at least
 /// seven are kept for the section; one of several dots, or per-CPU data, stands alone.
 pub(crate) fn internal_map_name(object_name: &str, section: &str, kind: DataKind) -> String {
-    let suffix_room = section.len().max(7).min(MAX_KERNEL_NAME);
+    let suffix_room = section.len().clamp(7, MAX_KERNEL_NAME);
     let alone = section.get(1..).is_some_and(|s| s.contains('.')) || kind == DataKind::Percpu;
     let prefix = if alone {
         0

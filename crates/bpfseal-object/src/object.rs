@@ -686,7 +686,7 @@ impl Object {
             if section.0 == 0 || roles.text != Some(section) {
                 return Err(place.fault("calls a function outside of `.text`"));
             }
-            if symbol.value % BPF_INSN_SZ as u64 != 0 {
+            if !symbol.value.is_multiple_of(BPF_INSN_SZ as u64) {
                 return Err(place.fault("calls into the middle of an instruction"));
             }
             return Ok(RelocKind::Call(offset));
@@ -697,7 +697,9 @@ impl Object {
             ));
         }
         if is_subprogram_symbol(symbol, roles.text) {
-            if symbol.value % BPF_INSN_SZ as u64 != 0 || code.imm % BPF_INSN_SZ as i32 != 0 {
+            if !symbol.value.is_multiple_of(BPF_INSN_SZ as u64)
+                || code.imm % BPF_INSN_SZ as i32 != 0
+            {
                 return Err(place.fault("takes the address of the middle of an instruction"));
             }
             return Ok(RelocKind::SubprogAddr(offset));
@@ -785,7 +787,7 @@ impl Object {
                     offset: record[0],
                     what,
                 };
-                if record[0] as usize % BPF_INSN_SZ != 0 {
+                if !(record[0] as usize).is_multiple_of(BPF_INSN_SZ) {
                     return Err(fail("is not at the start of an instruction"));
                 }
                 let insn = u64::from(record[0]) / BPF_INSN_SZ as u64;

@@ -23,6 +23,7 @@ pub mod lskel;
 mod message;
 mod public_key;
 mod seal;
+mod summary;
 mod trust;
 mod verify;
 mod writer;
@@ -33,7 +34,8 @@ pub use error::{CertificateError, KeyError, SealError};
 pub use key::{KeyAlgorithm, Signer, SigningKey};
 pub use lskel::{LightSkeleton, LskelError};
 pub use public_key::SignatureAlgorithm;
-pub use seal::{Scheme, Seal, SealedLoader, seal_load_time};
+pub use seal::{Scheme, Seal, SealedLoader, excl_prog_hash, seal_load_time};
+pub use summary::{SignatureSummary, SignerSummary};
 pub use trust::TrustStore;
 pub use verify::{Attestation, Rejection, SignerId, TrustPath, verify_detached};
 

@@ -40,6 +40,12 @@ pub struct Seal {
     pub excl_prog_hash: [u8; 32],
 }
 
+/// The digest that a loader's metadata map is bound to: SHA-256 of its instructions.
+#[must_use]
+pub fn excl_prog_hash(instructions: &[u8]) -> [u8; 32] {
+    sha2::Sha256::digest(instructions).into()
+}
+
 /// Signs a loader for load-time verification.
 ///
 /// # Errors
@@ -69,7 +75,7 @@ pub fn seal_load_time(
     Ok(Seal {
         scheme: Scheme::LoadTime,
         signature,
-        excl_prog_hash: sha2::Sha256::digest(instructions).into(),
+        excl_prog_hash: excl_prog_hash(instructions),
     })
 }
 
@@ -127,7 +133,7 @@ impl SealedLoader {
     /// The [`Rejection`] that the kernel would hit first.
     pub fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
         // Binding the map comes before the signature.
-        let computed: [u8; 32] = sha2::Sha256::digest(&self.instructions).into();
+        let computed = excl_prog_hash(&self.instructions);
         if computed != self.seal.excl_prog_hash {
             return Err(Rejection::ExclProgHash {
                 found: hex(&self.seal.excl_prog_hash),

@@ -225,7 +225,7 @@ pub fn verify_detached(
     }))
 }
 
-fn signer_id(signer: &SignerInfo<'_>) -> SignerId {
+pub(crate) fn signer_id(signer: &SignerInfo<'_>) -> SignerId {
     if signer.by_key_id {
         SignerId::SubjectKeyId(hex(&signer.id))
     } else {

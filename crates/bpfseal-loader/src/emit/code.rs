@@ -20,21 +20,29 @@ const STACK_SIZE: i32 = 8 + 4 * MAX_PROGRAMS as i32;
 /// Most bytes of either buffer (`INT32_MAX`).
 const MAX_BYTES: u64 = i32::MAX as u64;
 
-/// Places in the stack frame.
+/// A loader's bytes and where they come from.
+pub(super) struct Finished {
+    pub(super) instructions: Vec<u8>,
+    pub(super) metadata: Vec<u8>,
+    pub(super) insn_regions: Vec<InsnRegion>,
+    pub(super) data_regions: Vec<DataRegion>,
+}
+
+/// Places of descriptors in the stack frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stack {
-    BtfFd,
-    InnerMapFd,
-    ProgFd(u32),
+    Btf,
+    InnerMap,
+    Program(u32),
 }
 
 impl Stack {
     /// Offset from r10. Program slots past the frame wrap like the reference's.
     fn offset(self) -> i16 {
         let at = match self {
-            Self::BtfFd => 0,
-            Self::InnerMapFd => 4,
-            Self::ProgFd(i) => 8 + 4 * i.cast_signed(),
+            Self::Btf => 0,
+            Self::InnerMap => 4,
+            Self::Program(i) => 8 + 4 * i.cast_signed(),
         };
         (at - STACK_SIZE) as i16
     }
@@ -166,9 +174,7 @@ impl Code {
         });
     }
 
-    pub(super) fn finish(
-        self,
-    ) -> Result<(Vec<u8>, Vec<u8>, Vec<InsnRegion>, Vec<DataRegion>), Error> {
+    pub(super) fn finish(self) -> Result<Finished, Error> {
         let size = (self.insns.len() * BPF_INSN_SZ) as u64;
         if size > MAX_BYTES {
             return Err(Error::TooLarge {
@@ -181,7 +187,12 @@ impl Code {
         for insn in &self.insns {
             bytes.extend_from_slice(&insn.encode(self.endian));
         }
-        Ok((bytes, self.data, self.insn_regions, self.data_regions))
+        Ok(Finished {
+            instructions: bytes,
+            metadata: self.data,
+            insn_regions: self.insn_regions,
+            data_regions: self.data_regions,
+        })
     }
 
     // --- metadata ---

@@ -197,15 +197,15 @@ impl Loader {
             maps: emitter.maps,
             programs: emitter.programs,
         };
-        let (instructions, metadata, insn_regions, data_regions) = emitter.code.finish()?;
+        let finished = emitter.code.finish()?;
         Ok(Self {
             endian: plan.endian,
             form: options.form,
-            instructions,
-            metadata,
+            instructions: finished.instructions,
+            metadata: finished.metadata,
             context,
-            insn_regions,
-            data_regions,
+            insn_regions: finished.insn_regions,
+            data_regions: finished.data_regions,
         })
     }
 
@@ -373,7 +373,7 @@ impl Emitter<'_> {
         self.code.sys_bpf(cmd::BTF_LOAD, attr, at::LEN);
         self.code.log_result(&format!("btf_load size {size}"))?;
         self.code.check_error()?;
-        self.code.store_stack(Stack::BtfFd, 7);
+        self.code.store_stack(Stack::Btf, 7);
         Ok(())
     }
 
@@ -402,13 +402,13 @@ impl Emitter<'_> {
         attr.put64(at::MAP_EXTRA, desc.map_extra);
         let attr = self.code.add_data(&attr.bytes, Part::MapAttr)?;
         if desc.btf_value_type_id != 0 {
-            self.code.stack_to_blob(attr + at::BTF_FD, Stack::BtfFd);
+            self.code.stack_to_blob(attr + at::BTF_FD, Stack::Btf);
         }
         let of_maps =
             desc.map_type == uapi::map::ARRAY_OF_MAPS || desc.map_type == uapi::map::HASH_OF_MAPS;
         if of_maps {
             self.code
-                .stack_to_blob(attr + at::INNER_MAP_FD, Stack::InnerMapFd);
+                .stack_to_blob(attr + at::INNER_MAP_FD, Stack::InnerMap);
         }
         if let Some(map) = map
             && self.form == Form::Unsigned
@@ -425,7 +425,7 @@ impl Emitter<'_> {
         ))?;
         self.code.check_error()?;
         match map {
-            None => self.code.store_stack(Stack::InnerMapFd, 7),
+            None => self.code.store_stack(Stack::InnerMap, 7),
             Some(map) => {
                 self.maps += 1;
                 let slot = self.code.fd_slot(map.0);
@@ -434,7 +434,7 @@ impl Emitter<'_> {
             }
         }
         if of_maps {
-            self.code.close_stack(Stack::InnerMapFd)?;
+            self.code.close_stack(Stack::InnerMap)?;
         }
         Ok(())
     }
@@ -550,8 +550,7 @@ impl Emitter<'_> {
             attr + at::LOG_SIZE,
             attr + at::LOG_BUF,
         );
-        self.code
-            .stack_to_blob(attr + at::PROG_BTF_FD, Stack::BtfFd);
+        self.code.stack_to_blob(attr + at::PROG_BTF_FD, Stack::Btf);
         if let Some(target) = &program.attach_target {
             self.code.mark("find the attach target");
             let (name, len) = self.code.add_text(&target.name, Part::AttachTarget)?;
@@ -584,7 +583,7 @@ impl Emitter<'_> {
             self.code.close_blob(attr + at::ATTACH_BTF_OBJ_FD)?;
         }
         self.code.check_error()?;
-        self.code.store_stack(Stack::ProgFd(self.programs), 7);
+        self.code.store_stack(Stack::Program(self.programs), 7);
         self.programs += 1;
         Ok(())
     }
@@ -603,14 +602,14 @@ impl Emitter<'_> {
     /// Hands all descriptors to the caller through the context.
     fn epilogue(&mut self) -> Result<(), Error> {
         self.code.mark("hand over the descriptors");
-        self.code.close_stack(Stack::BtfFd)?;
+        self.code.close_stack(Stack::Btf)?;
         let layout = ContextLayout {
             maps: self.maps,
             programs: self.programs,
         };
         for program in 0..self.programs {
             self.code
-                .stack_to_ctx(layout.program_offset(program), Stack::ProgFd(program));
+                .stack_to_ctx(layout.program_offset(program), Stack::Program(program));
         }
         for map in 0..self.maps {
             let slot = self.code.fd_slot(map);

@@ -310,7 +310,10 @@ impl Builder<'_> {
         }
         // The reference maps the arena into its own memory even when it only makes a loader.
         if map.def.max_entries == 0
-            || map.def.map_extra % u64::from(self.host.page_size().max(1)) != 0
+            || !map
+                .def
+                .map_extra
+                .is_multiple_of(u64::from(self.host.page_size().max(1)))
         {
             return Err(Error::ArenaShape {
                 map: map.name.clone(),
@@ -324,7 +327,7 @@ impl Builder<'_> {
 
 /// Size of a ring buffer: a power of two of pages. A size that is not one grows to the next.
 fn ring_buffer_size(size: u32, page: u32) -> u32 {
-    if size == 0 || (size % page == 0 && (size / page).is_power_of_two()) {
+    if size == 0 || (size.is_multiple_of(page) && (size / page).is_power_of_two()) {
         return size;
     }
     let mut mul: u32 = 1;

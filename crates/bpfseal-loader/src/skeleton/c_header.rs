@@ -216,7 +216,7 @@ impl<'a> CSkeleton<'a> {
             let _ = write!(
                 out,
                 "\nstatic inline int\n{name}__{program}__attach(struct {name} *skel)\n{{\n\
-                 \tint fd = {fd};\n\n\
+                 \tint fd = {fd}\n\n\
                  \tif (fd > 0)\n\t\tskel->links.{program}_fd = fd;\n\treturn fd;\n}}\n"
             );
         }
@@ -348,6 +348,7 @@ impl<'a> CSkeleton<'a> {
              \terr = bpf_load_and_run(&opts);\n\
              \tif (err < 0)\n\t\treturn err;\n",
         );
+        self.sort_descriptors(out);
         for section in sections {
             finalize(out, name, section);
         }
@@ -358,6 +359,32 @@ impl<'a> CSkeleton<'a> {
              \tif (skel && {name}__load(skel)) {{\n\
              \t\t{name}__destroy(skel);\n\t\treturn NULL;\n\t}}\n\treturn skel;\n}}\n"
         );
+    }
+
+    /// The loader fills in descriptors in the order of loading; a program that is not loaded by
+    /// default has a place in the struct, but none in that order. (The reference leaves the
+    /// descriptors under the names of other programs then.)
+    fn sort_descriptors(&self, out: &mut String) {
+        let programs: Vec<(String, bool)> = self
+            .programs()
+            .map(|(name, program)| (name, program.autoload))
+            .collect();
+        if programs.iter().all(|(_, loaded)| *loaded) {
+            return;
+        }
+        out.push_str("\t/* What is not loaded by default has no descriptor: make room. */\n");
+        let loaded: Vec<_> = programs.iter().filter(|(_, loaded)| *loaded).collect();
+        for ((name, _), (filled, _)) in loaded.iter().zip(&programs).rev() {
+            if name != filled {
+                let _ = writeln!(
+                    out,
+                    "\tskel->progs.{name}.prog_fd = skel->progs.{filled}.prog_fd;"
+                );
+            }
+        }
+        for (name, _) in programs.iter().filter(|(_, loaded)| !loaded) {
+            let _ = writeln!(out, "\tskel->progs.{name}.prog_fd = 0;");
+        }
     }
 
     fn assertions(&self, out: &mut String, sections: &[DataSection<'_>]) {
@@ -468,22 +495,22 @@ fn members<'a>(
     Ok(())
 }
 
-/// What attaches a program: an expression for the descriptor of its link.
+/// What attaches a program: an expression for the descriptor of its link, and the line's end.
 fn attach_expression(program: &str, what: &Program) -> String {
     let fd = format!("skel->progs.{program}.prog_fd");
-    let unsupported = format!("((void){fd}, 0) /* nothing says what to attach it to */");
+    let unsupported = "0; /* only the caller knows what to attach it to */".to_owned();
     let Some(def) = what.def else {
         return unsupported;
     };
     match def.prog_type {
         prog::RAW_TRACEPOINT => match what.attach_target() {
-            Some(target) => format!("skel_raw_tracepoint_open({}, {fd})", c_string(target)),
+            Some(target) => format!("skel_raw_tracepoint_open({}, {fd});", c_string(target)),
             None => unsupported,
         },
         prog::TRACING if def.attach_type.0 == attach::BPF_TRACE_ITER => {
-            format!("skel_link_create({fd}, 0, BPF_TRACE_ITER)")
+            format!("skel_link_create({fd}, 0, BPF_TRACE_ITER);")
         }
-        prog::TRACING | prog::LSM => format!("skel_raw_tracepoint_open(NULL, {fd})"),
+        prog::TRACING | prog::LSM => format!("skel_raw_tracepoint_open(NULL, {fd});"),
         _ => unsupported,
     }
 }

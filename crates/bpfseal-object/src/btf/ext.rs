@@ -139,7 +139,7 @@ fn parse_table(
     }
     let start = header_len as usize + off as usize;
     let fail = |at: usize, what: &'static str| Error::BtfExt { offset: at, what };
-    if off % 4 != 0 {
+    if !off.is_multiple_of(4) {
         return Err(fail(start, "a table is not aligned to 4 bytes"));
     }
     let table = bytes

@@ -1,0 +1,174 @@
+//! `bpfseal extract`: the raw pieces of a loader, for other tools.
+
+use std::path::PathBuf;
+
+use bpfseal::loader::Form;
+use bpfseal::seal::{LightSkeleton, excl_prog_hash};
+use clap::ValueEnum;
+
+use crate::Outcome;
+use crate::args::{SignArgs, name_of};
+use crate::failure::{Failure, Report};
+use crate::files;
+use crate::host::HostArgs;
+
+const INSNS: &str = "insns.bin";
+const METADATA: &str = "metadata.bin";
+const SIGNATURE: &str = "signature.der";
+const EXCL_PROG_HASH: &str = "excl_prog_hash.bin";
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Writes insns.bin, metadata.bin, excl_prog_hash.bin (SHA-256 of the \
+    instructions) and, where there is a\nsignature, signature.der. What is signed is insns.bin \
+    followed by metadata.bin.\n\nExamples:\n  \
+    bpfseal extract prog.bpf.o --dir out\n  \
+    bpfseal extract prog.bpf.o --dir out -k key.pem -i cert.pem\n  \
+    bpfseal extract prog.bpf.o --dir out --form signed       for a signature made elsewhere\n  \
+    bpfseal extract prog.lskel.h --dir out"
+)]
+pub(crate) struct Args {
+    /// BPF object or artifact; `-` is standard input
+    #[arg(value_name = "OBJ|ARTIFACT")]
+    input: PathBuf,
+
+    /// Folder to write into; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+
+    #[command(flatten)]
+    sign: SignArgs,
+
+    /// Form of an object's loader: with a key it is always the signed one
+    #[arg(long)]
+    form: Option<FormArg>,
+
+    /// Name of the object instead of that of its file
+    #[arg(long)]
+    name: Option<String>,
+
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormArg {
+    /// Ignores what the host asks for, so that it can be signed
+    Signed,
+    /// Takes max_entries and initial values from the host
+    Unsigned,
+}
+
+struct Pieces {
+    instructions: Vec<u8>,
+    metadata: Vec<u8>,
+    signature: Option<Vec<u8>>,
+    excl_prog_hash: [u8; 32],
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let bytes = files::read(&args.input)?;
+    let pieces = if is_object(&bytes) {
+        from_object(args, &bytes)?
+    } else {
+        from_artifact(args, &bytes)?
+    };
+    let dir = &args.dir;
+    std::fs::create_dir_all(dir)
+        .map_err(|e| Report::new(&files::shown(dir), &e, "check the place"))?;
+    files::write(&dir.join(INSNS), &pieces.instructions)?;
+    files::write(&dir.join(METADATA), &pieces.metadata)?;
+    files::write(&dir.join(EXCL_PROG_HASH), &pieces.excl_prog_hash)?;
+    let signature = dir.join(SIGNATURE);
+    match &pieces.signature {
+        Some(bytes) => files::write(&signature, bytes)?,
+        // One of another loader would mislead.
+        None if signature.is_file() => {
+            std::fs::remove_file(&signature)
+                .map_err(|e| Report::new(&files::shown(&signature), &e, "remove it"))?;
+            eprintln!(
+                "note: removed `{}`, which belonged to another loader",
+                signature.display()
+            );
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// Whether bytes are an ELF file; everything else is taken for an artifact.
+pub(super) fn is_object(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x7fELF")
+}
+
+fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
+    let name = name_of(&args.input, args.name.as_deref())?;
+    let host = args.host.load()?;
+    let place = files::shown(&args.input);
+    let report = |e: bpfseal::MakeError| Report::new(&place, &e, e.advice());
+    let (made, signature) = if args.sign.is_empty() {
+        let form = match args.form {
+            Some(FormArg::Signed) => Form::Signed,
+            Some(FormArg::Unsigned) | None => Form::Unsigned,
+        };
+        let made = bpfseal::make_loader(bytes, &name, &host, form).map_err(report)?;
+        (made, None)
+    } else {
+        if args.form == Some(FormArg::Unsigned) {
+            return Err(Failure::usage(
+                "the unsigned form is not to be signed",
+                "leave --form away, or -k and -i",
+            ));
+        }
+        let (key, certificate) = args.sign.load()?;
+        let sealed =
+            bpfseal::seal_object(bytes, &name, &host, &key, &certificate).map_err(report)?;
+        (sealed.made, Some(sealed.seal.signature))
+    };
+    for note in super::generate::notes(&place, &made, &host) {
+        eprintln!("{note}");
+    }
+    Ok(Pieces {
+        excl_prog_hash: excl_prog_hash(&made.loader.instructions),
+        instructions: made.loader.instructions,
+        metadata: made.loader.metadata,
+        signature,
+    })
+}
+
+fn from_artifact(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
+    if !args.sign.is_empty() || args.form.is_some() || args.name.is_some() {
+        return Err(Failure::usage(
+            "an artifact is taken apart as it is",
+            "give an object to sign it, or leave -k, -i, --form and --name away",
+        ));
+    }
+    Ok(match read_artifact(&files::shown(&args.input), bytes)? {
+        LightSkeleton::Signed(sealed) => Pieces {
+            instructions: sealed.instructions,
+            metadata: sealed.metadata,
+            signature: Some(sealed.seal.signature),
+            excl_prog_hash: sealed.seal.excl_prog_hash,
+        },
+        LightSkeleton::Unsigned {
+            instructions,
+            metadata,
+        } => Pieces {
+            excl_prog_hash: excl_prog_hash(&instructions),
+            instructions,
+            metadata,
+            signature: None,
+        },
+    })
+}
+
+/// Reads an artifact.
+pub(super) fn read_artifact(place: &str, bytes: &[u8]) -> Result<LightSkeleton, Report> {
+    LightSkeleton::parse(bytes).map_err(|e| {
+        Report::new(
+            place,
+            &e,
+            "give a light skeleton as `bpfseal seal` or `bpftool gen skeleton -L` write it, or an object",
+        )
+    })
+}

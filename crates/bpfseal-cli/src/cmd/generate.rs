@@ -1,0 +1,155 @@
+//! `bpfseal gen skeleton`: what bpftool takes; a C header with the same API and bytes.
+
+use std::path::{Path, PathBuf};
+
+use bpfseal::Made;
+use bpfseal::loader::Form;
+
+use crate::Outcome;
+use crate::args::{SignArgs, name_of};
+use crate::failure::{Failure, Report};
+use crate::files;
+use crate::host::{HostArgs, Values};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Options of bpftool, before or after `skeleton`.
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Make a light skeleton, the only kind that there is here
+    #[arg(short = 'L', long, global = true)]
+    use_loader: bool,
+
+    /// Sign the loader; needs -k and -i, implies -L
+    #[arg(short = 'S', long, global = true)]
+    sign: bool,
+
+    /// Private key: PEM, not encrypted
+    #[arg(short = 'k', value_name = "KEY.pem", global = true)]
+    key: Option<PathBuf>,
+
+    /// Certificate of that key: PEM or DER
+    #[arg(short = 'i', value_name = "CERT", global = true)]
+    cert: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// A C light skeleton, on standard output
+    #[command(after_help = "Examples:\n  \
+        bpfseal gen skeleton -L prog.bpf.o > prog.lskel.h\n  \
+        bpfseal gen skeleton -L -S -k key.pem -i cert.pem prog.bpf.o name prog > prog.lskel.h")]
+    Skeleton(Skeleton),
+}
+
+#[derive(Debug, clap::Args)]
+struct Skeleton {
+    /// BPF object; `-` is standard input
+    #[arg(value_name = "OBJ")]
+    object: PathBuf,
+
+    /// `name NAME`: name of the object instead of that of its file
+    #[arg(value_name = "name NAME", num_args = 0..=2)]
+    name: Vec<String>,
+
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let What::Skeleton(skeleton) = &args.what;
+    let options = &args.options;
+    let sign = SignArgs {
+        key: options.key.clone(),
+        cert: options.cert.clone(),
+    };
+    if !options.use_loader && !options.sign {
+        return Err(Failure::usage(
+            "only light skeletons are made here",
+            "add -L, or use bpftool for a skeleton that needs libbpf",
+        ));
+    }
+    if !options.sign && !sign.is_empty() {
+        return Err(Failure::usage(
+            "a key or certificate was given, but not -S",
+            "add -S to sign, or leave -k and -i away",
+        ));
+    }
+    let name = match skeleton.name.as_slice() {
+        [] => None,
+        [word, name] if !word.is_empty() && "name".starts_with(word.as_str()) => {
+            Some(name.as_str())
+        }
+        _ => {
+            return Err(Failure::usage(
+                format!("`{}` is not understood", skeleton.name.join(" ")),
+                "after the object there can only be: name NAME",
+            ));
+        }
+    };
+    let host = skeleton.host.load()?;
+    let place = files::shown(&skeleton.object);
+    let report = |e: bpfseal::MakeError| Report::new(&place, &e, e.advice());
+    let (header, made) = if options.sign {
+        let (key, certificate) = sign.load()?;
+        let (bytes, name) = input(&skeleton.object, name)?;
+        let sealed =
+            bpfseal::seal_object(&bytes, &name, &host, &key, &certificate).map_err(report)?;
+        (sealed.c_header(), sealed.made)
+    } else {
+        let (bytes, name) = input(&skeleton.object, name)?;
+        let made = bpfseal::make_loader(&bytes, &name, &host, Form::Unsigned).map_err(report)?;
+        (made.c_header(), made)
+    };
+    let header = header.map_err(|e| Report::new(&place, &e, e.advice()))?;
+    files::write(Path::new("-"), header.as_bytes())?;
+    for note in notes(&place, &made, &host) {
+        eprintln!("{note}");
+    }
+    Ok(())
+}
+
+fn input(path: &Path, name: Option<&str>) -> Result<(Vec<u8>, String), Failure> {
+    let name = name_of(path, name)?;
+    Ok((files::read(path)?, name))
+}
+
+/// What there is to say about a loader that was made.
+pub(crate) fn notes(place: &str, made: &Made, host: &Values) -> Vec<String> {
+    let mut notes: Vec<String> = made
+        .object
+        .notes
+        .iter()
+        .chain(&made.plan.notes)
+        .map(|note| format!("note: {place}: {note}"))
+        .collect();
+    if made.object.name.starts_with(|c: char| c.is_ascii_digit()) {
+        notes.push(format!(
+            "note: {place}: the name `{}` begins with a digit, which C does not take; give another with `name`",
+            made.object.name
+        ));
+    }
+    let taken: Vec<String> = host
+        .of_running_host(&made.plan.host)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if let [first, rest @ ..] = taken.as_slice() {
+        let more = match rest.len() {
+            0 => String::new(),
+            1 => format!("; {}", rest[0]),
+            n => format!(" and {n} more (`bpfseal inspect` lists them)"),
+        };
+        notes.push(format!(
+            "note: {place}: the output depends on this host: {first}{more}"
+        ));
+    }
+    notes
+}

@@ -1,0 +1,37 @@
+//! The verbs, a file for each.
+
+mod extract;
+mod generate;
+mod inspect;
+mod seal;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::Outcome;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a signed loader from BPF objects
+    Seal(seal::Args),
+    /// Generate code from a BPF object, with the arguments of bpftool
+    Gen(generate::Args),
+    /// Check what a signature attests to, and whether it is trusted
+    Verify(verify::Args),
+    /// Show what is in an object or an artifact
+    Inspect(inspect::Args),
+    /// Write the raw pieces of a loader into a folder
+    Extract(extract::Args),
+}
+
+impl Verb {
+    pub(crate) fn run(&self) -> Outcome {
+        match self {
+            Self::Seal(args) => seal::run(args),
+            Self::Gen(args) => generate::run(args),
+            Self::Verify(args) => verify::run(args),
+            Self::Inspect(args) => inspect::run(args),
+            Self::Extract(args) => extract::run(args),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! `bpfseal seal`: objects to sealed artifacts, many at once.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bpfseal::seal::{Certificate, SigningKey};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::Outcome;
+use crate::args::{SignArgs, name_of};
+use crate::failure::{Failure, Report};
+use crate::files;
+use crate::host::{HostArgs, Values};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bpfseal seal prog.bpf.o -k key.pem -i cert.pem             writes prog.lskel.h\n  \
+    bpfseal seal prog.bpf.o -k key.pem -i cert.pem -o out.h\n  \
+    bpfseal seal *.bpf.o -k key.pem -i cert.pem -o sealed/     one artifact for each object\n  \
+    bpfseal seal - -k key.pem -i cert.pem --name prog -o - < prog.bpf.o > prog.lskel.h\n\n\
+    A signed loader ignores what a program sets in rodata before loading it.")]
+pub(crate) struct Args {
+    /// BPF objects; `-` is standard input
+    #[arg(required = true, value_name = "OBJ")]
+    objects: Vec<PathBuf>,
+
+    #[command(flatten)]
+    sign: SignArgs,
+
+    /// Where to write: a file, a folder, or `-`; without it, beside nothing but in the current
+    /// folder, named after the object
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+
+    /// What to write; without it, OUT's ending decides
+    #[arg(long, value_name = "FORMAT")]
+    emit: Option<Format>,
+
+    /// Name of the object instead of that of its file; it becomes part of the signed bytes
+    #[arg(long)]
+    name: Option<String>,
+
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+/// Forms of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// C light skeleton
+    C,
+}
+
+impl Format {
+    fn ending(self) -> &'static str {
+        match self {
+            Self::C => "lskel.h",
+        }
+    }
+
+    /// The format that a file's name asks for.
+    fn of_file(path: &Path) -> Option<Self> {
+        (path.extension()? == "h").then_some(Self::C)
+    }
+}
+
+/// One object and where its artifact goes.
+struct Job<'a> {
+    object: &'a Path,
+    output: PathBuf,
+}
+
+/// What all jobs share.
+struct Shop {
+    key: SigningKey,
+    certificate: Certificate,
+    host: Values,
+    name: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let jobs = plan(args)?;
+    let (key, certificate) = args.sign.load()?;
+    let shop = Shop {
+        key,
+        certificate,
+        host: args.host.load()?,
+        name: args.name.clone(),
+    };
+    if let [job] = jobs.as_slice() {
+        let notes = shop.seal(job)?;
+        for note in notes {
+            eprintln!("{note}");
+        }
+        if !files::is_stdio(&job.output) {
+            eprintln!("sealed: {}", job.output.display());
+        }
+        return Ok(());
+    }
+    many(&shop, &jobs)
+}
+
+/// Decides on the outputs before anything is read.
+fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
+    let many = args.objects.len() > 1;
+    if many && args.name.is_some() {
+        return Err(Failure::usage(
+            "--name is for one object",
+            "leave it away: each object is named after its file",
+        ));
+    }
+    let folder = match &args.output {
+        None => Some(PathBuf::new()),
+        Some(path)
+            if many || path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") =>
+        {
+            Some(path.clone())
+        }
+        Some(_) => None,
+    };
+    let Some(folder) = folder else {
+        let output = args.output.clone().unwrap_or_default();
+        if args.emit.is_none() && !files::is_stdio(&output) && Format::of_file(&output).is_none() {
+            return Err(Failure::usage(
+                format!("`{}` has no ending that names a format", output.display()),
+                "let it end in .h for a C light skeleton, or say --emit c",
+            ));
+        }
+        return Ok(vec![Job {
+            object: &args.objects[0],
+            output,
+        }]);
+    };
+    if many && files::is_stdio(&folder) {
+        return Err(Failure::usage(
+            "several artifacts can not go to standard output",
+            "give a folder: -o DIR",
+        ));
+    }
+    let ending = args.emit.unwrap_or(Format::C).ending();
+    let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
+    let mut jobs = Vec::new();
+    for object in &args.objects {
+        if files::is_stdio(object) && args.output.is_none() {
+            return Err(Failure::usage(
+                "an object from standard input has no name for its artifact",
+                "say where to write: -o OUT",
+            ));
+        }
+        let output = folder.join(format!("{}.{ending}", stem(object)));
+        if let Some(other) = taken.insert(output.clone(), object) {
+            return Err(Failure::usage(
+                format!(
+                    "`{}` and `{}` would both be written to `{}`",
+                    other.display(),
+                    object.display(),
+                    output.display()
+                ),
+                "seal them one by one, or into different folders",
+            ));
+        }
+        jobs.push(Job { object, output });
+    }
+    if !folder.as_os_str().is_empty() {
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| Report::new(&files::shown(&folder), &e, "check the place"))?;
+    }
+    Ok(jobs)
+}
+
+/// The file's name without `.bpf.o` or `.o`.
+fn stem(object: &Path) -> String {
+    if files::is_stdio(object) {
+        return "stdin".to_owned();
+    }
+    let name = object.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".o").unwrap_or(&name);
+    name.strip_suffix(".bpf").unwrap_or(name).to_owned()
+}
+
+impl Shop {
+    /// Seals one object; returns what there is to note.
+    fn seal(&self, job: &Job<'_>) -> Result<Vec<String>, Failure> {
+        let place = files::shown(job.object);
+        let bytes = files::read(job.object)?;
+        let name = name_of(job.object, self.name.as_deref())?;
+        let sealed = bpfseal::seal_object(&bytes, &name, &self.host, &self.key, &self.certificate)
+            .map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let header = sealed
+            .c_header()
+            .map_err(|e| Report::new(&place, &e, e.advice()))?;
+        files::write(&job.output, header.as_bytes())?;
+        Ok(super::generate::notes(&place, &sealed.made, &self.host))
+    }
+}
+
+/// Seals many objects on all cores; goes on after a bad one.
+fn many(shop: &Shop, jobs: &[Job<'_>]) -> Outcome {
+    let bar = if std::io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(jobs.len() as u64).with_style(style)
+    } else {
+        ProgressBar::hidden()
+    };
+    let say = |text: &str| {
+        if bar.is_hidden() {
+            eprintln!("{text}");
+        } else {
+            bar.println(text);
+        }
+    };
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(jobs.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(job) = jobs.get(index) else { break };
+                    bar.set_message(files::shown(job.object));
+                    match shop.seal(job) {
+                        Ok(notes) => notes.iter().for_each(|note| say(note)),
+                        Err(failure) => {
+                            say(&match failure {
+                                Failure::Input(report) => report.to_string(),
+                                Failure::Usage { message, help } => {
+                                    format!("error: {message}\n  help: {help}")
+                                }
+                                Failure::Rejected | Failure::Some => String::new(),
+                            });
+                            if let Ok(mut failed) = failed.lock() {
+                                failed.push(index);
+                            }
+                        }
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut failed = failed.into_inner().unwrap_or_default();
+    failed.sort_unstable();
+    eprintln!(
+        "sealed: {} of {} objects",
+        jobs.len() - failed.len(),
+        jobs.len()
+    );
+    if failed.is_empty() {
+        return Ok(());
+    }
+    eprintln!("failed:");
+    for index in failed {
+        eprintln!("  {}", files::shown(jobs[index].object));
+    }
+    Err(Failure::Some)
+}

@@ -1,0 +1,204 @@
+//! `bpfseal verify`: what does a signature attest to, and is it trusted?
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use bpfseal::seal::{
+    Attestation, Certificate, LightSkeleton, Rejection, SealedLoader, SignerId, TrustPath,
+    TrustStore, hex,
+};
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::args::read_certificates;
+use crate::failure::Failure;
+use crate::files;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Checks in the order of the kernel: excl_prog_hash, form, signature, trust. \
+    No validity dates are looked at,\nbecause the kernel looks at none.\n\nExamples:\n  \
+    bpfseal verify prog.lskel.h --trust cert.pem\n  \
+    bpfseal verify prog.lskel.h --trust /etc/bpf/certs --json\n  \
+    bpfseal verify prog.lskel.h --trust ca.pem --revoked stolen.pem\n\n\
+    Exit codes: 0 good, 1 rejected, 2 wrong usage, 3 the artifact or a certificate can not be read."
+)]
+pub(crate) struct Args {
+    /// A light skeleton of ours or bpftool's; `-` is standard input
+    #[arg(value_name = "ARTIFACT")]
+    artifact: PathBuf,
+
+    /// Certificate, PEM or DER, or folder of certificates, to trust; can be given several times
+    #[arg(long, required = true, num_args = 1.., value_name = "CERT|DIR")]
+    trust: Vec<PathBuf>,
+
+    /// Certificate that is revoked, as in the kernel's blacklist; can be given several times
+    #[arg(long, num_args = 1.., value_name = "CERT|DIR")]
+    revoked: Vec<PathBuf>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let mut trust = TrustStore::new();
+    for path in &args.trust {
+        for certificate in read_certificates(path)? {
+            trust.add(certificate);
+        }
+    }
+    for path in &args.revoked {
+        for certificate in read_certificates(path)? {
+            trust.revoke(certificate);
+        }
+    }
+    let place = files::shown(&args.artifact);
+    let bytes = files::read(&args.artifact)?;
+    let skeleton = super::extract::read_artifact(&place, &bytes)?;
+    let (verdict, failed) = match &skeleton {
+        LightSkeleton::Unsigned { .. } => (Verdict::Unsigned, true),
+        LightSkeleton::Signed(sealed) => match sealed.verify(&trust) {
+            Ok(attestation) => (Verdict::Good(sealed, Box::new(attestation)), false),
+            Err(rejection) => (Verdict::Rejected(rejection), true),
+        },
+    };
+    if args.json {
+        files::print(&format!("{:#}\n", verdict.to_json(&place)));
+    } else {
+        files::print(&verdict.to_text(&place));
+    }
+    if failed {
+        Err(Failure::Rejected)
+    } else {
+        Ok(())
+    }
+}
+
+enum Verdict<'a> {
+    Good(&'a SealedLoader, Box<Attestation>),
+    Rejected(Rejection),
+    Unsigned,
+}
+
+const UNSIGNED: &str = "the artifact is not signed";
+const UNSIGNED_HELP: &str = "sign it: bpfseal seal OBJ -k KEY.pem -i CERT.pem";
+
+impl Verdict<'_> {
+    fn to_text(&self, place: &str) -> String {
+        let mut out = String::new();
+        match self {
+            Self::Good(sealed, attestation) => {
+                let _ = writeln!(out, "good: {place}");
+                let mut row = |name: &str, value: &str| {
+                    let _ = writeln!(out, "  {name:<11} {value}");
+                };
+                row(
+                    "scheme",
+                    &format!(
+                        "{} (checked by the kernel since Linux 7.3)",
+                        sealed.seal.scheme.name()
+                    ),
+                );
+                row(
+                    "covers",
+                    &format!(
+                        "{} bytes: {} of instructions, {} of metadata",
+                        attestation.covered,
+                        sealed.instructions.len(),
+                        sealed.metadata.len()
+                    ),
+                );
+                row(
+                    "loader",
+                    &format!("sha256 {}", hex(&sealed.seal.excl_prog_hash)),
+                );
+                row("signer", &attestation.signer.to_string());
+                row("algorithm", &attestation.algorithm.to_string());
+                row("trusted", &certificate_line(&attestation.trusted));
+                if let TrustPath::Chain(chain) = &attestation.path {
+                    row("chain", &chain.join(" < "));
+                }
+            }
+            Self::Rejected(rejection) => {
+                let _ = writeln!(
+                    out,
+                    "rejected: {place}: {rejection}\n  check       {}\n  kernel      {}\n  help        {}",
+                    rejection.check(),
+                    rejection.errno_name(),
+                    rejection.advice()
+                );
+            }
+            Self::Unsigned => {
+                let _ = writeln!(
+                    out,
+                    "rejected: {place}: {UNSIGNED}\n  help        {UNSIGNED_HELP}"
+                );
+            }
+        }
+        out
+    }
+
+    fn to_json(&self, place: &str) -> Value {
+        match self {
+            Self::Good(sealed, attestation) => json!({
+                "artifact": place,
+                "verdict": "good",
+                "scheme": sealed.seal.scheme.name(),
+                "covered_bytes": attestation.covered,
+                "instruction_bytes": sealed.instructions.len(),
+                "metadata_bytes": sealed.metadata.len(),
+                "excl_prog_hash": hex(&sealed.seal.excl_prog_hash),
+                "algorithm": attestation.algorithm.to_string(),
+                "signer": signer_json(&attestation.signer),
+                "trusted": certificate_json(&attestation.trusted),
+                "chain": match &attestation.path {
+                    TrustPath::Chain(chain) => chain.clone(),
+                    _ => Vec::new(),
+                },
+            }),
+            Self::Rejected(rejection) => json!({
+                "artifact": place,
+                "verdict": "rejected",
+                "reason": rejection.to_string(),
+                "check": rejection.check(),
+                "errno": rejection.errno_name(),
+                "help": rejection.advice(),
+            }),
+            Self::Unsigned => json!({
+                "artifact": place,
+                "verdict": "rejected",
+                "reason": UNSIGNED,
+                "check": "unsigned",
+                "errno": null,
+                "help": UNSIGNED_HELP,
+            }),
+        }
+    }
+}
+
+pub(super) fn signer_json(signer: &SignerId) -> Value {
+    match signer {
+        SignerId::SubjectKeyId(id) => json!({ "subject_key_id": id }),
+        SignerId::IssuerAndSerial { issuer, serial } => {
+            json!({ "issuer_der": issuer, "serial": serial })
+        }
+    }
+}
+
+fn certificate_line(certificate: &Certificate) -> String {
+    let key_id = certificate
+        .subject_key_id()
+        .map_or(String::new(), |id| format!(", key id {}", hex(id)));
+    format!("{}{key_id}", certificate.subject())
+}
+
+fn certificate_json(certificate: &Certificate) -> Value {
+    json!({
+        "subject": certificate.subject(),
+        "issuer": certificate.issuer(),
+        "serial": certificate.serial(),
+        "subject_key_id": certificate.subject_key_id().map(hex),
+        "sha256": certificate.fingerprint(),
+    })
+}
