@@ -1,2 +1,48 @@
-//! placeholder
-fn main() {}
+//! What developers of bpfseal run: `cargo xtask VERB`.
+//!
+//! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
+//! with the reference (bpftool), `bench` measures against it, `bless` rewrites golden files.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod conformance;
+mod demo;
+mod headers;
+mod manifest;
+mod project;
+mod reference;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Developers' commands of bpfseal.
+#[derive(Debug, Parser)]
+#[command(infer_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Seal the sample object with a throw-away key, verify, tamper, be refused
+    Demo,
+    /// Format, lints, tests, documentation, licences, conformance: all that CI runs
+    Test(test::Args),
+    /// Compare loaders, signatures and headers with the reference, byte by byte
+    Conformance(conformance::Args),
+    /// Time, processor time and memory beside the reference, in the same run
+    Bench(bench::Args),
+    /// Rewrite the golden files of the tests; review the difference like code
+    Bless,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().verb {
+        Verb::Demo => demo::run(),
+        Verb::Test(args) => test::run(&args),
+        Verb::Conformance(args) => conformance::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Bless => test::bless(),
+    }
+}

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use bpfseal::loader::plan::Step;
 use bpfseal::loader::{Form, LoadPlan, Loader};
 use bpfseal::object::{ExternKind, KconfigType, Object, Program, RelocKind};
 use bpfseal::seal::{LightSkeleton, SealedLoader, SignatureSummary, excl_prog_hash, hex};
@@ -180,7 +179,9 @@ fn describe_object(
         notes: object.notes.clone(),
     };
     let loader = plan.and_then(|plan| {
-        description.steps = plan.steps.iter().map(|s| step(object, s)).collect();
+        description.steps = (0..plan.steps.len())
+            .map(|i| plan.describe_step(i))
+            .collect();
         description.depends_on_host = plan.host.iter().map(ToString::to_string).collect();
         description.notes.extend(plan.notes.iter().cloned());
         Loader::new(&plan, bpfseal::loader::EmitOptions::new(Form::Signed))
@@ -249,60 +250,6 @@ fn extern_kind(kind: &ExternKind) -> &'static str {
         ExternKind::Ksym { function: true, .. } => "kernel function",
         ExternKind::Ksym { typed: true, .. } => "kernel variable",
         ExternKind::Ksym { typed: false, .. } => "kernel symbol without type",
-    }
-}
-
-fn step(object: &Object, step: &Step) -> String {
-    let name = |map: &bpfseal::object::MapIdx| {
-        object
-            .maps
-            .get(map.0 as usize)
-            .map_or_else(|| map.0.to_string(), |m| m.user_name().to_owned())
-    };
-    match step {
-        Step::LoadBtf { data } => format!("load BTF, {} bytes", data.len()),
-        Step::CreateInnerMap { attr } => {
-            format!("create the template `{}`, {}", attr.name, attr.map_type)
-        }
-        Step::CreateMap { map, attr } => format!(
-            "create map `{}`, {}, {} entries of {} + {} bytes",
-            name(map),
-            attr.map_type,
-            attr.max_entries,
-            attr.key_size,
-            attr.value_size
-        ),
-        Step::SeedMap { map, value, .. } => {
-            format!("set `{}` to its {} bytes", name(map), value.len())
-        }
-        Step::FreezeMap { map } => format!("freeze `{}`", name(map)),
-        Step::SetInnerMap { outer, slot, inner } => {
-            format!(
-                "put `{}` into slot {slot} of `{}`",
-                name(inner),
-                name(outer)
-            )
-        }
-        Step::LoadProgram(program) => {
-            let mut text = format!(
-                "load program `{}`, {}, {} instructions",
-                program.name,
-                program.prog_type,
-                program.insns.len()
-            );
-            if let Some(target) = &program.attach_target {
-                let _ = write!(text, ", for `{}`", target.name);
-            }
-            for (count, what) in [
-                (program.core_refs.len(), "CO-RE relocations"),
-                (program.kernel_refs.len(), "kernel symbols"),
-            ] {
-                if count > 0 {
-                    let _ = write!(text, ", {count} {what}");
-                }
-            }
-            text
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod code;
 mod kernel_refs;
+mod place;
 
 use bpfseal_object::uapi;
 use bpfseal_object::{CoreRelo, Endian, Insn, MapIdx};

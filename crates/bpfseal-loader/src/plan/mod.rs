@@ -10,6 +10,7 @@
 //! ```
 
 mod build;
+mod describe;
 mod kconfig;
 mod link;
 

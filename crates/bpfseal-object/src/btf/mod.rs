@@ -614,6 +614,36 @@ impl Btf {
         t
     }
 
+    /// What stands at an offset of the section as it was read, in words.
+    #[must_use]
+    pub fn place(&self, offset: usize) -> String {
+        let types = self.header.len() + self.type_off as usize;
+        let strings = self.header.len() + self.str_off as usize;
+        let Some(at) = offset
+            .checked_sub(types)
+            .filter(|at| at / 4 < self.words.len())
+        else {
+            return match offset.checked_sub(strings) {
+                Some(at) => format!("byte {at} of the strings"),
+                None => format!("byte {offset} of the header"),
+            };
+        };
+        let word = at / 4;
+        let index = self.starts.partition_point(|start| *start as usize <= word);
+        let t = self.ty(TypeId(u32::try_from(index).unwrap_or(0)));
+        let start = index
+            .checked_sub(1)
+            .and_then(|i| self.starts.get(i))
+            .map_or(0, |start| *start as usize);
+        format!(
+            "BTF type {} ({} `{}`), word {}",
+            t.id,
+            t.kind().name(),
+            t.name(),
+            word - start
+        )
+    }
+
     /// Size of a type in bytes, following references and multiplying arrays.
     ///
     /// `None` when it has no size (`btf__resolve_size` of libbpf fails).

@@ -1,0 +1,398 @@
+//! `cargo xtask conformance`: are our bytes those of the reference?
+//!
+//! Subjects are the project's own objects, every folder that is given, and the corpus beside the
+//! project with its manifest. A difference is named by its place in the load plan.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, bail};
+use bpfseal::loader::{Form, HostDependency};
+use bpfseal::object::object_name;
+use bpfseal::seal::{Certificate, LightSkeleton, Seal, SigningKey, hex, seal_load_time};
+use bpfseal::{Made, RunningHost, make_loader};
+use sha2::Digest as _;
+
+use crate::headers;
+use crate::manifest::{self, Entry};
+use crate::project;
+use crate::reference::Reference;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folders with objects to compare besides the project's own
+    folders: Vec<PathBuf>,
+
+    /// Leave the corpus beside the project out
+    #[arg(long)]
+    no_corpus: bool,
+
+    /// Run the reference on every object of the corpus instead of trusting its manifest
+    #[arg(long)]
+    rerun: bool,
+
+    /// Leave out what compiles C headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+/// Key and certificate that both sides sign with.
+struct Identity {
+    key_path: PathBuf,
+    certificate_path: PathBuf,
+    key: SigningKey,
+    certificate: Certificate,
+}
+
+impl Identity {
+    fn read(key_path: PathBuf, certificate_path: PathBuf) -> anyhow::Result<Self> {
+        let key = SigningKey::from_pem(&std::fs::read(&key_path)?)?;
+        let certificate = Certificate::from_bytes(&std::fs::read(&certificate_path)?)?;
+        Ok(Self {
+            key_path,
+            certificate_path,
+            key,
+            certificate,
+        })
+    }
+}
+
+/// What came of one comparison. The order is that of the report.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// Every byte is the same.
+    Same,
+    /// Both refuse.
+    BothRefuse,
+    /// The reference crashed where ours makes a loader.
+    ReferenceCrashes,
+    /// Could not be compared here.
+    Skipped(String),
+    /// Ours refuses what the reference takes.
+    OursRefuses(String),
+    /// The reference refuses what ours takes.
+    ReferenceRefuses(String),
+    /// Other bytes.
+    Differs(Vec<String>),
+}
+
+impl Outcome {
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Same => "same bytes",
+            Self::BothRefuse => "refused by both",
+            Self::ReferenceCrashes => "made by ours, while the reference crashes",
+            Self::Skipped(_) => "NOT COMPARED",
+            Self::OursRefuses(_) => "REFUSED BY OURS ONLY",
+            Self::ReferenceRefuses(_) => "REFUSED BY THE REFERENCE ONLY",
+            Self::Differs(_) => "DIFFERENT BYTES",
+        }
+    }
+
+    fn details(&self) -> Vec<String> {
+        match self {
+            Self::Same | Self::BothRefuse | Self::ReferenceCrashes => Vec::new(),
+            Self::Skipped(why) | Self::OursRefuses(why) | Self::ReferenceRefuses(why) => {
+                vec![why.clone()]
+            }
+            Self::Differs(places) => places.clone(),
+        }
+    }
+
+    fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::OursRefuses(_) | Self::ReferenceRefuses(_) | Self::Differs(_)
+        )
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let reference = Reference::fetch_or_skip()?;
+    let mut failures = 0;
+    if let Some(reference) = &reference {
+        let keys = project::root().join("testdata/keys");
+        let identity = Identity::read(keys.join("rsa2048.key.pem"), keys.join("rsa2048.cert.pem"))?;
+        let mut folders = vec![project::objects()];
+        folders.extend(args.folders.iter().cloned());
+        for folder in folders {
+            let objects = project::objects_in(&folder)?;
+            failures += compare_all(&folder.display().to_string(), &objects, |path| {
+                against_reference(reference, &identity, path)
+            })?;
+        }
+    }
+    match project::shared("corpus") {
+        _ if args.no_corpus => {}
+        None => eprintln!("SKIPPED: no corpus beside the project"),
+        Some(corpus) => {
+            failures += compare_corpus(&corpus, reference.as_ref(), args.rerun)?;
+        }
+    }
+    if let Some(reference) = &reference
+        && !args.no_headers
+    {
+        headers::run(reference)?;
+    }
+    if failures > 0 {
+        bail!("{failures} objects do not conform");
+    }
+    Ok(())
+}
+
+fn compare_corpus(
+    corpus: &Path,
+    reference: Option<&Reference>,
+    rerun: bool,
+) -> anyhow::Result<usize> {
+    let identity = Identity::read(corpus.join("key.pem"), corpus.join("cert.pem"))?;
+    let entries: BTreeMap<PathBuf, Entry> = manifest::read(corpus)?
+        .into_iter()
+        .map(|entry| (corpus.join(&entry.path), entry))
+        .collect();
+    let objects: Vec<PathBuf> = entries.keys().cloned().collect();
+    compare_all("corpus", &objects, |path| match reference {
+        Some(reference) if rerun => against_reference(reference, &identity, path),
+        _ => {
+            let entry = entries.get(path).context("not in the manifest")?;
+            against_manifest(entry, reference, &identity, path)
+        }
+    })
+}
+
+/// Compares many objects on all cores and prints what came of it; how many failed.
+fn compare_all(
+    title: &str,
+    objects: &[PathBuf],
+    compare: impl Fn(&Path) -> anyhow::Result<Outcome> + Sync,
+) -> anyhow::Result<usize> {
+    let next = AtomicUsize::new(0);
+    let outcomes: Mutex<Vec<(PathBuf, anyhow::Result<Outcome>)>> = Mutex::default();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(path) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = compare(path);
+                    if let Ok(mut all) = outcomes.lock() {
+                        all.push((path.clone(), outcome));
+                    }
+                }
+            });
+        }
+    });
+    let mut by_outcome: BTreeMap<&str, Vec<(PathBuf, Outcome)>> = BTreeMap::new();
+    let mut failures = 0;
+    for (path, outcome) in outcomes.into_inner().unwrap_or_default() {
+        let outcome = outcome.with_context(|| path.display().to_string())?;
+        failures += usize::from(outcome.is_failure());
+        by_outcome
+            .entry(outcome.title())
+            .or_default()
+            .push((path, outcome));
+    }
+    println!("{title}: {} objects", objects.len());
+    for (title, mut subjects) in by_outcome {
+        println!("  {:4}  {title}", subjects.len());
+        subjects.sort();
+        for (path, outcome) in subjects {
+            for detail in outcome.details() {
+                println!("          {}: {detail}", path.display());
+            }
+        }
+    }
+    Ok(failures)
+}
+
+fn make(path: &Path, form: Form) -> anyhow::Result<Result<Made, String>> {
+    let bytes = std::fs::read(path)?;
+    let name = object_name(&path.to_string_lossy());
+    Ok(make_loader(&bytes, &name, &RunningHost, form).map_err(|e| e.to_string()))
+}
+
+fn seal(made: &Made, identity: &Identity) -> anyhow::Result<Seal> {
+    Ok(seal_load_time(
+        &made.loader.instructions,
+        &made.loader.metadata,
+        &identity.key,
+        &identity.certificate,
+    )?)
+}
+
+/// Compares with what the reference makes of the object now.
+fn against_reference(
+    reference: &Reference,
+    identity: &Identity,
+    path: &Path,
+) -> anyhow::Result<Outcome> {
+    let sign = Some((
+        identity.key_path.as_path(),
+        identity.certificate_path.as_path(),
+    ));
+    let mut places = Vec::new();
+    for (form, sign) in [(Form::Unsigned, None), (Form::Signed, sign)] {
+        let output = reference.skeleton(path, sign)?;
+        let made = make(path, form)?;
+        let theirs = output
+            .status
+            .success()
+            .then(|| LightSkeleton::parse(&output.stdout))
+            .transpose()?;
+        let (made, theirs) = match (made, theirs) {
+            (Err(_), None) => return Ok(Outcome::BothRefuse),
+            (Err(why), Some(_)) => return Ok(Outcome::OursRefuses(why)),
+            (Ok(_), None) if output.status.code().is_none() => {
+                return Ok(Outcome::ReferenceCrashes);
+            }
+            (Ok(_), None) => {
+                return Ok(Outcome::ReferenceRefuses(
+                    String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+                ));
+            }
+            (Ok(made), Some(theirs)) => (made, theirs),
+        };
+        let (instructions, metadata) = match &theirs {
+            LightSkeleton::Signed(sealed) => (&sealed.instructions, &sealed.metadata),
+            LightSkeleton::Unsigned {
+                instructions,
+                metadata,
+            } => (instructions, metadata),
+        };
+        places.extend(differences(&made, instructions, metadata));
+        if let LightSkeleton::Signed(sealed) = &theirs {
+            let seal = seal(&made, identity)?;
+            if seal.signature != sealed.seal.signature {
+                places.push("the signature".to_owned());
+            }
+            if seal.excl_prog_hash != sealed.seal.excl_prog_hash {
+                places.push("excl_prog_hash".to_owned());
+            }
+        }
+    }
+    Ok(if places.is_empty() {
+        Outcome::Same
+    } else {
+        Outcome::Differs(places)
+    })
+}
+
+/// The first difference of instructions and of metadata, by their places.
+fn differences(made: &Made, instructions: &[u8], metadata: &[u8]) -> Vec<String> {
+    let loader = &made.loader;
+    let form = match loader.form {
+        Form::Signed => "signed",
+        Form::Unsigned => "unsigned",
+    };
+    let mut places = Vec::new();
+    if let Some(at) = first_difference(&loader.instructions, instructions) {
+        places.push(format!(
+            "{form}: {} ({} bytes, the reference has {})",
+            loader.describe_insn(&made.plan, at / 8),
+            loader.instructions.len(),
+            instructions.len()
+        ));
+    }
+    if let Some(at) = first_difference(&loader.metadata, metadata) {
+        places.push(format!(
+            "{form}: {} ({} bytes, the reference has {})",
+            loader.describe_data(&made.plan, at),
+            loader.metadata.len(),
+            metadata.len()
+        ));
+    }
+    places
+}
+
+fn first_difference(ours: &[u8], theirs: &[u8]) -> Option<usize> {
+    if ours == theirs {
+        return None;
+    }
+    let common = ours.iter().zip(theirs).position(|(a, b)| a != b);
+    Some(common.unwrap_or(ours.len().min(theirs.len())))
+}
+
+/// Compares with what the manifest says; where that depends on a host, with the reference here.
+fn against_manifest(
+    entry: &Entry,
+    reference: Option<&Reference>,
+    identity: &Identity,
+    path: &Path,
+) -> anyhow::Result<Outcome> {
+    use manifest::Made::{Failed, Pieces};
+    let mut places = Vec::new();
+    for (form, theirs) in [
+        (Form::Unsigned, &entry.unsigned),
+        (Form::Signed, &entry.signed),
+    ] {
+        let made = make(path, form)?;
+        let (made, pieces) = match (made, theirs) {
+            (Err(_), Failed { .. }) => return Ok(Outcome::BothRefuse),
+            (Err(why), Pieces(_)) => return Ok(Outcome::OursRefuses(why)),
+            (Ok(_), Failed { rc, .. }) if *rc < 0 => return Ok(Outcome::ReferenceCrashes),
+            (Ok(_), Failed { error, .. }) => {
+                return Ok(Outcome::ReferenceRefuses(error.clone().unwrap_or_default()));
+            }
+            (Ok(made), Pieces(pieces)) => (made, pieces),
+        };
+        if made.plan.host.iter().any(depends_on_kernel) {
+            return match reference {
+                Some(reference) => against_reference(reference, identity, path),
+                None => Ok(Outcome::Skipped(
+                    "depends on the host, and there is no reference to run".to_owned(),
+                )),
+            };
+        }
+        let mut check = |what: &str, ours: &str, theirs: &str| {
+            if ours != theirs {
+                places.push(format!("{form:?}: {what}"));
+            }
+        };
+        let sha256 = |bytes: &[u8]| hex(&sha2::Sha256::digest(bytes));
+        check(
+            "instructions",
+            &sha256(&made.loader.instructions),
+            &pieces.insns_sha256,
+        );
+        check(
+            "metadata",
+            &sha256(&made.loader.metadata),
+            &pieces.metadata_sha256,
+        );
+        if form == Form::Signed {
+            let seal = seal(&made, identity)?;
+            let signature = pieces.signature_sha256.as_deref();
+            check(
+                "signature",
+                &sha256(&seal.signature),
+                signature.context("the manifest has no signature")?,
+            );
+            let hash = pieces.excl_prog_hash.as_deref();
+            check(
+                "excl_prog_hash",
+                &hex(&seal.excl_prog_hash),
+                hash.context("the manifest has no excl_prog_hash")?,
+            );
+        }
+    }
+    if places.is_empty() {
+        return Ok(Outcome::Same);
+    }
+    // Where exactly is known only beside the reference's own bytes.
+    match reference {
+        Some(reference) => match against_reference(reference, identity, path)? {
+            Outcome::Same => {
+                places.push("(but the reference run here gives our bytes)".to_owned());
+                Ok(Outcome::Differs(places))
+            }
+            other => Ok(other),
+        },
+        None => Ok(Outcome::Differs(places)),
+    }
+}
+
+/// Whether a value is one of the kernel of the manifest's host.
+fn depends_on_kernel(dependency: &HostDependency) -> bool {
+    !matches!(dependency, HostDependency::PageSize(_))
+}

@@ -1,0 +1,198 @@
+//! The reference: bpftool of Debian's `trixie-backports`, fetched beside the system.
+//!
+//! Nothing is installed: packages are downloaded with a private apt state and unpacked under
+//! `target/reference`, and bpftool runs through the dynamic loader that comes with them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, bail};
+
+use crate::project;
+
+/// bpftool and the libraries that it needs.
+const PACKAGES: [&str; 7] = [
+    "bpftool",
+    "libc6",
+    "libelf1t64",
+    "zlib1g",
+    "libssl3t64",
+    "libcap2",
+    "libzstd1",
+];
+
+/// The reference, ready to run.
+pub(crate) struct Reference {
+    root: PathBuf,
+}
+
+impl Reference {
+    /// Fetches it, or finds it where it was fetched before.
+    pub(crate) fn fetch() -> anyhow::Result<Self> {
+        let folder = project::target().join("reference");
+        let reference = Self {
+            root: folder.join("root"),
+        };
+        if !reference.tool().is_file() {
+            eprintln!("fetching bpftool (22 MB) ...");
+            unpack(&download(&folder, &PACKAGES)?, &reference.root)?;
+        }
+        let version = reference.command().arg("version").output()?;
+        if !version.status.success() {
+            bail!("the fetched bpftool does not run: {version:?}");
+        }
+        eprintln!(
+            "reference: {}",
+            String::from_utf8_lossy(&version.stdout)
+                .lines()
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        Ok(reference)
+    }
+
+    /// Fetches it; outside of CI a machine without network does without, and says so.
+    pub(crate) fn fetch_or_skip() -> anyhow::Result<Option<Self>> {
+        match Self::fetch() {
+            Ok(reference) => Ok(Some(reference)),
+            Err(error) if !project::in_ci() => {
+                eprintln!("SKIPPED: comparison with bpftool, which can not be had: {error:#}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tool(&self) -> PathBuf {
+        self.root.join("usr/sbin/bpftool")
+    }
+
+    /// The command line that runs bpftool.
+    pub(crate) fn command(&self) -> Command {
+        let libraries = self
+            .root
+            .join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+        let loader = match std::env::consts::ARCH {
+            "aarch64" => "ld-linux-aarch64.so.1",
+            _ => "ld-linux-x86-64.so.2",
+        };
+        let mut command = Command::new(libraries.join(loader));
+        command
+            .arg("--library-path")
+            .arg(&libraries)
+            .arg(self.tool());
+        command
+    }
+
+    /// `gen skeleton -L`, signed when key and certificate are given.
+    pub(crate) fn skeleton(
+        &self,
+        object: &Path,
+        sign: Option<(&Path, &Path)>,
+    ) -> anyhow::Result<Output> {
+        let mut command = self.command();
+        command.args(["gen", "skeleton", "-L"]);
+        if let Some((key, certificate)) = sign {
+            command
+                .arg("-S")
+                .arg("-k")
+                .arg(key)
+                .arg("-i")
+                .arg(certificate);
+        }
+        command
+            .arg(object)
+            .output()
+            .context("running the reference")
+    }
+}
+
+/// Downloads packages of `trixie-backports`, or of `trixie` where they are not in there.
+pub(crate) fn download(folder: &Path, packages: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    let state = folder.join("apt");
+    let debs = folder.join("debs");
+    for sub in ["lists/partial", "cache/archives/partial"] {
+        std::fs::create_dir_all(state.join(sub))?;
+    }
+    std::fs::create_dir_all(&debs)?;
+    let mirror = mirror()?;
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let sources = format!(
+        "deb [signed-by={keyring}] {mirror} trixie main\n\
+         deb [signed-by={keyring}] {mirror} trixie-backports main\n"
+    );
+    let list = state.join("sources.list");
+    std::fs::write(&list, sources)?;
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        for (name, value) in [
+            ("Dir::Etc::sourcelist", list.display().to_string()),
+            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+            ("Dir::Etc::preferences", "/dev/null".to_owned()),
+            ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
+            (
+                "Dir::State::lists",
+                state.join("lists").display().to_string(),
+            ),
+            ("Dir::State::status", "/dev/null".to_owned()),
+            ("Dir::Cache", state.join("cache").display().to_string()),
+            ("APT::Sandbox::User", String::new()),
+            ("Acquire::Languages", "none".to_owned()),
+            ("Acquire::Retries", "3".to_owned()),
+        ] {
+            command.arg("-o").arg(format!("{name}={value}"));
+        }
+        command.arg("-qq").current_dir(&debs);
+        command
+    };
+    project::check(apt().arg("update"))?;
+    let mut found = Vec::new();
+    for package in packages {
+        project::check(
+            apt()
+                .args(["-t", "trixie-backports", "download"])
+                .arg(package),
+        )?;
+        let prefix = format!("{package}_");
+        let newest = std::fs::read_dir(&debs)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+            })
+            .max_by_key(|path| path.metadata().and_then(|m| m.modified()).ok());
+        found.push(newest.with_context(|| format!("`{package}` was not downloaded"))?);
+    }
+    Ok(found)
+}
+
+/// The Debian mirror that this machine's own apt uses.
+fn mirror() -> anyhow::Result<String> {
+    let output = Command::new("apt-get")
+        .args([
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Created-By: Packages",
+        ])
+        .output()
+        .context("running apt-get; the reference comes from Debian")?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find(|uri| !uri.contains("security") && uri.contains("/debian"))
+        .map(str::to_owned)
+        .context("apt has no Debian mirror configured")
+}
+
+fn unpack(debs: &[PathBuf], root: &Path) -> anyhow::Result<()> {
+    // Into a folder of another name first: what is there under the right one is whole.
+    let partial = root.with_extension("partial");
+    let _ = std::fs::remove_dir_all(&partial);
+    std::fs::create_dir_all(&partial)?;
+    for deb in debs {
+        project::check(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&partial))?;
+    }
+    let _ = std::fs::remove_dir_all(root);
+    std::fs::rename(&partial, root)?;
+    Ok(())
+}
