@@ -54,7 +54,7 @@ pub enum Error {
     #[error("extern `{symbol}` is defined, not extern, by BTF")]
     ExternLinkage { symbol: String },
     /// An extern outside of any section.
-    #[error("extern `{symbol}` stands in no section of BTF")]
+    #[error("extern `{symbol}` is defined nowhere, and declared neither `__ksym` nor `__kconfig`")]
     ExternSection { symbol: String },
     /// An extern in a section that is not for externs.
     #[error("extern `{symbol}` is in section `{section}`, expected `.ksyms` or `.kconfig`")]
@@ -236,10 +236,12 @@ impl Error {
         match self {
             Self::ArenaDataWithoutArena => "declare a map of type BPF_MAP_TYPE_ARENA in `.maps`",
             Self::ExternBtf { .. }
-            | Self::ExternSection { .. }
             | Self::ExternWithoutBtf { .. }
             | Self::NoBtf
             | Self::NoMapsDatasec => "compile with `-g`, and strip with `llvm-strip -g` only",
+            Self::ExternSection { .. } => {
+                "define it, or declare it `extern … __ksym` for a symbol of the kernel"
+            }
             Self::ExternLinkage { .. }
             | Self::ExternUnknownSection { .. }
             | Self::ExternUnused { .. } => {

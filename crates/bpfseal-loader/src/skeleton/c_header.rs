@@ -151,7 +151,9 @@ impl<'a> CSkeleton<'a> {
         }
         let _ = write!(
             out,
-            "#ifndef {guard}\n#define {guard}\n\n#include <bpf/skel_internal.h>\n\n"
+            "#ifndef {guard}\n#define {guard}\n\n\
+             #ifndef __KERNEL__\n#include <errno.h>\n#include <string.h>\n#endif\n\
+             #include <bpf/skel_internal.h>\n\n"
         );
     }
 
