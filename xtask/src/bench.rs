@@ -1,6 +1,201 @@
-//! placeholder
+//! `cargo xtask bench`: bpfseal beside bpftool, in the same run, one process for each object.
+//!
+//! These machines are noisy, so the two take turns on every object and what counts is the ratio.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use wait4::Wait4;
+
+use crate::project;
+use crate::reference::Reference;
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-pub(crate) fn run(_: &Args) -> anyhow::Result<()> {
+pub(crate) struct Args {
+    /// Folders with objects; without one, the corpus beside the project, or else its own objects
+    folders: Vec<PathBuf>,
+
+    /// How often each object is measured; the fastest run counts
+    #[arg(long, default_value_t = 3)]
+    repeat: u32,
+}
+
+/// What a process took.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+    /// Peak resident memory, bytes.
+    peak: u64,
+}
+
+impl Cost {
+    fn best(self, other: Self) -> Self {
+        Self {
+            wall: self.wall.min(other.wall),
+            cpu: self.cpu.min(other.cpu),
+            peak: self.peak.min(other.peak),
+        }
+    }
+}
+
+/// What all processes of one side took.
+#[derive(Debug, Default)]
+struct Total {
+    wall: Duration,
+    cpu: Duration,
+    peak_sum: u64,
+    peak_max: u64,
+    count: u32,
+}
+
+impl Total {
+    fn add(&mut self, cost: Cost) {
+        self.wall += cost.wall;
+        self.cpu += cost.cpu;
+        self.peak_sum += cost.peak;
+        self.peak_max = self.peak_max.max(cost.peak);
+        self.count += 1;
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let ours = project::build_command(true)?;
+    let reference = Reference::fetch()?;
+    let folders = match (args.folders.as_slice(), project::shared("corpus")) {
+        ([], Some(corpus)) => vec![corpus],
+        ([], None) => vec![project::objects()],
+        (given, _) => given.to_vec(),
+    };
+    let mut objects = Vec::new();
+    for folder in &folders {
+        objects.extend(project::objects_in(folder)?);
+    }
+    let keys = project::root().join("testdata/keys");
+    let sign = (keys.join("rsa2048.key.pem"), keys.join("rsa2048.cert.pem"));
+    for signed in [false, true] {
+        let mut totals = [Total::default(), Total::default()];
+        for object in &objects {
+            let command = |mut command: Command| {
+                command.args(["gen", "skeleton", "-L"]);
+                if signed {
+                    command
+                        .arg("-S")
+                        .arg("-k")
+                        .arg(&sign.0)
+                        .arg("-i")
+                        .arg(&sign.1);
+                }
+                command.arg(object);
+                command
+            };
+            let mut best: [Option<Cost>; 2] = [None, None];
+            for _ in 0..args.repeat.max(1) {
+                for (side, best) in best.iter_mut().enumerate() {
+                    let program = match side {
+                        0 => Command::new(&ours),
+                        _ => reference.command(),
+                    };
+                    if let Some(cost) = measure(&mut command(program))? {
+                        *best = Some(best.map_or(cost, |other| other.best(cost)));
+                    }
+                }
+            }
+            // Only what both make can be compared.
+            if let [Some(ours), Some(theirs)] = best {
+                totals[0].add(ours);
+                totals[1].add(theirs);
+            }
+        }
+        report(signed, &totals)?;
+    }
+    many(&ours, &objects, &sign)
+}
+
+/// Runs a process; `None` when it fails.
+fn measure(command: &mut Command) -> anyhow::Result<Option<Cost>> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let start = Instant::now();
+    let used = command.spawn()?.wait4()?;
+    let wall = start.elapsed();
+    Ok(used.status.success().then_some(Cost {
+        wall,
+        cpu: used.rusage.utime + used.rusage.stime,
+        peak: used.rusage.maxrss,
+    }))
+}
+
+fn report(signed: bool, [ours, theirs]: &[Total; 2]) -> anyhow::Result<()> {
+    if ours.count == 0 {
+        bail!("there is no object that both sides take");
+    }
+    let form = if signed {
+        "signed, RSA-2048"
+    } else {
+        "unsigned"
+    };
+    println!(
+        "{form}: {} objects, one process each, mean of each object's best run",
+        ours.count
+    );
+    println!("{:24}{:>12}{:>12}{:>8}", "", "bpfseal", "bpftool", "ratio");
+    let count = f64::from(ours.count);
+    let row = |name: &str, unit: &str, ours: f64, theirs: f64| {
+        println!(
+            "  {name:<22}{ours:>9.2} {unit:<2}{theirs:>9.2} {unit:<2}{:>8.3}",
+            ours / theirs
+        );
+    };
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0 / count;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    row("wall", "ms", ms(ours.wall), ms(theirs.wall));
+    row("processor", "ms", ms(ours.cpu), ms(theirs.cpu));
+    row(
+        "peak memory, mean",
+        "M",
+        mib(ours.peak_sum) / count,
+        mib(theirs.peak_sum) / count,
+    );
+    row(
+        "peak memory, largest",
+        "M",
+        mib(ours.peak_max),
+        mib(theirs.peak_max),
+    );
+    Ok(())
+}
+
+/// All objects in one process, on all cores.
+fn many(ours: &Path, objects: &[PathBuf], sign: &(PathBuf, PathBuf)) -> anyhow::Result<()> {
+    // Objects of the same name would be written to the same place.
+    let mut names = std::collections::BTreeSet::new();
+    let distinct: Vec<_> = objects
+        .iter()
+        .filter(|path| names.insert(path.file_name().unwrap_or_default().to_owned()))
+        .collect();
+    let out = project::target().join("bench");
+    let mut command = Command::new(ours);
+    command
+        .arg("seal")
+        .args(&distinct)
+        .arg("-k")
+        .arg(&sign.0)
+        .arg("-i")
+        .arg(&sign.1)
+        .arg("-o")
+        .arg(&out)
+        .stderr(Stdio::null());
+    let start = Instant::now();
+    command.status()?;
+    println!(
+        "bpfseal seal with {} objects in one process: {:.1} ms",
+        distinct.len(),
+        start.elapsed().as_secs_f64() * 1000.0
+    );
     Ok(())
 }

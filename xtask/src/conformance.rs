@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, bail};
 use bpfseal::loader::{Form, HostDependency};
-use bpfseal::object::object_name;
+use bpfseal::object::{Object, object_name};
 use bpfseal::seal::{Certificate, LightSkeleton, Seal, SigningKey, hex, seal_load_time};
 use bpfseal::{Made, RunningHost, make_loader};
 use sha2::Digest as _;
@@ -20,7 +20,7 @@ use crate::manifest::{self, Entry};
 use crate::project;
 use crate::reference::Reference;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Folders with objects to compare besides the project's own
     folders: Vec<PathBuf>,
@@ -209,7 +209,10 @@ fn compare_all(
 fn make(path: &Path, form: Form) -> anyhow::Result<Result<Made, String>> {
     let bytes = std::fs::read(path)?;
     let name = object_name(&path.to_string_lossy());
-    Ok(make_loader(&bytes, &name, &RunningHost, form).map_err(|e| e.to_string()))
+    Ok(Object::parse(&bytes, &name)
+        .map_err(bpfseal::MakeError::from)
+        .and_then(|object| make_loader(object, &RunningHost, form))
+        .map_err(|e| e.to_string()))
 }
 
 fn seal(made: &Made, identity: &Identity) -> anyhow::Result<Seal> {

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use bpfseal::loader::Form;
-use bpfseal::object::object_name;
+use bpfseal::object::{Object, object_name};
 use bpfseal::seal::{Certificate, SigningKey};
 use bpfseal::{RunningHost, make_loader, seal_object};
 
@@ -111,16 +111,17 @@ impl Subject {
     fn new(folder: &Path, object: &Path, sign: Option<(&Path, &Path)>) -> anyhow::Result<Self> {
         let bytes = std::fs::read(object)?;
         let name = object_name(&object.to_string_lossy());
+        let parsed = Object::parse(&bytes, &name)?;
         let (header, made) = match sign {
             Some((key, certificate)) => {
                 let key = SigningKey::from_pem(&std::fs::read(key)?)?;
                 let certificate = Certificate::from_bytes(&std::fs::read(certificate)?)?;
-                let sealed = seal_object(&bytes, &name, &RunningHost, &key, &certificate)?;
-                (sealed.c_header()?, sealed.made)
+                let sealed = seal_object(parsed, &RunningHost, &key, &certificate)?;
+                (sealed.c_header()?.to_string(), sealed.made)
             }
             None => {
-                let made = make_loader(&bytes, &name, &RunningHost, Form::Unsigned)?;
-                (made.c_header()?, made)
+                let made = make_loader(parsed, &RunningHost, Form::Unsigned)?;
+                (made.c_header()?.to_string(), made)
             }
         };
         let form = if sign.is_some() { "signed" } else { "unsigned" };

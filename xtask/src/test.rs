@@ -1,9 +1,132 @@
-//! placeholder
+//! `cargo xtask test`: everything that CI runs, in the order in which it is likely to fail.
+
+use std::process::Command;
+
+use crate::conformance;
+use crate::project::{self, has, in_ci};
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-pub(crate) fn run(_: &Args) -> anyhow::Result<()> {
+pub(crate) struct Args {
+    /// Only what needs no network: leaves out the reference and the licences
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Commands that the tests call, and the Debian packages that have them.
+const TOOLS: [(&str, &str); 3] = [("gcc", "gcc"), ("g++", "g++"), ("openssl", "openssl")];
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    install_tools()?;
+    step("format");
+    project::run("cargo", &["fmt", "--all", "--check"])?;
+    step("lints");
+    project::run(
+        "cargo",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
+    step("tests");
+    project::run("cargo", &["test", "--workspace", "--quiet"])?;
+    step("documentation");
+    project::check(
+        Command::new("cargo")
+            .args(["doc", "--workspace", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .current_dir(project::root()),
+    )?;
+    step("fuzz targets");
+    fuzz_targets()?;
+    if args.offline {
+        eprintln!("SKIPPED: licences and the reference, by --offline");
+    } else {
+        step("licences");
+        licences()?;
+        step("conformance with the reference");
+        conformance::run(&conformance::Args::default())?;
+    }
+    println!("\nall passed");
     Ok(())
 }
+
+/// Rewrites the golden files.
 pub(crate) fn bless() -> anyhow::Result<()> {
-    Ok(())
+    project::check(
+        Command::new("cargo")
+            .args(["test", "--workspace", "--quiet"])
+            .env("INSTA_UPDATE", "always")
+            .env("INSTA_FORCE_PASS", "1")
+            .current_dir(project::root()),
+    )
+}
+
+fn step(name: &str) {
+    println!("\n== {name}");
+}
+
+/// Installs what is missing, where that can be done without asking.
+fn install_tools() -> anyhow::Result<()> {
+    let missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|(command, _)| !has(command))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !has("apt-get") {
+        anyhow::bail!("the tests need {}; please install them", missing.join(", "));
+    }
+    step("installing what the tests need");
+    let script = format!(
+        "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install {}",
+        missing.join(" ")
+    );
+    if has("sudo") {
+        project::run("sudo", &["sh", "-c", &script])
+    } else {
+        project::run("sh", &["-c", &script])
+    }
+}
+
+/// The fuzz targets are a workspace of their own; here they only have to compile.
+fn fuzz_targets() -> anyhow::Result<()> {
+    project::check(
+        Command::new("cargo")
+            .args(["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml"])
+            .env("CARGO_TARGET_DIR", project::target().join("fuzz"))
+            .current_dir(project::root()),
+    )
+}
+
+/// Licences, bans and sources of all dependencies, by `cargo deny`.
+fn licences() -> anyhow::Result<()> {
+    let own = project::target().join("tools");
+    let own_deny = own.join("bin/cargo-deny");
+    if !has("cargo-deny") && !own_deny.is_file() {
+        if !in_ci() {
+            eprintln!("SKIPPED: licences; `cargo install cargo-deny --locked` to check them here");
+            return Ok(());
+        }
+        project::check(
+            Command::new("cargo")
+                .args(["install", "cargo-deny", "--locked", "--quiet", "--root"])
+                .arg(&own),
+        )?;
+    }
+    let deny = if has("cargo-deny") {
+        "cargo-deny".into()
+    } else {
+        own_deny
+    };
+    project::check(
+        Command::new(deny)
+            .args(["check", "bans", "licenses", "sources"])
+            .current_dir(project::root()),
+    )
 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use bpfseal::loader::skeleton::CHeader;
+
 use crate::failure::Report;
 
 /// Most bytes of an input.
@@ -60,13 +62,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Report> {
     Ok(bytes)
 }
 
-/// Writes a whole output, by way of a temporary file beside it.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Report> {
+/// Bytes that are collected before they are written: a page, so that little memory is touched.
+const BUFFER: usize = 4096;
+
+/// Writes a whole output, by way of a temporary file beside it. All that can go wrong with the
+/// contents has to have gone wrong before.
+pub(crate) fn write(path: &Path, contents: &dyn Contents) -> Result<(), Report> {
     let written = if is_stdio(path) {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush())
+        write_to(&mut io::stdout().lock(), contents)
     } else {
-        write_file(path, bytes)
+        write_file(path, contents)
     };
     written.map_err(|e| {
         let place = if is_stdio(path) {
@@ -78,10 +83,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Report> {
     })
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_file(path: &Path, contents: &dyn Contents) -> io::Result<()> {
     // Something that is no ordinary file (a pipe, /dev/stdout) can not be replaced, only fed.
     if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        return File::options().write(true).open(path)?.write_all(bytes);
+        return write_to(&mut File::options().write(true).open(path)?, contents);
     }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -96,9 +101,33 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    write_to(file.as_file_mut(), contents)?;
     file.persist(path).map_err(|e| e.error)?;
     Ok(())
+}
+
+fn write_to(out: &mut dyn Write, contents: &dyn Contents) -> io::Result<()> {
+    let mut out = io::BufWriter::with_capacity(BUFFER, out);
+    contents.write_to(&mut out)?;
+    out.flush()
+}
+
+/// What can be written.
+pub(crate) trait Contents {
+    /// Writes all of it.
+    fn write_to(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+impl Contents for Vec<u8> {
+    fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self)
+    }
+}
+
+impl Contents for CHeader<'_> {
+    fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        write!(out, "{self}")
+    }
 }
 
 /// Prints a line of results. A reader that has gone away is no error of ours.

@@ -3,11 +3,11 @@
 //! [`Signer`] is the seam: a key in a file here, a token or a service elsewhere. Keys come from
 //! unencrypted PEM.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use der::Decode as _;
 use der::asn1::ObjectIdentifier;
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+use ring::rand::SystemRandom;
+use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use sha2::Digest as _;
 
 use crate::error::KeyError;
@@ -161,11 +161,11 @@ fn unsupported(oid: ObjectIdentifier) -> KeyError {
 }
 
 fn rsa(
-    key: Result<RsaKeyPair, aws_lc_rs::error::KeyRejected>,
+    key: Result<RsaKeyPair, ring::error::KeyRejected>,
     label: &str,
 ) -> Result<SigningKey, KeyError> {
     let key = key.map_err(|e| malformed(label, e))?;
-    let bits = key.public_modulus_len() * 8;
+    let bits = key.public().modulus_len() * 8;
     if !(2048..=4096).contains(&bits) {
         return Err(KeyError::RsaSize { bits });
     }
@@ -175,7 +175,7 @@ fn rsa(
 impl Signer for SigningKey {
     fn algorithm(&self) -> KeyAlgorithm {
         match &self.0 {
-            Inner::Rsa(key) => KeyAlgorithm::Rsa(key.public_modulus_len() * 8),
+            Inner::Rsa(key) => KeyAlgorithm::Rsa(key.public().modulus_len() * 8),
             Inner::P256(_) => KeyAlgorithm::EcdsaP256,
             Inner::P384(_) => KeyAlgorithm::EcdsaP384,
         }
@@ -200,7 +200,7 @@ impl Signer for SigningKey {
     fn sign_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         match &self.0 {
             Inner::Rsa(key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
+                let mut signature = vec![0; key.public().modulus_len()];
                 key.sign(
                     &RSA_PKCS1_SHA256,
                     &SystemRandom::new(),

@@ -1,8 +1,8 @@
 //! Checking a signature with a public key, the way the kernel's `public_key.c` does.
 
-use aws_lc_rs::signature::{self as aws, UnparsedPublicKey};
 use der::asn1::ObjectIdentifier;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use ring::signature::{self, RsaParameters, UnparsedPublicKey};
 
 use crate::ber::{INTEGER, Reader, SEQUENCE};
 use crate::certificate::Certificate;
@@ -124,11 +124,11 @@ fn rsa(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), Fault> {
-    let parameters: &'static aws::RsaParameters = match digest {
-        DigestAlgorithm::Sha1 => &aws::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-        DigestAlgorithm::Sha256 => &aws::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-        DigestAlgorithm::Sha384 => &aws::RSA_PKCS1_2048_8192_SHA384,
-        DigestAlgorithm::Sha512 => &aws::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+    let parameters: &'static RsaParameters = match digest {
+        DigestAlgorithm::Sha1 => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+        DigestAlgorithm::Sha256 => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        DigestAlgorithm::Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        DigestAlgorithm::Sha512 => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
         DigestAlgorithm::Sha224
         | DigestAlgorithm::Sha3_256
         | DigestAlgorithm::Sha3_384

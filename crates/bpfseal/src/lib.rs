@@ -10,18 +10,19 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bpfseal::object::Object;
 //! use bpfseal::seal::{Certificate, SigningKey, TrustStore};
 //!
 //! let key = SigningKey::from_pem(&std::fs::read("key.pem")?)?;
 //! let certificate = Certificate::from_bytes(&std::fs::read("cert.pem")?)?;
-//! let object = std::fs::read("prog.bpf.o")?;
 //!
 //! let name = bpfseal::object::object_name("prog.bpf.o");
-//! let sealed = bpfseal::seal_object(&object, &name, &bpfseal::RunningHost, &key, &certificate)?;
+//! let object = Object::parse(&std::fs::read("prog.bpf.o")?, &name)?;
+//! let sealed = bpfseal::seal_object(object, &bpfseal::RunningHost, &key, &certificate)?;
 //! for dependency in &sealed.made.plan.host {
 //!     println!("depends on this host: {dependency}");
 //! }
-//! std::fs::write("prog.lskel.h", sealed.c_header()?)?;
+//! std::fs::write("prog.lskel.h", sealed.c_header()?.to_string())?;
 //!
 //! let mut trust = TrustStore::new();
 //! trust.add(certificate);
@@ -40,7 +41,7 @@ pub use bpfseal_seal as seal;
 
 pub use host::{RunningHost, parse_version};
 
-use loader::skeleton::{CSkeleton, SkeletonError, SkeletonSeal};
+use loader::skeleton::{CHeader, CSkeleton, SkeletonError, SkeletonSeal};
 use loader::{EmitOptions, Form, Host, LoadPlan, Loader};
 use object::Object;
 use seal::{Certificate, Seal, SealError, SealedLoader, Signer};
@@ -92,7 +93,7 @@ impl Made {
     ///
     /// # Errors
     /// When the object's global variables can not be declared in C.
-    pub fn c_header(&self) -> Result<String, SkeletonError> {
+    pub fn c_header(&self) -> Result<CHeader<'_>, SkeletonError> {
         self.skeleton(None).to_header()
     }
 
@@ -120,7 +121,7 @@ impl Sealed {
     ///
     /// # Errors
     /// When the object's global variables can not be declared in C.
-    pub fn c_header(&self) -> Result<String, SkeletonError> {
+    pub fn c_header(&self) -> Result<CHeader<'_>, SkeletonError> {
         let seal = SkeletonSeal {
             signature: &self.seal.signature,
             excl_prog_hash: &self.seal.excl_prog_hash,
@@ -139,19 +140,11 @@ impl Sealed {
     }
 }
 
-/// Reads an object and makes its loader.
-///
-/// `name` is the object's name, which becomes part of the loader; see [`object::object_name`].
+/// Plans how an object is installed, and makes its loader.
 ///
 /// # Errors
-/// When the object is malformed, or has no loader.
-pub fn make_loader(
-    bytes: &[u8],
-    name: &str,
-    host: &dyn Host,
-    form: Form,
-) -> Result<Made, MakeError> {
-    let object = Object::parse(bytes, name)?;
+/// When the object has no loader, or the host lacks a value that it needs.
+pub fn make_loader(object: Object, host: &dyn Host, form: Form) -> Result<Made, MakeError> {
     let plan = LoadPlan::new(&object, host)?;
     let loader = Loader::new(&plan, EmitOptions::new(form))?;
     Ok(Made {
@@ -161,18 +154,17 @@ pub fn make_loader(
     })
 }
 
-/// Reads an object, makes its loader, and signs that for load-time verification.
+/// Makes an object's loader, and signs it for load-time verification.
 ///
 /// # Errors
-/// When the object is malformed or has no loader, or key and certificate do not go together.
+/// When the object has no loader, or key and certificate do not go together.
 pub fn seal_object(
-    bytes: &[u8],
-    name: &str,
+    object: Object,
     host: &dyn Host,
     key: &dyn Signer,
     certificate: &Certificate,
 ) -> Result<Sealed, MakeError> {
-    let made = make_loader(bytes, name, host, Form::Signed)?;
+    let made = make_loader(object, host, Form::Signed)?;
     let seal = seal::seal_load_time(
         &made.loader.instructions,
         &made.loader.metadata,

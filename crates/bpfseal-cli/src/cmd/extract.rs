@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bpfseal::loader::Form;
+use bpfseal::object::Object;
 use bpfseal::seal::{LightSkeleton, excl_prog_hash};
 use clap::ValueEnum;
 
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         .map_err(|e| Report::new(&files::shown(dir), &e, "check the place"))?;
     files::write(&dir.join(INSNS), &pieces.instructions)?;
     files::write(&dir.join(METADATA), &pieces.metadata)?;
-    files::write(&dir.join(EXCL_PROG_HASH), &pieces.excl_prog_hash)?;
+    files::write(&dir.join(EXCL_PROG_HASH), &pieces.excl_prog_hash.to_vec())?;
     let signature = dir.join(SIGNATURE);
     match &pieces.signature {
         Some(bytes) => files::write(&signature, bytes)?,
@@ -106,12 +107,13 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
     let host = args.host.load()?;
     let place = files::shown(&args.input);
     let report = |e: bpfseal::MakeError| Report::new(&place, &e, e.advice());
+    let object = Object::parse(bytes, &name).map_err(|e| report(e.into()))?;
     let (made, signature) = if args.sign.is_empty() {
         let form = match args.form {
             Some(FormArg::Signed) => Form::Signed,
             Some(FormArg::Unsigned) | None => Form::Unsigned,
         };
-        let made = bpfseal::make_loader(bytes, &name, &host, form).map_err(report)?;
+        let made = bpfseal::make_loader(object, &host, form).map_err(report)?;
         (made, None)
     } else {
         if args.form == Some(FormArg::Unsigned) {
@@ -121,8 +123,7 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
             ));
         }
         let (key, certificate) = args.sign.load()?;
-        let sealed =
-            bpfseal::seal_object(bytes, &name, &host, &key, &certificate).map_err(report)?;
+        let sealed = bpfseal::seal_object(object, &host, &key, &certificate).map_err(report)?;
         (sealed.made, Some(sealed.seal.signature))
     };
     for note in super::generate::notes(&place, &made, &host) {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bpfseal::Made;
 use bpfseal::loader::Form;
+use bpfseal::object::Object;
 
 use crate::Outcome;
 use crate::args::{SignArgs, name_of};
@@ -97,28 +98,31 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let host = skeleton.host.load()?;
     let place = files::shown(&skeleton.object);
     let report = |e: bpfseal::MakeError| Report::new(&place, &e, e.advice());
-    let (header, made) = if options.sign {
+    let output = Path::new("-");
+    let made = if options.sign {
         let (key, certificate) = sign.load()?;
-        let (bytes, name) = input(&skeleton.object, name)?;
-        let sealed =
-            bpfseal::seal_object(&bytes, &name, &host, &key, &certificate).map_err(report)?;
-        (sealed.c_header(), sealed.made)
+        let object = read_object(&skeleton.object, name)?;
+        let sealed = bpfseal::seal_object(object, &host, &key, &certificate).map_err(report)?;
+        files::write(output, &sealed.c_header().map_err(|e| report(e.into()))?)?;
+        sealed.made
     } else {
-        let (bytes, name) = input(&skeleton.object, name)?;
-        let made = bpfseal::make_loader(&bytes, &name, &host, Form::Unsigned).map_err(report)?;
-        (made.c_header(), made)
+        let object = read_object(&skeleton.object, name)?;
+        let made = bpfseal::make_loader(object, &host, Form::Unsigned).map_err(report)?;
+        files::write(output, &made.c_header().map_err(|e| report(e.into()))?)?;
+        made
     };
-    let header = header.map_err(|e| Report::new(&place, &e, e.advice()))?;
-    files::write(Path::new("-"), header.as_bytes())?;
     for note in notes(&place, &made, &host) {
         eprintln!("{note}");
     }
     Ok(())
 }
 
-fn input(path: &Path, name: Option<&str>) -> Result<(Vec<u8>, String), Failure> {
+/// Reads an object; the bytes of its file are let go of.
+pub(crate) fn read_object(path: &Path, name: Option<&str>) -> Result<Object, Failure> {
     let name = name_of(path, name)?;
-    Ok((files::read(path)?, name))
+    let bytes = files::read(path)?;
+    Ok(Object::parse(&bytes, &name)
+        .map_err(|e| Report::new(&files::shown(path), &e, e.advice()))?)
 }
 
 /// What there is to say about a loader that was made.

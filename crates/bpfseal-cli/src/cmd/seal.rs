@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;
-use crate::args::{SignArgs, name_of};
+use crate::args::SignArgs;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
@@ -186,14 +186,13 @@ impl Shop {
     /// Seals one object; returns what there is to note.
     fn seal(&self, job: &Job<'_>) -> Result<Vec<String>, Failure> {
         let place = files::shown(job.object);
-        let bytes = files::read(job.object)?;
-        let name = name_of(job.object, self.name.as_deref())?;
-        let sealed = bpfseal::seal_object(&bytes, &name, &self.host, &self.key, &self.certificate)
+        let object = super::generate::read_object(job.object, self.name.as_deref())?;
+        let sealed = bpfseal::seal_object(object, &self.host, &self.key, &self.certificate)
             .map_err(|e| Report::new(&place, &e, e.advice()))?;
         let header = sealed
             .c_header()
             .map_err(|e| Report::new(&place, &e, e.advice()))?;
-        files::write(&job.output, header.as_bytes())?;
+        files::write(&job.output, &header)?;
         Ok(super::generate::notes(&place, &sealed.made, &self.host))
     }
 }

@@ -147,12 +147,13 @@ pub(super) struct Code {
 }
 
 impl Code {
-    pub(super) fn new(endian: Endian, log: bool) -> Self {
+    /// `expected` is about how many bytes of metadata there will be.
+    pub(super) fn new(endian: Endian, log: bool, expected: usize) -> Self {
         Self {
             endian,
             log,
             insns: Vec::new(),
-            data: Vec::new(),
+            data: Vec::with_capacity(expected),
             cleanup: 0,
             step: None,
             insn_regions: Vec::new(),

@@ -176,7 +176,7 @@ impl Loader {
     /// When the loader would be larger than what it can address.
     pub fn new(plan: &LoadPlan, options: EmitOptions) -> Result<Self, Error> {
         let mut emitter = Emitter {
-            code: Code::new(plan.endian, options.log),
+            code: Code::new(plan.endian, options.log, expected_metadata(plan)),
             license: &plan.license,
             form: options.form,
             symbols: KernelSymbols::default(),
@@ -329,6 +329,27 @@ impl Attr {
         let len = name.len().min(NAME_LEN - 1);
         self.bytes[at..at + len].copy_from_slice(&name.as_bytes()[..len]);
     }
+}
+
+/// About how many bytes of metadata a plan makes, so that the buffer need not grow.
+fn expected_metadata(plan: &LoadPlan) -> usize {
+    const STEP: usize = 256;
+    let payload = |step: &Step| match step {
+        Step::LoadBtf { data } => data.len(),
+        Step::SeedMap { value, .. } => value.len(),
+        Step::LoadProgram(program) => {
+            let info = program.func_info.words.len() + program.line_info.words.len();
+            let core = program.core_refs.len() * CORE_RELO_SIZE as usize;
+            program.insns.len() * 8 + info * 4 + core + program.kernel_refs.len() * STEP
+        }
+        _ => 0,
+    };
+    let steps = plan
+        .steps
+        .iter()
+        .map(|step| payload(step) + STEP)
+        .sum::<usize>();
+    steps + (code::MAP_SLOTS + code::MAX_KFUNC_SLOTS) as usize * 4
 }
 
 struct Emitter<'a> {

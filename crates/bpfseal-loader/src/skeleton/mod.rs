@@ -5,7 +5,7 @@
 //! [`Loader`](crate::Loader) go in, text comes out. Signing is not done here; a seal is handed in
 //! as bytes.
 //!
-//! [`CSkeleton`] writes a C header with the API of `bpftool gen skeleton -L`: the same names, the
+//! [`CSkeleton`] becomes a [`CHeader`], which has the API of `bpftool gen skeleton -L`: the same names, the
 //! same struct offsets, the same arrays (`opts_data`, `opts_insn`, `opts_sig`,
 //! `opts_excl_hash`). The text is our own.
 
@@ -14,7 +14,7 @@ mod c_header;
 mod c_types;
 mod ident;
 
-pub use c_header::{CSkeleton, SkeletonSeal};
+pub use c_header::{CHeader, CSkeleton, SkeletonSeal};
 pub use c_types::DeclarationError;
 
 /// Why an object has no skeleton, although it has a loader.

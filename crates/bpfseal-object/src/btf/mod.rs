@@ -305,7 +305,8 @@ pub struct Btf {
     endian: Endian,
     /// Header words after the first (magic, version, flags), as far as the header is long.
     header: Vec<u8>,
-    /// The section as it was read; output starts from it while no type has been added.
+    /// The section as it was read, if there is anything in it besides header, types and strings
+    /// without a gap; output starts from it while no type has been added.
     original: Vec<u8>,
     /// Whether types or strings were added, so that the section is laid out anew.
     extended: bool,
@@ -399,7 +400,7 @@ impl Btf {
         let mut btf = Self {
             endian,
             header: bytes[..header_len as usize].to_vec(),
-            original: bytes.to_vec(),
+            original: Vec::new(),
             extended: false,
             type_off,
             str_off,
@@ -411,6 +412,13 @@ impl Btf {
         };
         btf.index_types(header_len as usize + type_off as usize)?;
         btf.check_references()?;
+        let gapless = type_off == 0
+            && str_off == type_len
+            && layout_len == 0
+            && bytes.len() == btf.header.len() + type_len as usize + btf.strings.len();
+        if !gapless {
+            btf.original = bytes.to_vec();
+        }
         Ok(btf)
     }
 
@@ -729,16 +737,20 @@ impl Btf {
     /// header, types, layout, strings, without gaps.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let types = self.endian.put_words(&self.words);
-        if !self.extended && self.endian == Endian::Little {
+        if !self.extended && self.endian == Endian::Little && !self.original.is_empty() {
             let mut out = self.original.clone();
+            let types = self.endian.put_words(&self.words);
             let start = self.header.len() + self.type_off as usize;
             if let Some(place) = out.get_mut(start..start + types.len()) {
                 place.copy_from_slice(&types);
             }
             return out;
         }
-        let mut out = self.header.clone();
+        let type_len = self.words.len() * 4;
+        let mut out = Vec::with_capacity(
+            self.header.len() + type_len + self.layout.len() + self.strings.len(),
+        );
+        out.extend_from_slice(&self.header);
         let mut put = |at: usize, value: u32| {
             if let Some(place) = out.get_mut(at..at + 4) {
                 place.copy_from_slice(&self.endian.put_u32(value));
@@ -746,13 +758,15 @@ impl Btf {
         };
         // The reference writes lengths and offsets as it keeps them, which may leave an
         // offset that counted a gap; only what an added type changes is changed.
-        put(12, len32(types.len()));
+        put(12, len32(type_len));
         put(16, self.str_off);
         put(20, len32(self.strings.len()));
         if self.header.len() >= FULL_HEADER as usize {
             put(24, self.layout_off);
         }
-        out.extend_from_slice(&types);
+        for &word in &self.words {
+            out.extend_from_slice(&self.endian.put_u32(word));
+        }
         out.extend_from_slice(&self.layout);
         out.extend_from_slice(&self.strings);
         out
