@@ -1,16 +1,15 @@
 //! `cargo xtask bench`: bpfseal beside bpftool, in the same run, one process for each object.
 //!
 //! These machines are noisy, so the two take turns on every object and what counts is the ratio.
+//! Ours is the command as `cargo xtask dist` builds it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
-use wait4::Wait4;
-
 use crate::project;
 use crate::reference::Reference;
+use anyhow::bail;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -62,7 +61,12 @@ impl Total {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let ours = project::build_command(true)?;
+    let ours = project::build_dist()?;
+    project::run(
+        "cargo",
+        &["build", "--quiet", "--release", "--package", "xtask"],
+    )?;
+    let measurer = project::target().join("release/measure");
     let reference = Reference::fetch()?;
     let folders = match (args.folders.as_slice(), project::shared("corpus")) {
         ([], Some(corpus)) => vec![corpus],
@@ -98,7 +102,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                         0 => Command::new(&ours),
                         _ => reference.command(),
                     };
-                    if let Some(cost) = measure(&mut command(program))? {
+                    if let Some(cost) = measure(&measurer, &command(program))? {
                         *best = Some(best.map_or(cost, |other| other.best(cost)));
                     }
                 }
@@ -114,19 +118,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     many(&ours, &objects, &sign)
 }
 
-/// Runs a process; `None` when it fails.
-fn measure(command: &mut Command) -> anyhow::Result<Option<Cost>> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let start = Instant::now();
-    let used = command.spawn()?.wait4()?;
-    let wall = start.elapsed();
-    Ok(used.status.success().then_some(Cost {
-        wall,
-        cpu: used.rusage.utime + used.rusage.stime,
-        peak: used.rusage.maxrss,
+/// Runs a process under the `measure` program; `None` when it fails.
+fn measure(measurer: &Path, command: &Command) -> anyhow::Result<Option<Cost>> {
+    let output = Command::new(measurer)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output()?;
+    if !output.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let numbers: Vec<u64> = text
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let [wall, cpu, peak] = numbers[..] else {
+        bail!("`measure` printed `{text}`");
+    };
+    Ok(Some(Cost {
+        wall: Duration::from_micros(wall),
+        cpu: Duration::from_micros(cpu),
+        peak,
     }))
 }
 

@@ -1,7 +1,8 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `bench` measures against it, `bless` rewrites golden files.
+//! with the reference (bpftool), `bench` measures against it, `dist`
+//! builds what is given away, `bless` rewrites golden files.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -33,6 +34,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Time, processor time and memory beside the reference, in the same run
     Bench(bench::Args),
+    /// Build the command as one static file, ready to be given away
+    Dist,
     /// Rewrite the golden files of the tests; review the difference like code
     Bless,
 }
@@ -43,6 +46,10 @@ fn main() -> anyhow::Result<()> {
         Verb::Test(args) => test::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Dist => {
+            println!("{}", project::build_dist()?.display());
+            Ok(())
+        }
         Verb::Bless => test::bless(),
     }
 }
