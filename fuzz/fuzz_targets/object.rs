@@ -1,0 +1,36 @@
+//! An object from its bytes to loader and header, in both forms.
+#![no_main]
+
+use bpfseal::loader::skeleton::CSkeleton;
+use bpfseal::loader::{EmitOptions, FixedHost, Form, LoadPlan, Loader};
+use bpfseal::object::Object;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(object) = Object::parse(bytes, "fuzz") else {
+        return;
+    };
+    let host = FixedHost {
+        page_size: 4096,
+        possible_cpus: Some(4),
+        kernel_version: Some(0x0007_0300),
+        kconfig: Some(b"CONFIG_HZ=250\nCONFIG_NET=y\nCONFIG_MODULES=m\n".to_vec()),
+        kallsyms: Some(b"ffffffff81000000 T _stext\n".to_vec()),
+    };
+    let Ok(plan) = LoadPlan::new(&object, &host) else {
+        return;
+    };
+    for form in [Form::Signed, Form::Unsigned] {
+        if let Ok(loader) = Loader::new(&plan, EmitOptions::new(form)) {
+            let skeleton = CSkeleton {
+                object: &object,
+                plan: &plan,
+                loader: &loader,
+                seal: None,
+            };
+            if let Ok(header) = skeleton.to_header() {
+                let _ = header.to_string();
+            }
+        }
+    }
+});
