@@ -21,7 +21,7 @@ const EXCL_PROG_HASH: &str = "excl_prog_hash.bin";
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Writes insns.bin, metadata.bin, excl_prog_hash.bin (SHA-256 of the \
-    instructions) and, where there is a\nsignature, signature.der. What is signed is insns.bin \
+    instructions) and, where there is a signature, signature.der. What is signed is insns.bin \
     followed by metadata.bin.\n\nExamples:\n  \
     bpfseal extract prog.bpf.o --dir out\n  \
     bpfseal extract prog.bpf.o --dir out -k key.pem -i cert.pem\n  \

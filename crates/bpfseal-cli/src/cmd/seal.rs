@@ -31,8 +31,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     sign: SignArgs,
 
-    /// Where to write: a file, a folder, or `-`; without it, beside nothing but in the current
-    /// folder, named after the object
+    /// Where to write: a file, a folder, or `-`; without it, into the current folder, named after
+    /// the object
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 //! `bpfseal verify`: what does a signature attest to, and is it trusted?
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bpfseal::seal::{
     Attestation, Certificate, LightSkeleton, Rejection, SealedLoader, SignerId, TrustPath,
@@ -17,7 +17,7 @@ use crate::files;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Checks in the order of the kernel: excl_prog_hash, form, signature, trust. \
-    No validity dates are looked at,\nbecause the kernel looks at none.\n\nExamples:\n  \
+    No validity dates are looked at, because the kernel looks at none.\n\nExamples:\n  \
     bpfseal verify prog.lskel.h --trust cert.pem\n  \
     bpfseal verify prog.lskel.h --trust /etc/bpf/certs --json\n  \
     bpfseal verify prog.lskel.h --trust ca.pem --revoked stolen.pem\n\n\
@@ -26,7 +26,7 @@ use crate::files;
 pub(crate) struct Args {
     /// A light skeleton of ours or bpftool's; `-` is standard input
     #[arg(value_name = "ARTIFACT")]
-    artifact: PathBuf,
+    artifact: Option<PathBuf>,
 
     /// Certificate, PEM or DER, or folder of certificates, to trust; can be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "CERT|DIR")]
@@ -42,8 +42,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    let (artifact, trusted) = artifact_and_trust(args)?;
     let mut trust = TrustStore::new();
-    for path in &args.trust {
+    for path in trusted {
         for certificate in read_certificates(path)? {
             trust.add(certificate);
         }
@@ -53,8 +54,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
             trust.revoke(certificate);
         }
     }
-    let place = files::shown(&args.artifact);
-    let bytes = files::read(&args.artifact)?;
+    let place = files::shown(artifact);
+    let bytes = files::read(artifact)?;
     let skeleton = super::extract::read_artifact(&place, &bytes)?;
     let (verdict, failed) = match &skeleton {
         LightSkeleton::Unsigned { .. } => (Verdict::Unsigned, true),
@@ -72,6 +73,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Err(Failure::Rejected)
     } else {
         Ok(())
+    }
+}
+
+/// `--trust` takes several values, so in `verify --trust CERT ARTIFACT` it has taken the artifact
+/// too: the last one.
+fn artifact_and_trust(args: &Args) -> Result<(&Path, &[PathBuf]), Failure> {
+    match (&args.artifact, args.trust.as_slice()) {
+        (Some(artifact), trust) => Ok((artifact, trust)),
+        (None, [trust @ .., artifact]) if !trust.is_empty() => Ok((artifact, trust)),
+        (None, _) => Err(Failure::usage(
+            "there is no artifact to verify",
+            "give it first: bpfseal verify ARTIFACT --trust CERT",
+        )),
     }
 }
 

@@ -218,6 +218,7 @@ impl<'a> Declarer<'a> {
     fn aggregate(&mut self, t: Type<'a>, place: Place) -> Result<String, DeclarationError> {
         let is_struct = t.kind() == Kind::Struct;
         let packed = is_struct && self.is_packed(t);
+        let widest = u64::from(self.btf.align_of(t.id).unwrap_or(1));
         let inner = Place {
             indent: place.indent + 1,
             ..place
@@ -236,7 +237,7 @@ impl<'a> Declarer<'a> {
                     u64::from(self.btf.align_of(member.type_id).unwrap_or(1))
                 };
                 let continued = bit_field && after_bit_field;
-                push_gap(&mut text, &tabs, end, start, align, continued);
+                push_gap(&mut text, &tabs, (end, start), (align, widest), continued);
             }
             let name = self.btf.str(member.name_off).unwrap_or("");
             let declaration = self.wrap(member.type_id, name.to_owned(), inner)?;
@@ -253,8 +254,8 @@ impl<'a> Declarer<'a> {
             text.push_str(";\n");
         }
         if is_struct {
-            let align = u64::from(self.btf.align_of(t.id).unwrap_or(1));
-            push_gap(&mut text, &tabs, end, u64::from(t.size()) * 8, align, false);
+            let whole = u64::from(t.size()) * 8;
+            push_gap(&mut text, &tabs, (end, whole), (widest, widest), false);
         }
         let _ = write!(text, "{}}}", "\t".repeat(place.indent));
         if packed {
@@ -308,8 +309,18 @@ impl<'a> Declarer<'a> {
     }
 }
 
-/// Fills the gap between two members, both in bits, where C would not leave it by itself.
-fn push_gap(text: &mut String, tabs: &str, end: u64, next: u64, align: u64, bit_field: bool) {
+/// Types of unnamed bit-fields and their bits, widest first.
+const UNITS: [(&str, u64); 4] = [("__u64", 64), ("int", 32), ("short", 16), ("char", 8)];
+
+/// Fills the gap between two members, both in bits, where C would not leave it by itself. `align`
+/// is that of the next member, `widest` that of the struct, bytes.
+fn push_gap(
+    text: &mut String,
+    tabs: &str,
+    (end, next): (u64, u64),
+    (align, widest): (u64, u64),
+    bit_field: bool,
+) {
     if end >= next {
         return;
     }
@@ -327,11 +338,16 @@ fn push_gap(text: &mut String, tabs: &str, end: u64, next: u64, align: u64, bit_
     if end.next_multiple_of(align.max(1) * 8) == next {
         return;
     }
-    let _ = writeln!(text, "{tabs}char: 8;");
-    for _ in 1..(next - end) / 8 {
-        if text.len() > MAX_LENGTH {
-            return;
-        }
-        let _ = writeln!(text, "{tabs}char: 8;");
+    // The widest units that neither cross `next` nor ask for more alignment than there is.
+    let mut at = end;
+    while at < next && text.len() <= MAX_LENGTH {
+        let (unit, bits) = UNITS
+            .into_iter()
+            .find(|(_, bits)| {
+                *bits <= widest.max(1) * 8 && at.is_multiple_of(*bits) && at + bits <= next
+            })
+            .unwrap_or(("char", 8));
+        let _ = writeln!(text, "{tabs}{unit}: {bits};");
+        at += bits;
     }
 }

@@ -1,0 +1,413 @@
+//! The command as its users run it: the real binary in a temporary folder.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A folder with the sample object, keys and certificates in it.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    raw: Vec<u8>,
+    err: String,
+}
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let data = testdata();
+        bench.take(&data.join("objects/sample.bpf.o"), "sample.bpf.o");
+        for (from, to) in [
+            ("rsa2048.key.pem", "key.pem"),
+            ("rsa2048.cert.pem", "cert.pem"),
+            ("rsa2048.cert.der", "cert.der"),
+            ("p256.key.pem", "other.key.pem"),
+            ("p256.cert.pem", "other.cert.pem"),
+        ] {
+            bench.take(&data.join("keys").join(from), to);
+        }
+        bench
+    }
+
+    fn take(&self, from: &Path, to: &str) {
+        std::fs::copy(from, self.path(to)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    /// Names of all files, sorted.
+    fn files(&self, folder: &str) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(self.path(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn run(&self, line: &str) -> Ran {
+        self.run_with(line, b"")
+    }
+
+    fn run_with(&self, line: &str, input: &[u8]) -> Ran {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bpfseal"))
+            .args(line.split_whitespace())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        Ran {
+            code: output.status.code().expect("it was ended by a signal"),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            raw: output.stdout,
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn good(&self, line: &str) -> Ran {
+        let ran = self.run(line);
+        assert_eq!(ran.code, 0, "{line}: {}{}", ran.out, ran.err);
+        ran
+    }
+
+    /// Runs what has to fail, with that exit code and these words.
+    #[track_caller]
+    fn bad(&self, line: &str, code: i32, words: &[&str]) -> Ran {
+        let ran = self.run(line);
+        assert_eq!(ran.code, code, "{line}: {}{}", ran.out, ran.err);
+        for word in words {
+            assert!(
+                ran.err.contains(word) || ran.out.contains(word),
+                "{line}: no `{word}` in {}{}",
+                ran.out,
+                ran.err
+            );
+        }
+        ran
+    }
+}
+
+#[test]
+fn seal_then_verify() {
+    let bench = Bench::new();
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem");
+    let ran = bench.good("verify sample.lskel.h --trust cert.pem");
+    assert!(ran.out.starts_with("good: sample.lskel.h\n"), "{}", ran.out);
+    bench.good("verify sample.lskel.h --trust cert.der");
+    bench.good("verify --trust cert.pem sample.lskel.h");
+    bench.bad("verify --trust cert.pem", 2, &["no artifact"]);
+    let ran = bench.good("verify sample.lskel.h --trust . --json");
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["verdict"], "good");
+    assert_eq!(json["scheme"], "load-time");
+    let ran = bench.bad(
+        "verify sample.lskel.h --trust other.cert.pem --json",
+        1,
+        &["ENOKEY"],
+    );
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&json["verdict"], &json["check"]),
+        (&"rejected".into(), &"trust".into())
+    );
+    bench.bad(
+        "verify sample.lskel.h --trust cert.pem --revoked cert.pem",
+        1,
+        &["revoked"],
+    );
+}
+
+#[test]
+fn an_unsigned_artifact_is_rejected() {
+    let bench = Bench::new();
+    let ran = bench.good("gen skeleton -L sample.bpf.o");
+    std::fs::write(bench.path("unsigned.h"), ran.raw).unwrap();
+    bench.bad("verify unsigned.h --trust cert.pem", 1, &["not signed"]);
+}
+
+#[test]
+fn a_changed_byte_is_rejected() {
+    let bench = Bench::new();
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o good.h");
+    let text = String::from_utf8(bench.read("good.h")).unwrap();
+    for (array, words) in [
+        ("opts_data[]", ["EKEYREJECTED", "signature"]),
+        ("opts_insn[]", ["EACCES", "excl_prog_hash"]),
+        ("opts_excl_hash[]", ["EACCES", "excl_prog_hash"]),
+    ] {
+        let from = text.find(array).unwrap();
+        let at = from + text[from..].find("\\x").unwrap() + 2;
+        let mut changed = text.clone();
+        let digit = if &text[at..=at] == "a" { "b" } else { "a" };
+        changed.replace_range(at..=at, digit);
+        std::fs::write(bench.path("bad.h"), changed).unwrap();
+        bench.bad("verify bad.h --trust cert.pem", 1, &words);
+    }
+}
+
+#[test]
+fn gen_skeleton_takes_what_bpftool_takes() {
+    let bench = Bench::new();
+    let sealed = bench.good("gen skeleton -L -S -k key.pem -i cert.pem sample.bpf.o");
+    for line in [
+        "-L -S -k key.pem -i cert.pem gen skeleton sample.bpf.o",
+        "gen skeleton sample.bpf.o -S -k key.pem -i cert.pem",
+        "gen -LS -kkey.pem -icert.der skeleton sample.bpf.o name sample_bpf",
+        "--use-loader --sign -k key.pem -i cert.pem gen skel sample.bpf.o n sample_bpf",
+    ] {
+        assert_eq!(bench.good(line).out, sealed.out, "{line}");
+    }
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o other.h");
+    assert_eq!(bench.read("other.h"), sealed.raw);
+    let named = bench.good("gen skeleton -L sample.bpf.o name my_prog");
+    assert!(named.out.contains("struct my_prog {"));
+    bench.bad("gen skeleton sample.bpf.o", 2, &["add -L"]);
+    bench.bad("gen skeleton -L -k key.pem sample.bpf.o", 2, &["add -S"]);
+    bench.bad("gen skeleton -S -k key.pem sample.bpf.o", 2, &["-i CERT"]);
+    bench.bad("gen skeleton -L sample.bpf.o name", 2, &["name NAME"]);
+    bench.bad("gen skeleton -L sample.bpf.o name a-b", 2, &["letters"]);
+}
+
+#[test]
+fn standard_input_and_output() {
+    let bench = Bench::new();
+    let object = bench.read("sample.bpf.o");
+    let ran = bench.run_with(
+        "seal - -k key.pem -i cert.pem --name sample_bpf -o -",
+        &object,
+    );
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem");
+    assert_eq!(ran.raw, bench.read("sample.lskel.h"));
+    let verified = bench.run_with("verify - --trust cert.pem", &ran.raw);
+    assert_eq!(verified.code, 0, "{}", verified.err);
+}
+
+#[test]
+fn extract_gives_the_pieces() {
+    use sha2::Digest as _;
+    let bench = Bench::new();
+    bench.good("extract sample.bpf.o --dir signed -k key.pem -i cert.pem");
+    assert_eq!(
+        bench.files("signed"),
+        [
+            "excl_prog_hash.bin",
+            "insns.bin",
+            "metadata.bin",
+            "signature.der"
+        ]
+    );
+    let digest = sha2::Sha256::digest(bench.read("signed/insns.bin"));
+    assert_eq!(bench.read("signed/excl_prog_hash.bin"), digest.to_vec());
+    // The same from the artifact.
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem");
+    bench.good("extract sample.lskel.h --dir artifact");
+    for piece in bench.files("signed") {
+        assert_eq!(
+            bench.read(&format!("signed/{piece}")),
+            bench.read(&format!("artifact/{piece}")),
+            "{piece}"
+        );
+    }
+    // Without a key: the unsigned form, or the signed one for a signature made elsewhere.
+    bench.good("extract sample.bpf.o --dir form --form signed");
+    assert_eq!(bench.read("form/insns.bin"), bench.read("signed/insns.bin"));
+    bench.good("extract sample.bpf.o --dir signed");
+    assert_ne!(bench.read("form/insns.bin"), bench.read("signed/insns.bin"));
+    assert!(!bench.path("signed/signature.der").exists());
+    bench.bad(
+        "extract sample.lskel.h --dir x -k key.pem -i cert.pem",
+        2,
+        &["artifact"],
+    );
+}
+
+#[test]
+fn openssl_accepts_what_extract_gives() {
+    let bench = Bench::new();
+    for (key, cert) in [("key.pem", "cert.pem"), ("other.key.pem", "other.cert.pem")] {
+        bench.good(&format!("extract sample.bpf.o --dir d -k {key} -i {cert}"));
+        let content = [bench.read("d/insns.bin"), bench.read("d/metadata.bin")].concat();
+        std::fs::write(bench.path("content"), content).unwrap();
+        let output = Command::new("openssl")
+            .args(["cms", "-verify", "-binary", "-inform", "DER", "-noverify"])
+            .args([
+                "-content",
+                "content",
+                "-in",
+                "d/signature.der",
+                "-out",
+                "/dev/null",
+            ])
+            .args(["-certfile", cert])
+            .current_dir(bench.folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
+fn many_objects_at_once() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("in")).unwrap();
+    for name in ["globals", "maps", "core", "refused/struct_ops", "types"] {
+        let file = format!("{name}.bpf.o");
+        let to = format!("in/{}", file.rsplit('/').next().unwrap());
+        bench.take(&testdata().join("objects").join(&file), &to);
+    }
+    let all = "in/globals.bpf.o in/maps.bpf.o in/struct_ops.bpf.o in/core.bpf.o in/types.bpf.o";
+    let ran = bench.bad(
+        &format!("seal {all} -k key.pem -i cert.pem -o out"),
+        3,
+        &["sealed: 4 of 5 objects", "failed:\n  in/struct_ops.bpf.o"],
+    );
+    assert!(ran.err.contains("struct_ops maps"), "{}", ran.err);
+    assert_eq!(
+        bench.files("out"),
+        [
+            "core.lskel.h",
+            "globals.lskel.h",
+            "maps.lskel.h",
+            "types.lskel.h"
+        ]
+    );
+    for name in bench.files("out") {
+        bench.good(&format!("verify out/{name} --trust cert.pem"));
+    }
+    bench.bad(
+        "seal in/core.bpf.o sample.bpf.o -k key.pem -i cert.pem -o - ",
+        2,
+        &["folder"],
+    );
+    bench.take(&testdata().join("objects/core.bpf.o"), "core.o");
+    bench.bad(
+        "seal in/core.bpf.o core.o -k key.pem -i cert.pem -o out",
+        2,
+        &["would both be written"],
+    );
+}
+
+#[test]
+fn every_refusal_says_what_and_what_to_do() {
+    let bench = Bench::new();
+    let folder = testdata().join("objects/refused");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let line = format!("seal {} -k key.pem -i cert.pem -o out.h", path.display());
+        let ran = bench.bad(&line, 3, &["error: ", "help: "]);
+        assert_eq!(ran.err.lines().count(), 2, "{}", ran.err);
+        assert!(!bench.path("out.h").exists());
+        count += 1;
+    }
+    assert!(count >= 9);
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let bench = Bench::new();
+    bench.bad("seal sample.bpf.o", 2, &["-k KEY.pem -i CERT.pem"]);
+    bench.bad(
+        "seal nowhere.o -k key.pem -i cert.pem",
+        3,
+        &["nowhere.o", "No such file"],
+    );
+    bench.bad(
+        "seal key.pem -k key.pem -i cert.pem",
+        3,
+        &["key.pem", "ELF"],
+    );
+    bench.bad(
+        "seal sample.bpf.o -k cert.pem -i cert.pem",
+        3,
+        &["no private key", "CERTIFICATE"],
+    );
+    bench.bad(
+        "seal sample.bpf.o -k key.pem -i key.pem",
+        3,
+        &["no certificate"],
+    );
+    bench.bad(
+        "seal sample.bpf.o -k other.key.pem -i cert.pem",
+        3,
+        &["does not belong", "wants the RSA-2048 key"],
+    );
+    bench.bad(
+        "seal sample.bpf.o -k key.pem -i cert.pem -o out.xyz",
+        2,
+        &["ending"],
+    );
+    bench.bad(
+        "seal sample.bpf.o -k key.pem -i cert.pem -o no/such/dir.h",
+        3,
+        &["no/such/dir.h"],
+    );
+    bench.bad("verify sample.bpf.o --trust cert.pem", 3, &["sample.bpf.o"]);
+    bench.bad("verify sample.bpf.o", 2, &["--trust"]);
+    bench.bad("inspect cert.pem", 3, &["no array `opts_data`"]);
+    bench.bad("frobnicate", 2, &["frobnicate"]);
+    bench.bad(
+        "seal sample.bpf.o -k key.pem -i cert.pem --kernel-version x",
+        2,
+        &["7.3.4"],
+    );
+    assert_eq!(
+        bench.files("."),
+        Bench::new().files("."),
+        "nothing is left behind"
+    );
+}
+
+#[test]
+fn what_depends_on_the_host_is_said_or_given() {
+    let bench = Bench::new();
+    bench.take(&testdata().join("objects/kconfig.bpf.o"), "kconfig.bpf.o");
+    let config = "CONFIG_BPF_SYSCALL=y\nCONFIG_NET=y\nCONFIG_HZ=250\n";
+    std::fs::write(bench.path("config"), config).unwrap();
+    let given = "extract kconfig.bpf.o --dir a --no-host --kconfig config --kernel-version 7.3.4";
+    let ran = bench.good(given);
+    assert!(!ran.err.contains("this host"), "{}", ran.err);
+    bench.good(
+        &given
+            .replace("7.3.4", "7.3.5")
+            .replace("--dir a", "--dir b"),
+    );
+    assert_ne!(bench.read("a/metadata.bin"), bench.read("b/metadata.bin"));
+    bench.bad(
+        "extract kconfig.bpf.o --dir a --no-host",
+        3,
+        &["--kernel-version"],
+    );
+}
+
+#[test]
+fn every_verb_has_help_with_examples() {
+    let bench = Bench::new();
+    for verb in ["seal", "gen skeleton", "verify", "inspect", "extract"] {
+        let ran = bench.good(&format!("{verb} --help"));
+        assert!(ran.out.contains("Examples:"), "{verb}");
+    }
+}

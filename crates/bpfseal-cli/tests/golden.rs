@@ -1,0 +1,88 @@
+//! What the command prints, word for word. `cargo xtask bless` rewrites the files.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::process::Command;
+
+/// Standard output and error of a command line in a folder of the test data.
+fn run(folder: &str, line: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../testdata")
+        .join(folder);
+    let output = Command::new(env!("CARGO_BIN_EXE_bpfseal"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
+    format!(
+        "$ bpfseal {line}\n{}{}(exit code {})\n",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        output.status.code().unwrap()
+    )
+}
+
+#[test]
+fn inspect_an_object() {
+    insta::assert_snapshot!(run("objects", "inspect sample.bpf.o --page-size 4096"));
+    insta::assert_snapshot!(run(
+        "objects",
+        "inspect sample.bpf.o --page-size 4096 --json"
+    ));
+    insta::assert_snapshot!(run("objects", "inspect subprograms.bpf.o"));
+    insta::assert_snapshot!(run("objects", "inspect inner_maps.bpf.o --page-size 4096"));
+    insta::assert_snapshot!(run("objects", "inspect big-endian/globals.bpf.o"));
+    insta::assert_snapshot!(run("objects", "inspect refused/struct_ops.bpf.o"));
+}
+
+#[test]
+fn headers() {
+    for (name, line) in [
+        ("types", "gen skeleton -L types.bpf.o"),
+        ("optional", "gen skeleton -L optional.bpf.o"),
+        ("percpu", "gen skeleton -L percpu.bpf.o"),
+        (
+            "signed",
+            "gen skeleton -S -k ../keys/p256.key.pem -i ../keys/p256.cert.pem globals.bpf.o",
+        ),
+    ] {
+        let text = run("objects", line);
+        // The bytes are compared with the reference elsewhere.
+        let text: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with("\\x") && !line.starts_with("\\0"))
+            .collect();
+        insta::assert_snapshot!(name, text.join("\n"));
+    }
+}
+
+#[test]
+fn refusals() {
+    let mut all = String::new();
+    for name in [
+        "arena_data",
+        "jumps",
+        "legacy_maps",
+        "map_attribute",
+        "no_target",
+        "replace",
+        "struct_ops",
+        "undefined",
+        "unknown_extern",
+    ] {
+        let line = format!("extract refused/{name}.bpf.o --dir nowhere --kconfig ../keys/make.sh");
+        all.push_str(&run("objects", &line));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn help() {
+    insta::assert_snapshot!(run(".", "--help"));
+    insta::assert_snapshot!(run(".", "seal --help"));
+    insta::assert_snapshot!(run(".", "gen skeleton --help"));
+    insta::assert_snapshot!(run(".", "verify --help"));
+    insta::assert_snapshot!(run(".", "inspect --help"));
+    insta::assert_snapshot!(run(".", "extract --help"));
+}
