@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 
 use bpfseal_object::btf::{Btf, Kind, Type, TypeId};
 
-/// Longest declaration that is written: hostile BTF could otherwise make one of any length.
-const MAX_LENGTH: usize = 1 << 20;
+/// Most bytes of declarations in a header: hostile BTF could otherwise ask for any number.
+const MAX_LENGTH: usize = 4 << 20;
+/// What every part of a declaration counts for at least, so that the work is bounded too.
+const PART: usize = 16;
 /// How deep types may nest in one declaration.
 const MAX_DEPTH: usize = 64;
 
@@ -21,7 +23,7 @@ pub enum DeclarationError {
     #[error("BTF type {0} is not the type of a variable")]
     Kind(TypeId),
     /// Longer than any real one.
-    #[error("the declaration is too long")]
+    #[error("the declarations are longer than 4 MiB")]
     TooLong,
     /// Types inside types without end.
     #[error("its types nest too deep")]
@@ -47,7 +49,8 @@ const KERNEL_INTEGERS: [(&str, &str); 8] = [
 pub(super) struct Declarer<'a> {
     btf: &'a Btf,
     enumerators: HashMap<&'a str, u32>,
-    written: usize,
+    /// Bytes that may still be written.
+    budget: usize,
 }
 
 /// Whether `const`, `volatile` and `restrict` are kept.
@@ -83,7 +86,7 @@ impl<'a> Declarer<'a> {
         Self {
             btf,
             enumerators: HashMap::new(),
-            written: 0,
+            budget: MAX_LENGTH,
         }
     }
 
@@ -95,7 +98,6 @@ impl<'a> Declarer<'a> {
         qualifiers: Qualifiers,
         indent: usize,
     ) -> Result<String, DeclarationError> {
-        self.written = 0;
         let place = Place {
             qualifiers,
             indent,
@@ -150,16 +152,20 @@ impl<'a> Declarer<'a> {
                     let base = self.base(t, place)?;
                     let space = if inner.is_empty() { "" } else { " " };
                     let text = format!("{qualifiers}{base}{space}{inner}");
-                    self.written += text.len();
-                    return if self.written > MAX_LENGTH {
-                        Err(DeclarationError::TooLong)
-                    } else {
-                        Ok(text)
-                    };
+                    self.spend(text.len())?;
+                    return Ok(text);
                 }
             }
         }
         Err(DeclarationError::TooDeep)
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), DeclarationError> {
+        self.budget = self
+            .budget
+            .checked_sub(bytes.max(PART))
+            .ok_or(DeclarationError::TooLong)?;
+        Ok(())
     }
 
     fn skip_qualifiers(&self, mut id: TypeId) -> Type<'a> {
@@ -209,7 +215,7 @@ impl<'a> Declarer<'a> {
             Kind::Union if !name.is_empty() => format!("union {name}"),
             Kind::Enum | Kind::Enum64 if !name.is_empty() => format!("enum {name}"),
             Kind::Struct | Kind::Union => self.aggregate(t, place)?,
-            Kind::Enum | Kind::Enum64 => self.enumeration(t, place),
+            Kind::Enum | Kind::Enum64 => self.enumeration(t, place)?,
             _ => return Err(DeclarationError::Kind(t.id)),
         })
     }
@@ -237,7 +243,7 @@ impl<'a> Declarer<'a> {
                     u64::from(self.btf.align_of(member.type_id).unwrap_or(1))
                 };
                 let continued = bit_field && after_bit_field;
-                push_gap(&mut text, &tabs, (end, start), (align, widest), continued);
+                self.push_gap(&mut text, &tabs, (end, start), (align, widest), continued)?;
             }
             let name = self.btf.str(member.name_off).unwrap_or("");
             let declaration = self.wrap(member.type_id, name.to_owned(), inner)?;
@@ -255,7 +261,7 @@ impl<'a> Declarer<'a> {
         }
         if is_struct {
             let whole = u64::from(t.size()) * 8;
-            push_gap(&mut text, &tabs, (end, whole), (widest, widest), false);
+            self.push_gap(&mut text, &tabs, (end, whole), (widest, widest), false)?;
         }
         let _ = write!(text, "{}}}", "\t".repeat(place.indent));
         if packed {
@@ -277,13 +283,14 @@ impl<'a> Declarer<'a> {
         !t.size().is_multiple_of(widest)
     }
 
-    fn enumeration(&mut self, t: Type<'a>, place: Place) -> String {
+    fn enumeration(&mut self, t: Type<'a>, place: Place) -> Result<String, DeclarationError> {
         let tabs = "\t".repeat(place.indent + 1);
         let wide = t.kind() == Kind::Enum64;
         let mut text = "enum {\n".to_owned();
         let mut fits_int = true;
         for constant in t.enumerators() {
             let name = self.btf.str(constant.name_off).unwrap_or("");
+            self.spend(name.len())?;
             let count = self.enumerators.entry(name).or_insert(0);
             *count += 1;
             let _ = write!(text, "{tabs}{name}");
@@ -305,49 +312,112 @@ impl<'a> Declarer<'a> {
             8 if !wide || fits_int => text.push_str(" __attribute__((mode(word)))"),
             _ => {}
         }
-        text
+        Ok(text)
+    }
+
+    /// Fills the gap between two members, both in bits, where C would not leave it by itself.
+    /// `align` is that of the next member, `widest` that of the struct, bytes.
+    fn push_gap(
+        &mut self,
+        text: &mut String,
+        tabs: &str,
+        (end, next): (u64, u64),
+        (align, widest): (u64, u64),
+        bit_field: bool,
+    ) -> Result<(), DeclarationError> {
+        if end >= next {
+            return Ok(());
+        }
+        let in_bits = bit_field || !end.is_multiple_of(8) || !next.is_multiple_of(8);
+        if !in_bits && end.next_multiple_of(align.max(1) * 8) == next {
+            return Ok(());
+        }
+        let mut at = end;
+        while at < next {
+            let (unit, bits) = if in_bits {
+                // Never over the edge of a unit of 32 bits, where C would begin a new one.
+                ("int", next.min((at / 32 + 1) * 32) - at)
+            } else {
+                // The widest unit that neither crosses `next` nor asks for more alignment than
+                // there is.
+                UNITS
+                    .into_iter()
+                    .find(|(_, bits)| {
+                        *bits <= widest.max(1) * 8 && at.is_multiple_of(*bits) && at + bits <= next
+                    })
+                    .unwrap_or(("char", 8))
+            };
+            self.spend(tabs.len())?;
+            let _ = writeln!(text, "{tabs}{unit}: {bits};");
+            at += bits;
+        }
+        Ok(())
     }
 }
 
 /// Types of unnamed bit-fields and their bits, widest first.
 const UNITS: [(&str, u64); 4] = [("__u64", 64), ("int", 32), ("short", 16), ("char", 8)];
 
-/// Fills the gap between two members, both in bits, where C would not leave it by itself. `align`
-/// is that of the next member, `widest` that of the struct, bytes.
-fn push_gap(
-    text: &mut String,
-    tabs: &str,
-    (end, next): (u64, u64),
-    (align, widest): (u64, u64),
-    bit_field: bool,
-) {
-    if end >= next {
-        return;
-    }
-    // A bit-field that follows one directly: what is between them has no name.
-    if bit_field || !end.is_multiple_of(8) || !next.is_multiple_of(8) {
-        let mut at = end;
-        while at < next {
-            // Never over the edge of a unit of 32 bits, where C would begin a new one.
-            let stop = next.min((at / 32 + 1) * 32);
-            let _ = writeln!(text, "{tabs}int: {};", stop - at);
-            at = stop;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bpfseal_object::Endian;
+
+    /// A section of type information: types as words, strings by offset 1, 3, 5, … of one letter.
+    fn btf(types: &[u32]) -> Btf {
+        let strings = b"\0a\0b\0c\0d\0e\0int\0";
+        let mut bytes = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0];
+        let len = u32::try_from(types.len() * 4).unwrap();
+        for word in [0, len, len, u32::try_from(strings.len()).unwrap()] {
+            bytes.extend(word.to_le_bytes());
         }
-        return;
+        bytes.extend(types.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(strings);
+        Btf::parse(&bytes, Endian::Little).unwrap()
     }
-    if end.next_multiple_of(align.max(1) * 8) == next {
-        return;
+
+    const INT: [u32; 4] = [11, 1 << 24, 4, 32 | 1 << 24];
+    const PTR: u32 = 2 << 24;
+    const CONST: u32 = 10 << 24;
+
+    #[track_caller]
+    fn check(types: &[u32], id: u32, qualifiers: Qualifiers, expect: &str) {
+        let btf = btf(&[&INT[..], types].concat());
+        let text = Declarer::new(&btf).declare(TypeId(id), "x", qualifiers, 0);
+        assert_eq!(text.unwrap(), expect);
     }
-    // The widest units that neither cross `next` nor ask for more alignment than there is.
-    let mut at = end;
-    while at < next && text.len() <= MAX_LENGTH {
-        let (unit, bits) = UNITS
-            .into_iter()
-            .find(|(_, bits)| {
-                *bits <= widest.max(1) * 8 && at.is_multiple_of(*bits) && at + bits <= next
-            })
-            .unwrap_or(("char", 8));
-        let _ = writeln!(text, "{tabs}{unit}: {bits};");
-        at += bits;
+
+    #[test]
+    fn layers_go_around_the_name() {
+        use Qualifiers::{Drop, Keep};
+        check(&[], 1, Keep, "int x");
+        check(&[0, PTR, 1], 2, Keep, "int *x");
+        // const pointer, and pointer to const
+        check(&[0, PTR, 1, 0, CONST, 2], 3, Keep, "int *const x");
+        check(&[0, CONST, 1, 0, PTR, 2], 3, Keep, "const int *x");
+        check(&[0, CONST, 1, 0, PTR, 2], 3, Drop, "int *x");
+        // array of pointers, and pointer to array
+        let array = 3 << 24;
+        check(&[0, PTR, 1, 0, array, 0, 2, 1, 5], 3, Keep, "int *x[5]");
+        check(&[0, array, 0, 1, 1, 5, 0, PTR, 2], 3, Keep, "int (*x)[5]");
+        // pointer to function without arguments, and with variable ones
+        let function = 13 << 24;
+        check(&[0, function, 1, 0, PTR, 2], 3, Keep, "int (*x)(void)");
+        check(
+            &[0, function | 2, 0, 1, 1, 0, 0, 0, PTR, 2],
+            3,
+            Keep,
+            "void (*x)(int a, ...)",
+        );
+    }
+
+    #[test]
+    fn gaps_of_any_size_end() {
+        // A struct with one member whose offset is as large as it can be.
+        let structure = 4 << 24 | 1;
+        let types = [&INT[..], &[0, structure, u32::MAX, 1, 1, u32::MAX - 4]].concat();
+        let btf = btf(&types);
+        let result = Declarer::new(&btf).declare(TypeId(2), "x", Qualifiers::Drop, 0);
+        assert_eq!(result, Err(DeclarationError::TooLong));
     }
 }
