@@ -127,4 +127,12 @@ struct xdp_md {
 	__u32 data_end;
 };
 
+/* The smallest program of a section. */
+#define PROGRAM(name, section) \
+	SEC(section) \
+	int name(void *ctx) \
+	{ \
+		return 0; \
+	}
+
 #endif

@@ -4,13 +4,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-#define PROGRAM(name, section) \
-	SEC(section) \
-	int name(void *ctx) \
-	{ \
-		return 0; \
-	}
-
 PROGRAM(p_cgroup_skb_ingress, "cgroup_skb/ingress")
 PROGRAM(p_cgroup_skb_egress, "cgroup_skb/egress")
 PROGRAM(p_cgroup_skb, "cgroup/skb")

@@ -4,13 +4,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-#define PROGRAM(name, section) \
-	SEC(section) \
-	int name(void *ctx) \
-	{ \
-		return 0; \
-	}
-
 PROGRAM(p_socket, "socket")
 PROGRAM(p_sk_reuseport_migrate, "sk_reuseport/migrate")
 PROGRAM(p_sk_reuseport, "sk_reuseport")

@@ -4,13 +4,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-#define PROGRAM(name, section) \
-	SEC(section) \
-	int name(void *ctx) \
-	{ \
-		return 0; \
-	}
-
 PROGRAM(p_kprobe_do_nanosleep_0x4, "kprobe/do_nanosleep+0x4")
 PROGRAM(p_uprobe_bin_true_main, "uprobe//bin/true:main")
 PROGRAM(p_uprobe_s_bin_true_main, "uprobe.s//bin/true:main")

@@ -4,13 +4,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-#define PROGRAM(name, section) \
-	SEC(section) \
-	int name(void *ctx) \
-	{ \
-		return 0; \
-	}
-
 PROGRAM(p_tracepoint_syscalls_sys_enter_read, "tracepoint/syscalls/sys_enter_read")
 PROGRAM(p_tp_sched_sched_switch, "tp/sched/sched_switch")
 PROGRAM(p_tracepoint_s_syscalls_sys_enter_read, "tracepoint.s/syscalls/sys_enter_read")

@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// Leave out what compiles C headers
     #[arg(long)]
     no_headers: bool,
+
+    /// Write down what the reference makes of the project's objects, for tests without it
+    #[arg(long)]
+    record: bool,
 }
 
 /// Key and certificate that both sides sign with.
@@ -117,6 +121,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let identity = Identity::read(keys.join("rsa2048.key.pem"), keys.join("rsa2048.cert.pem"))?;
         let mut folders = vec![project::objects()];
         folders.extend(args.folders.iter().cloned());
+        if args.record {
+            record(reference, &identity)?;
+        }
         for folder in folders {
             let objects = project::objects_in(&folder)?;
             failures += compare_all(&folder.display().to_string(), &objects, |path| {
@@ -140,6 +147,59 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         bail!("{failures} objects do not conform");
     }
     Ok(())
+}
+
+/// Writes `testdata/objects/reference.jsonl`, the reference's answers in the form of the corpus'
+/// manifest, for objects that take nothing of the kernel that runs here.
+fn record(reference: &Reference, identity: &Identity) -> anyhow::Result<()> {
+    let root = project::objects();
+    let mut lines = String::new();
+    for path in project::objects_in(&root)? {
+        let dependent = make(&path, Form::Signed)?
+            .is_ok_and(|made| made.plan.host.iter().any(depends_on_kernel));
+        if dependent {
+            continue;
+        }
+        let sign = Some((
+            identity.key_path.as_path(),
+            identity.certificate_path.as_path(),
+        ));
+        let unsigned = recorded(&reference.skeleton(&path, None)?)?;
+        let signed = recorded(&reference.skeleton(&path, sign)?)?;
+        let line = serde_json::json!({
+            "path": path.strip_prefix(&root)?,
+            "unsigned": unsigned,
+            "signed": signed,
+        });
+        lines.push_str(&format!("{line}\n"));
+    }
+    std::fs::write(root.join("reference.jsonl"), lines)?;
+    Ok(())
+}
+
+fn recorded(output: &std::process::Output) -> anyhow::Result<serde_json::Value> {
+    use std::os::unix::process::ExitStatusExt as _;
+    let sha256 = |bytes: &[u8]| hex(&sha2::Sha256::digest(bytes));
+    if !output.status.success() {
+        let code = output.status.code();
+        let signal = output.status.signal().map(|signal| -signal);
+        return Ok(serde_json::json!({ "rc": code.or(signal) }));
+    }
+    Ok(match LightSkeleton::parse(&output.stdout)? {
+        LightSkeleton::Unsigned {
+            instructions,
+            metadata,
+        } => serde_json::json!({
+            "insns_sha256": sha256(&instructions),
+            "metadata_sha256": sha256(&metadata),
+        }),
+        LightSkeleton::Signed(sealed) => serde_json::json!({
+            "insns_sha256": sha256(&sealed.instructions),
+            "metadata_sha256": sha256(&sealed.metadata),
+            "signature_sha256": sha256(&sealed.seal.signature),
+            "excl_prog_hash": hex(&sealed.seal.excl_prog_hash),
+        }),
+    })
 }
 
 fn compare_corpus(
