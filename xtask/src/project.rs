@@ -94,7 +94,7 @@ pub(crate) fn build_dist() -> anyhow::Result<PathBuf> {
             // With a target the flags are for the command alone, not for what builds it.
             .args(["--target", triple, "--target-dir"])
             .arg(&dist)
-            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Clink-arg=-Wl,-z,pack-relative-relocs")
             .current_dir(root()),
     )?;
     let built = dist.join(triple).join("release/bpfseal");

@@ -62,8 +62,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Report> {
     Ok(bytes)
 }
 
-/// Bytes that are collected before they are written: a page, so that little memory is touched.
-const BUFFER: usize = 4096;
+/// Bytes that are collected before they are written: few, so that little memory is touched.
+const BUFFER: usize = 8192;
 
 /// Writes a whole output, by way of a temporary file beside it. All that can go wrong with the
 /// contents has to have gone wrong before.
