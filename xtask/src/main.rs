@@ -9,6 +9,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod headers;
+mod kernels;
 mod manifest;
 mod project;
 mod reference;
@@ -32,6 +33,8 @@ enum Verb {
     Test(test::Args),
     /// Compare loaders, signatures and headers with the reference, byte by byte
     Conformance(conformance::Args),
+    /// Run the tests that need a kernel in virtual machines, on real ones
+    Kernels(kernels::Args),
     /// Time, processor time and memory beside the reference, in the same run
     Bench(bench::Args),
     /// Build the command as one static file, ready to be given away
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Demo => demo::run(),
         Verb::Test(args) => test::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Kernels(args) => kernels::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Dist => {
             println!("{}", project::build_dist()?.display());

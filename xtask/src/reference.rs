@@ -115,41 +115,11 @@ pub(crate) fn download(folder: &Path, packages: &[&str]) -> anyhow::Result<Vec<P
         std::fs::create_dir_all(state.join(sub))?;
     }
     std::fs::create_dir_all(&debs)?;
-    let mirror = mirror()?;
-    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let sources = format!(
-        "deb [signed-by={keyring}] {mirror} trixie main\n\
-         deb [signed-by={keyring}] {mirror} trixie-backports main\n"
-    );
-    let list = state.join("sources.list");
-    std::fs::write(&list, sources)?;
-    let apt = || {
-        let mut command = Command::new("apt-get");
-        for (name, value) in [
-            ("Dir::Etc::sourcelist", list.display().to_string()),
-            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
-            ("Dir::Etc::preferences", "/dev/null".to_owned()),
-            ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
-            (
-                "Dir::State::lists",
-                state.join("lists").display().to_string(),
-            ),
-            ("Dir::State::status", "/dev/null".to_owned()),
-            ("Dir::Cache", state.join("cache").display().to_string()),
-            ("APT::Sandbox::User", String::new()),
-            ("Acquire::Languages", "none".to_owned()),
-            ("Acquire::Retries", "3".to_owned()),
-        ] {
-            command.arg("-o").arg(format!("{name}={value}"));
-        }
-        command.arg("-qq").current_dir(&debs);
-        command
-    };
-    project::check(apt().arg("update"))?;
+    let apt = Apt::new(&state, &debs)?;
     let mut found = Vec::new();
     for package in packages {
         project::check(
-            apt()
+            apt.command("apt-get")
                 .args(["-t", "trixie-backports", "download"])
                 .arg(package),
         )?;
@@ -164,6 +134,77 @@ pub(crate) fn download(folder: &Path, packages: &[&str]) -> anyhow::Result<Vec<P
         found.push(newest.with_context(|| format!("`{package}` was not downloaded"))?);
     }
     Ok(found)
+}
+
+/// Names of all packages that begin so.
+pub(crate) fn package_names(folder: &Path, prefix: &str) -> anyhow::Result<Vec<String>> {
+    let state = folder.join("apt");
+    for sub in ["lists/partial", "cache/archives/partial"] {
+        std::fs::create_dir_all(state.join(sub))?;
+    }
+    let apt = Apt::new(&state, folder)?;
+    let output = apt
+        .command("apt-cache")
+        .arg("pkgnames")
+        .arg(prefix)
+        .output()?;
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect())
+}
+
+/// apt with a state of its own, beside the system's.
+struct Apt {
+    options: Vec<String>,
+    folder: PathBuf,
+}
+
+impl Apt {
+    /// With fresh lists of `trixie` and `trixie-backports`.
+    fn new(state: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let mirror = mirror()?;
+        let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        let sources = format!(
+            "deb [signed-by={keyring}] {mirror} trixie main\n\
+             deb [signed-by={keyring}] {mirror} trixie-backports main\n"
+        );
+        let list = state.join("sources.list");
+        std::fs::write(&list, sources)?;
+        let options = [
+            ("Dir::Etc::sourcelist", list.display().to_string()),
+            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+            ("Dir::Etc::preferences", "/dev/null".to_owned()),
+            ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
+            (
+                "Dir::State::lists",
+                state.join("lists").display().to_string(),
+            ),
+            ("Dir::State::status", "/dev/null".to_owned()),
+            ("Dir::Cache", state.join("cache").display().to_string()),
+            ("APT::Sandbox::User", String::new()),
+            ("Acquire::Languages", "none".to_owned()),
+            ("Acquire::Retries", "3".to_owned()),
+        ];
+        let apt = Self {
+            options: options
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            folder: folder.to_owned(),
+        };
+        project::check(apt.command("apt-get").arg("update"))?;
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        for option in &self.options {
+            command.arg("-o").arg(option);
+        }
+        command.arg("-qq").current_dir(&self.folder);
+        command
+    }
 }
 
 /// The Debian mirror that this machine's own apt uses.
@@ -184,7 +225,7 @@ fn mirror() -> anyhow::Result<String> {
         .context("apt has no Debian mirror configured")
 }
 
-fn unpack(debs: &[PathBuf], root: &Path) -> anyhow::Result<()> {
+pub(crate) fn unpack(debs: &[PathBuf], root: &Path) -> anyhow::Result<()> {
     // Into a folder of another name first: what is there under the right one is whole.
     let partial = root.with_extension("partial");
     let _ = std::fs::remove_dir_all(&partial);

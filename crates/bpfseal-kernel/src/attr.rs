@@ -1,0 +1,101 @@
+//! `union bpf_attr`, built in one place: zeroed, with fields at the offsets of
+//! `include/uapi/linux/bpf.h` (Linux 7.3).
+
+use std::marker::PhantomData;
+
+/// Bytes of the union up to the last field that is used here (`keyring_id`).
+const SIZE: usize = 168;
+
+/// Attributes of one call. Whatever they point at is borrowed for `'a`.
+#[derive(Debug)]
+pub struct Attr<'a> {
+    // The kernel reads and writes it as 64-bit words.
+    words: [u64; SIZE / 8],
+    len: usize,
+    borrows: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Attr<'a> {
+    /// Attributes of `len` bytes, all zero.
+    pub(crate) fn new(len: usize) -> Self {
+        assert!(len <= SIZE, "no call here has more attributes");
+        Self {
+            words: [0; SIZE / 8],
+            len,
+            borrows: PhantomData,
+        }
+    }
+
+    /// What the kernel gets, and writes back into.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u64 {
+        self.words.as_mut_ptr()
+    }
+
+    /// Bytes that the kernel is told of.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A 32-bit field.
+    pub(crate) fn u32(&self, at: usize) -> u32 {
+        let word = self.words[at / 8].to_ne_bytes();
+        let at = at % 8;
+        u32::from_ne_bytes([word[at], word[at + 1], word[at + 2], word[at + 3]])
+    }
+
+    /// Sets a 32-bit field.
+    pub(crate) fn put_u32(&mut self, at: usize, value: u32) -> &mut Self {
+        let mut word = self.words[at / 8].to_ne_bytes();
+        word[at % 8..at % 8 + 4].copy_from_slice(&value.to_ne_bytes());
+        self.words[at / 8] = u64::from_ne_bytes(word);
+        self
+    }
+
+    /// Sets a 32-bit field to a descriptor.
+    pub(crate) fn put_fd(&mut self, at: usize, fd: i32) -> &mut Self {
+        self.put_u32(at, fd.cast_unsigned())
+    }
+
+    /// Sets a 64-bit field.
+    pub(crate) fn put_u64(&mut self, at: usize, value: u64) -> &mut Self {
+        assert!(at.is_multiple_of(8));
+        self.words[at / 8] = value;
+        self
+    }
+
+    /// Points a field at bytes that the kernel reads.
+    pub(crate) fn put_bytes(&mut self, at: usize, bytes: &'a [u8]) -> &mut Self {
+        self.put_u64(at, bytes.as_ptr() as u64)
+    }
+
+    /// Points a field at bytes that the kernel writes.
+    pub(crate) fn put_buffer(&mut self, at: usize, bytes: &'a mut [u8]) -> &mut Self {
+        self.put_u64(at, bytes.as_mut_ptr() as u64)
+    }
+
+    /// Writes a name of at most 15 bytes; what is longer is cut.
+    pub(crate) fn put_name(&mut self, at: usize, name: &str) -> &mut Self {
+        for (i, byte) in name.bytes().take(15).enumerate() {
+            let at = at + i;
+            let mut word = self.words[at / 8].to_ne_bytes();
+            word[at % 8] = byte;
+            self.words[at / 8] = u64::from_ne_bytes(word);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_do_not_touch_each_other() {
+        let mut attr = Attr::new(64);
+        attr.put_u32(4, 7).put_u32(0, 9).put_u64(8, 11);
+        assert_eq!((attr.u32(0), attr.u32(4), attr.u32(8)), (9, 7, 11));
+        attr.put_name(28, "abcd");
+        assert_eq!(attr.u32(28).to_ne_bytes(), *b"abcd");
+        assert_eq!(attr.u32(32), 0);
+    }
+}

@@ -1,0 +1,621 @@
+//! The scenarios of load-time verification, on a real kernel: what loads, what is refused, and
+//! with which errno.
+//!
+//! They need root on Linux 7.3 or later, and change keyrings: `cargo xtask kernels` runs them in
+//! a virtual machine. Elsewhere each says that it was skipped.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use bpfseal_kernel::{
+    InstallError, KeyringId, Linux, LoaderImage, Map, MapSpec, Program, ProgramSpec, Signature,
+    SyscallError, add_certificate, install,
+};
+use bpfseal_loader::{ContextLayout, EmitOptions, FixedHost, Form, LoadPlan, Loader};
+use bpfseal_object::Object;
+use bpfseal_seal::{Certificate, SigningKey, excl_prog_hash, seal_load_time};
+
+const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
+const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
+
+const SYSCALL: u32 = 31;
+const SLEEPABLE: u32 = 1 << 4;
+const ARRAY: u32 = 2;
+const HASH: u32 = 1;
+const MMAPABLE: u32 = 1 << 10;
+const SESSION: KeyringId = KeyringId::SESSION;
+
+/// Whether this is a machine for these tests: they are told by the one who started it.
+fn in_vm() -> bool {
+    let told = std::env::var_os("BPFSEAL_VM").is_some();
+    if !told {
+        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+    }
+    told
+}
+
+/// Trusts the test key: in the session keyring of this thread.
+fn trust() {
+    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    add_certificate(&Linux, SESSION, "bpfseal test", certificate.der()).unwrap();
+}
+
+fn sign(instructions: &[u8], metadata: &[u8]) -> Vec<u8> {
+    let key = SigningKey::from_pem(KEY).unwrap();
+    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    seal_load_time(instructions, metadata, &key, &certificate)
+        .unwrap()
+        .signature
+}
+
+/// A loader of one of the project's objects, with its signature.
+struct Subject {
+    instructions: Vec<u8>,
+    metadata: Vec<u8>,
+    context: ContextLayout,
+    signature: Vec<u8>,
+}
+
+impl Subject {
+    fn new(bytes: &[u8], form: Form) -> Self {
+        let host = FixedHost {
+            possible_cpus: Some(1),
+            ..FixedHost::default()
+        };
+        let object = Object::parse(bytes, "test").unwrap();
+        let plan = LoadPlan::new(&object, &host).unwrap();
+        let loader = Loader::new(&plan, EmitOptions::new(form)).unwrap();
+        Self {
+            signature: sign(&loader.instructions, &loader.metadata),
+            instructions: loader.instructions,
+            metadata: loader.metadata,
+            context: loader.context,
+        }
+    }
+
+    fn image(&self) -> LoaderImage<'_> {
+        LoaderImage {
+            signature: Some((&self.signature, SESSION)),
+            ..LoaderImage::unsigned(&self.instructions, &self.metadata)
+        }
+    }
+
+    /// The metadata map, as it has to be.
+    fn map(&self) -> Map {
+        let map = self.open_map();
+        map.freeze(&Linux).unwrap();
+        map
+    }
+
+    /// The metadata map, not frozen.
+    fn open_map(&self) -> Map {
+        let hash = excl_prog_hash(&self.instructions);
+        metadata_map(&self.metadata, Some(&hash)).unwrap()
+    }
+
+    /// Loads the loader with a map that was made by hand.
+    fn load(&self, map: &Map) -> Result<Program, SyscallError> {
+        load(&self.instructions, &[fd(map)], true, Some(&self.signature))
+    }
+}
+
+macro_rules! object {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../testdata/objects/", $name, ".bpf.o"))
+    };
+}
+
+fn minimal() -> Subject {
+    Subject::new(object!("minimal"), Form::Signed)
+}
+
+fn one_map() -> Subject {
+    Subject::new(object!("one_map"), Form::Signed)
+}
+
+fn fd(of: &impl AsFd) -> i32 {
+    of.as_fd().as_raw_fd()
+}
+
+fn metadata_map(value: &[u8], hash: Option<&[u8]>) -> Result<Map, SyscallError> {
+    let map = Map::create(
+        &Linux,
+        &MapSpec {
+            map_type: ARRAY,
+            key_size: 4,
+            value_size: u32::try_from(value.len()).unwrap(),
+            max_entries: 1,
+            name: "__loader.map",
+            excl_prog_hash: hash,
+            ..MapSpec::default()
+        },
+    )?;
+    map.update(&Linux, &[0; 4], value, 0)?;
+    Ok(map)
+}
+
+fn spec<'a>(instructions: &'a [u8], fds: &'a [i32], bind: bool) -> ProgramSpec<'a> {
+    ProgramSpec {
+        prog_type: SYSCALL,
+        instructions,
+        license: "Dual BSD/GPL",
+        name: "__loader.prog",
+        flags: SLEEPABLE,
+        fd_array: fds,
+        bind,
+        signature: None,
+        log_level: 1,
+    }
+}
+
+fn load(
+    instructions: &[u8],
+    fds: &[i32],
+    bind: bool,
+    signature: Option<&[u8]>,
+) -> Result<Program, SyscallError> {
+    load_from(instructions, fds, bind, signature, SESSION)
+}
+
+fn load_from(
+    instructions: &[u8],
+    fds: &[i32],
+    bind: bool,
+    signature: Option<&[u8]>,
+    keyring: KeyringId,
+) -> Result<Program, SyscallError> {
+    let signature = signature.map(|bytes| Signature {
+        bytes,
+        keyring,
+        claimed_size: None,
+    });
+    Program::load(
+        &Linux,
+        &ProgramSpec {
+            signature,
+            ..spec(instructions, fds, bind)
+        },
+    )
+}
+
+/// The errno by name, of what has to fail.
+#[track_caller]
+fn errno<T>(result: Result<T, SyscallError>) -> String {
+    match result {
+        Ok(_) => panic!("it was taken"),
+        Err(error) => error.errno_name(),
+    }
+}
+
+/// `r0 = 0; exit`.
+const RETURN_ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// `r1 = map; r0 = 0; exit`, with the map by descriptor (1) or by index (5).
+fn touching_a_map(pseudo: u8, value: i32) -> Vec<u8> {
+    let mut out = vec![0x18, 0x01 | pseudo << 4, 0, 0];
+    out.extend(value.to_ne_bytes());
+    out.extend([0; 8]);
+    out.extend(RETURN_ZERO);
+    out
+}
+
+#[test]
+fn a_signed_loader_without_maps_installs_its_program() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let installed = install(&Linux, &subject.image(), subject.context).unwrap();
+    assert_eq!((installed.maps.len(), installed.programs.len()), (0, 1));
+    let program = installed.programs.into_iter().next().unwrap();
+    let info = Program::from_fd(program, "minimal").info(&Linux).unwrap();
+    assert_eq!((info.name.as_str(), info.prog_type), ("minimal", 1));
+}
+
+#[test]
+fn a_signed_loader_with_a_map_installs_both() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = one_map();
+    let installed = install(&Linux, &subject.image(), subject.context).unwrap();
+    assert_eq!((installed.maps.len(), installed.programs.len()), (1, 1));
+    let map = installed.maps.into_iter().next().unwrap();
+    let info = Map::from_fd(&Linux, map).unwrap().info(&Linux).unwrap();
+    assert_eq!((info.name.as_str(), info.max_entries), ("counts", 4));
+}
+
+#[test]
+fn an_unsigned_loader_with_good_metadata_runs() {
+    if !in_vm() {
+        return;
+    }
+    let subject = minimal();
+    let image = LoaderImage::unsigned(&subject.instructions, &subject.metadata);
+    let installed = install(&Linux, &image, subject.context).unwrap();
+    assert_eq!(installed.programs.len(), 1);
+}
+
+#[test]
+fn junk_is_no_signature() {
+    if !in_vm() {
+        return;
+    }
+    let subject = minimal();
+    let map = subject.map();
+    let junk = [0x30, 0x42, 0x13, 0x37];
+    let result = load(&subject.instructions, &[fd(&map)], true, Some(&junk));
+    assert_eq!(errno(result), "EBADMSG");
+}
+
+#[test]
+fn a_map_that_is_not_exclusive_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let map = metadata_map(&subject.metadata, None).unwrap();
+    map.freeze(&Linux).unwrap();
+    let error = subject.load(&map).unwrap_err();
+    assert_eq!(error.errno_name(), "EPERM");
+    assert!(error.log.contains("must be exclusive"), "{}", error.log);
+}
+
+#[test]
+fn a_map_that_is_not_frozen_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let error = subject.load(&subject.open_map()).unwrap_err();
+    assert_eq!(error.errno_name(), "EPERM");
+    assert!(error.log.contains("must be frozen"), "{}", error.log);
+}
+
+#[test]
+fn a_map_that_is_no_array_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let hash = excl_prog_hash(&subject.instructions);
+    let map = Map::create(
+        &Linux,
+        &MapSpec {
+            map_type: HASH,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+            name: "hash",
+            excl_prog_hash: Some(&hash),
+            ..MapSpec::default()
+        },
+    )
+    .unwrap();
+    let error = subject.load(&map).unwrap_err();
+    assert_eq!(error.errno_name(), "EINVAL");
+    assert!(error.log.contains("must be an array"), "{}", error.log);
+}
+
+#[test]
+fn a_map_of_another_program_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let map = metadata_map(&subject.metadata, Some(&[7; 32])).unwrap();
+    map.freeze(&Linux).unwrap();
+    assert_eq!(errno(subject.load(&map)), "EACCES");
+}
+
+#[test]
+fn the_log_says_that_the_signature_failed() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let other = sign(&subject.instructions, b"other metadata");
+    let map = subject.map();
+    let result = load(&subject.instructions, &[fd(&map)], true, Some(&other));
+    let error = result.unwrap_err();
+    assert_eq!(error.errno_name(), "EKEYREJECTED");
+    assert!(
+        error.log.contains("signature verification failed"),
+        "{}",
+        error.log
+    );
+}
+
+#[test]
+fn sizes_of_signatures_are_checked() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let map = subject.map();
+    for size in [0, 8193, 64 << 20] {
+        let spec = ProgramSpec {
+            signature: Some(Signature {
+                bytes: &subject.signature,
+                keyring: SESSION,
+                claimed_size: Some(size),
+            }),
+            ..spec(&subject.instructions, &[], true)
+        };
+        let fds = [fd(&map)];
+        let result = Program::load(
+            &Linux,
+            &ProgramSpec {
+                fd_array: &fds,
+                ..spec
+            },
+        );
+        assert_eq!(errno(result), "EINVAL", "size {size}");
+    }
+}
+
+#[test]
+fn a_keyring_that_is_not_there_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    let subject = minimal();
+    let map = subject.map();
+    let fds = [fd(&map)];
+    let keyring = KeyringId(i32::MAX);
+    let signature = Some(subject.signature.as_slice());
+    let result = load_from(&subject.instructions, &fds, true, signature, keyring);
+    assert_eq!(errno(result), "EINVAL");
+}
+
+#[test]
+fn a_key_that_is_not_in_the_keyring_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    let subject = minimal();
+    let map = subject.map();
+    let fds = [fd(&map)];
+    let signature = Some(subject.signature.as_slice());
+    let result = load_from(
+        &subject.instructions,
+        &fds,
+        true,
+        signature,
+        KeyringId::BUILTIN,
+    );
+    assert_eq!(errno(result), "ENOKEY");
+}
+
+#[test]
+fn a_changed_instruction_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let mut subject = minimal();
+    let last = subject.instructions.len() - 12;
+    subject.instructions[last] ^= 1;
+    // The map is bound to the new digest: only the signature can tell.
+    assert_eq!(errno(subject.load(&subject.map())), "EKEYREJECTED");
+}
+
+#[test]
+fn changed_metadata_is_refused() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let mut subject = minimal();
+    let last = subject.metadata.len() - 1;
+    subject.metadata[last] ^= 1;
+    match install(&Linux, &subject.image(), subject.context).unwrap_err() {
+        InstallError::Call { step, source } => {
+            assert_eq!(source.errno_name(), "EKEYREJECTED");
+            assert_eq!(step, bpfseal_kernel::Step::LoadLoader);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn the_host_can_not_change_what_was_signed() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = Subject::new(object!("host_values"), Form::Signed);
+    let map = subject.map();
+    let program = subject.load(&map).unwrap();
+    let mut context = vec![0; subject.context.size() as usize];
+    let size = subject.context.size();
+    context[..4].copy_from_slice(&size.to_ne_bytes());
+    // max_entries of the first map, and an initial value for the second that would fault.
+    context[28..32].copy_from_slice(&99u32.to_ne_bytes());
+    context[48..56].copy_from_slice(&1u64.to_ne_bytes());
+    assert_eq!(program.run(&Linux, &mut context).unwrap(), 0);
+    let map_at = |at: usize| {
+        let fd = i32::from_ne_bytes(context[at..at + 4].try_into().unwrap());
+        // SAFETY: the loader has left its descriptors there, and nobody else takes them.
+        let fd = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
+        Map::from_fd(&Linux, fd).unwrap()
+    };
+    assert_eq!(map_at(24).info(&Linux).unwrap().max_entries, 4);
+    let initial = map_at(40).lookup(&Linux, &[0; 4]).unwrap();
+    assert_eq!(initial[..8], 0x1122_3344_5566_7788u64.to_ne_bytes());
+}
+
+#[test]
+fn digests_of_maps() {
+    if !in_vm() {
+        return;
+    }
+    use sha2::Digest as _;
+    let value: Vec<u8> = (0..=255).collect();
+    let map = metadata_map(&value, None).unwrap();
+    assert_eq!(errno(map.hash(&Linux, 32)), "EPERM", "before it is frozen");
+    map.freeze(&Linux).unwrap();
+    let digest = sha2::Sha256::digest(&value).to_vec();
+    assert_eq!(map.hash(&Linux, 32).unwrap(), digest);
+    assert_eq!(errno(map.hash(&Linux, 31)), "EINVAL", "another size");
+    // Over several elements.
+    let array = MapSpec {
+        map_type: ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 3,
+        name: "several",
+        ..MapSpec::default()
+    };
+    let several = Map::create(&Linux, &array).unwrap();
+    for key in 0..3u32 {
+        several
+            .update(&Linux, &key.to_ne_bytes(), &[key as u8; 8], 0)
+            .unwrap();
+    }
+    several.freeze(&Linux).unwrap();
+    let all = [[0; 8], [1; 8], [2; 8]].concat();
+    assert_eq!(
+        several.hash(&Linux, 32).unwrap(),
+        sha2::Sha256::digest(all).to_vec()
+    );
+    // Of what is no array.
+    let hash = Map::create(
+        &Linux,
+        &MapSpec {
+            map_type: HASH,
+            ..array
+        },
+    )
+    .unwrap();
+    hash.freeze(&Linux).unwrap();
+    assert_eq!(errno(hash.hash(&Linux, 32)), "EINVAL");
+}
+
+#[test]
+fn frozen_maps_stay_as_they_are() {
+    if !in_vm() {
+        return;
+    }
+    let spec = MapSpec {
+        map_type: ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        flags: MMAPABLE,
+        name: "mapped",
+        ..MapSpec::default()
+    };
+    let map = Map::create(&Linux, &spec).unwrap();
+    let writer = map.mmap(true).unwrap();
+    assert_eq!(
+        errno(map.freeze(&Linux)),
+        "EBUSY",
+        "while it is mapped writable"
+    );
+    drop(writer);
+    map.freeze(&Linux).unwrap();
+    assert_eq!(errno(map.update(&Linux, &[0; 4], &[1; 8], 0)), "EPERM");
+    assert_eq!(errno(map.mmap(true)), "EPERM");
+    assert_eq!(map.mmap(false).unwrap().read(), [0; 8]);
+}
+
+#[test]
+fn digests_to_bind_to_have_one_size() {
+    if !in_vm() {
+        return;
+    }
+    for size in [0, 16, 31, 33, 64] {
+        let hash = vec![1; size];
+        let result = metadata_map(b"value", Some(&hash));
+        assert_eq!(errno(result), "EINVAL", "{size}");
+    }
+}
+
+#[test]
+fn a_signed_program_without_maps() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let signature = sign(&RETURN_ZERO, &[]);
+    let program = load(&RETURN_ZERO, &[], false, Some(&signature)).unwrap();
+    assert_eq!(program.run(&Linux, &mut [0; 8]).unwrap(), 0);
+    let mut tampered = RETURN_ZERO;
+    tampered[4] = 1;
+    assert_eq!(
+        errno(load(&tampered, &[], false, Some(&signature))),
+        "EKEYREJECTED"
+    );
+}
+
+#[test]
+fn a_signed_program_takes_no_map_by_descriptor() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let map = metadata_map(b"value", None).unwrap();
+    let code = touching_a_map(1, fd(&map));
+    let error = load(&code, &[], false, Some(&sign(&code, &[]))).unwrap_err();
+    assert_eq!(error.errno_name(), "EINVAL");
+    assert!(
+        error.log.contains("only via fd_array index"),
+        "{}",
+        error.log
+    );
+}
+
+#[test]
+fn a_signed_program_takes_no_map_that_is_not_bound() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let code = touching_a_map(5, 0);
+    let hash = excl_prog_hash(&code);
+    let map = metadata_map(b"value", Some(&hash)).unwrap();
+    map.freeze(&Linux).unwrap();
+    let error = load(&code, &[fd(&map)], false, Some(&sign(&code, &[]))).unwrap_err();
+    assert_eq!(error.errno_name(), "EACCES");
+    assert!(error.log.contains("fd_array"), "{}", error.log);
+    // Bound, it is covered.
+    let signature = sign(&code, b"value");
+    load(&code, &[fd(&map)], true, Some(&signature)).unwrap();
+}
+
+#[test]
+fn what_is_bound_has_to_be_a_map() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let map = subject.map();
+    let closed = [fd(&map), 999];
+    let signature = Some(subject.signature.as_slice());
+    let result = load(&subject.instructions, &closed, true, signature);
+    assert_eq!(errno(result), "EBADF");
+    let file = std::fs::File::open("/proc/self/status").unwrap();
+    let fds = [fd(&map), fd(&file)];
+    let error = load(&subject.instructions, &fds, true, signature).unwrap_err();
+    assert_eq!(error.errno_name(), "EINVAL");
+    assert!(
+        error
+            .log
+            .contains("is not pointing to valid bpf_map or btf"),
+        "{}",
+        error.log
+    );
+    // Twice the same is once.
+    let twice = [fd(&map), fd(&map)];
+    load(&subject.instructions, &twice, true, signature).unwrap();
+}

@@ -1,0 +1,212 @@
+//! `cargo xtask kernels`: the tests that need a kernel, on real ones.
+//!
+//! Fetches kernels of Debian, packs the tests as static files into an initramfs, and boots each
+//! kernel under QEMU in software: no rights and no hardware are needed.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::{project, reference};
+
+/// The kernels that tests are run on without being told which.
+const DEFAULT: &str = "7.3";
+/// How long a machine may take.
+const LIMIT: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Versions, such as 7.3: the newest package of each is taken
+    versions: Vec<String>,
+
+    /// Another kernel, by its image
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if !project::has("qemu-system-x86_64") {
+        bail!("`qemu-system-x86_64` is needed: apt-get install qemu-system-x86");
+    }
+    let mut images = Vec::new();
+    if let Some(image) = &args.kernel {
+        images.push((image.display().to_string(), image.clone()));
+    }
+    let versions = match (args.versions.as_slice(), &args.kernel) {
+        ([], None) => vec![DEFAULT.to_owned()],
+        (given, _) => given.to_vec(),
+    };
+    for version in versions {
+        match fetch(&version) {
+            Ok(image) => images.push((version, image)),
+            Err(error) if !project::in_ci() => {
+                eprintln!("SKIPPED: kernel {version}, which can not be had: {error:#}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let initramfs = initramfs()?;
+    for (version, image) in images {
+        println!("kernel {version}:");
+        boot(&image, &initramfs).with_context(|| format!("kernel {version}"))?;
+    }
+    Ok(())
+}
+
+/// The image of the newest kernel package of a version.
+fn fetch(version: &str) -> anyhow::Result<PathBuf> {
+    let folder = project::target().join("kernels").join(version);
+    let root = folder.join("root");
+    if let Some(image) = find_image(&root) {
+        return Ok(image);
+    }
+    std::fs::create_dir_all(&folder)?;
+    let mut names = Vec::new();
+    for prefix in ["linux-binary-unsigned-", "linux-binary-", "linux-image-"] {
+        let found = reference::package_names(&folder, &format!("{prefix}{version}"))?;
+        names.extend(
+            found
+                .into_iter()
+                .filter(|name| name.ends_with("-cloud-amd64")),
+        );
+        if !names.is_empty() {
+            break;
+        }
+    }
+    let newest = names
+        .into_iter()
+        .max_by_key(|name| numbers(name))
+        .with_context(|| format!("Debian has no kernel {version}"))?;
+    eprintln!("fetching {newest} ...");
+    let debs = reference::download(&folder, &[&newest])?;
+    reference::unpack(&debs, &root)?;
+    find_image(&root).with_context(|| format!("`{newest}` has no kernel image"))
+}
+
+/// The numbers in a name, to sort by.
+fn numbers(name: &str) -> Vec<u32> {
+    name.split(|c: char| !c.is_ascii_digit())
+        .filter_map(|part| part.parse().ok())
+        .collect()
+}
+
+fn find_image(root: &Path) -> Option<PathBuf> {
+    let mut folders = vec![root.join("boot"), root.join("usr/lib/modules")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if entry.file_name().to_string_lossy().starts_with("vmlinuz") {
+                return Some(path);
+            }
+        }
+    }
+    None
+}
+
+/// Builds the tests and packs them with the first process.
+fn initramfs() -> anyhow::Result<PathBuf> {
+    let (mut cargo, built) = project::static_cargo("build")?;
+    project::check(cargo.args(["--quiet", "--package", "xtask", "--bin", "vm-init"]))?;
+    let (mut cargo, _) = project::static_cargo("test")?;
+    let output = cargo
+        .args(["--quiet", "--no-run", "--message-format", "json"])
+        .args(["--package", "bpfseal-kernel", "--test", "*"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("the tests do not compile");
+    }
+    let mut files = vec![(built.join("debug/vm-init"), "init".to_owned())];
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        if let (Some(path), Some(name)) = (
+            message["executable"].as_str(),
+            message["target"]["name"].as_str(),
+        ) {
+            files.push((PathBuf::from(path), format!("tests/{name}")));
+        }
+    }
+    let folder = project::target().join("kernels");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join("initramfs.cpio");
+    let mut out = std::fs::File::create(&path)?;
+    let mut entries = Vec::new();
+    for name in ["dev", "tests"] {
+        entries.push((cpio::NewcBuilder::new(name).mode(0o040_755), Vec::new()));
+    }
+    for (from, to) in files {
+        let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
+        entries.push((cpio::NewcBuilder::new(&to).mode(0o100_755), bytes));
+    }
+    let inputs = entries
+        .into_iter()
+        .enumerate()
+        .map(|(inode, (entry, bytes))| {
+            let inode = u32::try_from(inode).unwrap_or(0) + 1;
+            (entry.ino(inode), std::io::Cursor::new(bytes))
+        });
+    cpio::write_cpio(inputs, &mut out)?;
+    Ok(path)
+}
+
+/// Boots a kernel, shows what it says, and fails unless it says that all has passed.
+fn boot(image: &Path, initramfs: &Path) -> anyhow::Result<()> {
+    let mut machine = Command::new("qemu-system-x86_64")
+        .args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "2"])
+        .args(["-nographic", "-no-reboot", "-net", "none"])
+        .arg("-kernel")
+        .arg(image)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args([
+            "-append",
+            "console=ttyS0 quiet panic=-1 lsm=lockdown,bpf rdinit=/init",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting QEMU")?;
+    let start = Instant::now();
+    let output = machine.stdout.take().context("QEMU has an output")?;
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if send.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let mut verdict = None;
+    loop {
+        let left = LIMIT.saturating_sub(start.elapsed());
+        match receive.recv_timeout(left) {
+            Ok(line) => {
+                println!("  {line}");
+                match line.strip_prefix("bpfseal-vm: ") {
+                    Some("passed") => verdict = Some(true),
+                    Some("failed") => verdict = Some(false),
+                    _ => {}
+                }
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                machine.kill()?;
+                machine.wait()?;
+                bail!("the machine took longer than {} s", LIMIT.as_secs());
+            }
+        }
+    }
+    machine.wait()?;
+    println!("  ({} s)", start.elapsed().as_secs());
+    match verdict {
+        Some(true) => Ok(()),
+        Some(false) => bail!("tests failed"),
+        None => bail!("the machine died before the tests were through"),
+    }
+}
