@@ -14,7 +14,8 @@ struct bpf_prog_aux {
 } __core;
 
 struct bpf_prog {
-	int type;
+	/* An enum, as in the kernel: CO-RE tells it from an int. */
+	enum { ANY_TYPE } type;
 	struct bpf_prog_aux *aux;
 } __core;
 

@@ -3,17 +3,24 @@
 use std::process::Command;
 
 use crate::conformance;
+use crate::kernels;
 use crate::project::{self, has, in_ci};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only what needs no network: leaves out the reference and the licences
+    /// Only what needs no network: leaves out the reference, the licences and the
+    /// kernels
     #[arg(long)]
     offline: bool,
 }
 
 /// Commands that the tests call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 3] = [("gcc", "gcc"), ("g++", "g++"), ("openssl", "openssl")];
+const TOOLS: [(&str, &str); 4] = [
+    ("gcc", "gcc"),
+    ("g++", "g++"),
+    ("openssl", "openssl"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     install_tools()?;
@@ -43,12 +50,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     step("fuzz targets");
     fuzz_targets()?;
     if args.offline {
-        eprintln!("SKIPPED: licences and the reference, by --offline");
+        eprintln!("SKIPPED: licences, the reference and kernels, by --offline");
     } else {
         step("licences");
         licences()?;
         step("conformance with the reference");
         conformance::run(&conformance::Args::default())?;
+        step("real kernels");
+        kernels::run(&kernels::Args::default())?;
     }
     println!("\nall passed");
     Ok(())

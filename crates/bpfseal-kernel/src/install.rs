@@ -296,6 +296,10 @@ mod tests {
         ) -> Result<i32, i32> {
             Err(libc::ENOSYS)
         }
+
+        fn keyring_serial(&self, _: i32) -> Result<i32, i32> {
+            Err(libc::ENOSYS)
+        }
     }
 
     fn run(fail: Option<Command>) -> (Vec<Command>, Result<Installed, InstallError>) {

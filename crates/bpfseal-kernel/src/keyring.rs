@@ -74,6 +74,19 @@ pub fn add_certificate(
     add(system, c"asymmetric", description, certificate, keyring)
 }
 
+/// The serial number of a keyring that is named by a special id.
+///
+/// # Errors
+/// `ENOKEY` when there is no such keyring.
+pub fn keyring_serial(system: &dyn System, keyring: KeyringId) -> Result<KeySerial, SyscallError> {
+    system
+        .keyring_serial(keyring.0)
+        .map(KeySerial)
+        .map_err(|errno| {
+            SyscallError::new("KEYCTL_GET_KEYRING_ID", format!("keyring {keyring}"), errno)
+        })
+}
+
 /// Makes a keyring in another one.
 ///
 /// # Errors

@@ -13,6 +13,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod attr;
+mod btf;
 mod error;
 mod install;
 mod keyring;
@@ -21,9 +22,10 @@ mod map;
 mod program;
 mod system;
 
+pub use btf::Btf;
 pub use error::{SyscallError, errno_name};
 pub use install::{InstallError, Installed, LoaderImage, Step, install};
-pub use keyring::{KeySerial, KeyringId, add_certificate, new_keyring};
+pub use keyring::{KeySerial, KeyringId, add_certificate, keyring_serial, new_keyring};
 pub use link::{Link, pin};
 pub use map::{Map, MapInfo, MapSpec, Mapping};
 pub use program::{Program, ProgramInfo, ProgramSpec, Signature};

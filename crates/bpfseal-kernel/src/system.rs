@@ -73,6 +73,12 @@ pub trait System {
         payload: &[u8],
         keyring: i32,
     ) -> Result<i32, i32>;
+
+    /// `KEYCTL_GET_KEYRING_ID` of `keyctl(2)`: the serial number behind a special id.
+    ///
+    /// # Errors
+    /// The errno.
+    fn keyring_serial(&self, keyring: i32) -> Result<i32, i32>;
 }
 
 /// The running kernel.
@@ -118,6 +124,13 @@ impl System for Linux {
                 keyring,
             )
         };
+        answer(serial).and_then(|serial| i32::try_from(serial).map_err(|_| libc::EIO))
+    }
+
+    fn keyring_serial(&self, keyring: i32) -> Result<i32, i32> {
+        // SAFETY: this operation takes numbers only.
+        let serial =
+            unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, keyring, 0) };
         answer(serial).and_then(|serial| i32::try_from(serial).map_err(|_| libc::EIO))
     }
 }

@@ -5,105 +5,20 @@
 //! a virtual machine. Elsewhere each says that it was skipped.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::os::fd::{AsFd, AsRawFd};
+mod common;
 
 use bpfseal_kernel::{
-    InstallError, KeyringId, Linux, LoaderImage, Map, MapSpec, Program, ProgramSpec, Signature,
-    SyscallError, add_certificate, install,
+    Btf, InstallError, KeyringId, Linux, LoaderImage, Map, MapSpec, Program, ProgramSpec,
+    Signature, install,
 };
-use bpfseal_loader::{ContextLayout, EmitOptions, FixedHost, Form, LoadPlan, Loader};
+use bpfseal_loader::Form;
 use bpfseal_object::Object;
-use bpfseal_seal::{Certificate, SigningKey, excl_prog_hash, seal_load_time};
+use bpfseal_seal::excl_prog_hash;
 
-const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
-
-const SYSCALL: u32 = 31;
-const SLEEPABLE: u32 = 1 << 4;
-const ARRAY: u32 = 2;
-const HASH: u32 = 1;
-const MMAPABLE: u32 = 1 << 10;
-const SESSION: KeyringId = KeyringId::SESSION;
-
-/// Whether this is a machine for these tests: they are told by the one who started it.
-fn in_vm() -> bool {
-    let told = std::env::var_os("BPFSEAL_VM").is_some();
-    if !told {
-        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
-    }
-    told
-}
-
-/// Trusts the test key: in the session keyring of this thread.
-fn trust() {
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
-    add_certificate(&Linux, SESSION, "bpfseal test", certificate.der()).unwrap();
-}
-
-fn sign(instructions: &[u8], metadata: &[u8]) -> Vec<u8> {
-    let key = SigningKey::from_pem(KEY).unwrap();
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
-    seal_load_time(instructions, metadata, &key, &certificate)
-        .unwrap()
-        .signature
-}
-
-/// A loader of one of the project's objects, with its signature.
-struct Subject {
-    instructions: Vec<u8>,
-    metadata: Vec<u8>,
-    context: ContextLayout,
-    signature: Vec<u8>,
-}
-
-impl Subject {
-    fn new(bytes: &[u8], form: Form) -> Self {
-        let host = FixedHost {
-            possible_cpus: Some(1),
-            ..FixedHost::default()
-        };
-        let object = Object::parse(bytes, "test").unwrap();
-        let plan = LoadPlan::new(&object, &host).unwrap();
-        let loader = Loader::new(&plan, EmitOptions::new(form)).unwrap();
-        Self {
-            signature: sign(&loader.instructions, &loader.metadata),
-            instructions: loader.instructions,
-            metadata: loader.metadata,
-            context: loader.context,
-        }
-    }
-
-    fn image(&self) -> LoaderImage<'_> {
-        LoaderImage {
-            signature: Some((&self.signature, SESSION)),
-            ..LoaderImage::unsigned(&self.instructions, &self.metadata)
-        }
-    }
-
-    /// The metadata map, as it has to be.
-    fn map(&self) -> Map {
-        let map = self.open_map();
-        map.freeze(&Linux).unwrap();
-        map
-    }
-
-    /// The metadata map, not frozen.
-    fn open_map(&self) -> Map {
-        let hash = excl_prog_hash(&self.instructions);
-        metadata_map(&self.metadata, Some(&hash)).unwrap()
-    }
-
-    /// Loads the loader with a map that was made by hand.
-    fn load(&self, map: &Map) -> Result<Program, SyscallError> {
-        load(&self.instructions, &[fd(map)], true, Some(&self.signature))
-    }
-}
-
-macro_rules! object {
-    ($name:literal) => {
-        include_bytes!(concat!("../../../testdata/objects/", $name, ".bpf.o"))
-    };
-}
+use common::{
+    ARRAY, HASH, MMAPABLE, SESSION, Subject, errno, fd, in_vm, load, load_from, metadata_map, sign,
+    spec, trust,
+};
 
 fn minimal() -> Subject {
     Subject::new(object!("minimal"), Form::Signed)
@@ -111,80 +26,6 @@ fn minimal() -> Subject {
 
 fn one_map() -> Subject {
     Subject::new(object!("one_map"), Form::Signed)
-}
-
-fn fd(of: &impl AsFd) -> i32 {
-    of.as_fd().as_raw_fd()
-}
-
-fn metadata_map(value: &[u8], hash: Option<&[u8]>) -> Result<Map, SyscallError> {
-    let map = Map::create(
-        &Linux,
-        &MapSpec {
-            map_type: ARRAY,
-            key_size: 4,
-            value_size: u32::try_from(value.len()).unwrap(),
-            max_entries: 1,
-            name: "__loader.map",
-            excl_prog_hash: hash,
-            ..MapSpec::default()
-        },
-    )?;
-    map.update(&Linux, &[0; 4], value, 0)?;
-    Ok(map)
-}
-
-fn spec<'a>(instructions: &'a [u8], fds: &'a [i32], bind: bool) -> ProgramSpec<'a> {
-    ProgramSpec {
-        prog_type: SYSCALL,
-        instructions,
-        license: "Dual BSD/GPL",
-        name: "__loader.prog",
-        flags: SLEEPABLE,
-        fd_array: fds,
-        bind,
-        signature: None,
-        log_level: 1,
-    }
-}
-
-fn load(
-    instructions: &[u8],
-    fds: &[i32],
-    bind: bool,
-    signature: Option<&[u8]>,
-) -> Result<Program, SyscallError> {
-    load_from(instructions, fds, bind, signature, SESSION)
-}
-
-fn load_from(
-    instructions: &[u8],
-    fds: &[i32],
-    bind: bool,
-    signature: Option<&[u8]>,
-    keyring: KeyringId,
-) -> Result<Program, SyscallError> {
-    let signature = signature.map(|bytes| Signature {
-        bytes,
-        keyring,
-        claimed_size: None,
-    });
-    Program::load(
-        &Linux,
-        &ProgramSpec {
-            signature,
-            ..spec(instructions, fds, bind)
-        },
-    )
-}
-
-/// The errno by name, of what has to fail.
-#[track_caller]
-fn errno<T>(result: Result<T, SyscallError>) -> String {
-    match result {
-        Ok(_) => panic!("it was taken"),
-        Err(error) => error.errno_name(),
-    }
 }
 
 /// `r0 = 0; exit`.
@@ -618,4 +459,41 @@ fn what_is_bound_has_to_be_a_map() {
     // Twice the same is once.
     let twice = [fd(&map), fd(&map)];
     load(&subject.instructions, &twice, true, signature).unwrap();
+}
+
+/// The type information of one of the project's objects.
+fn btf() -> Btf {
+    let object = Object::parse(object!("minimal"), "test").unwrap();
+    Btf::load(&Linux, &object.btf.unwrap().to_bytes()).unwrap()
+}
+
+#[test]
+fn a_signed_program_binds_no_type_information() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = minimal();
+    let map = subject.map();
+    let btf = btf();
+    let fds = [fd(&map), fd(&btf)];
+    let signature = Some(subject.signature.as_slice());
+    let error = load(&subject.instructions, &fds, true, signature).unwrap_err();
+    assert_eq!(error.errno_name(), "EACCES");
+    assert!(error.log.contains("cannot bind any BTF"), "{}", error.log);
+}
+
+#[test]
+fn a_signed_program_calls_no_function_of_a_module() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    // call kfunc 1 of the type information at index 1; exit
+    let mut code = vec![0x85, 0x20, 1, 0, 1, 0, 0, 0];
+    code.extend(RETURN_ZERO);
+    let btf = btf();
+    let fds = [0, fd(&btf)];
+    let error = load(&code, &fds, false, Some(&sign(&code, &[]))).unwrap_err();
+    assert_eq!(error.errno_name(), "EACCES", "{}", error.log);
 }

@@ -56,7 +56,7 @@ fn run() -> usize {
         let status = Command::new(&test)
             .env("BPFSEAL_VM", "1")
             .env("RUST_BACKTRACE", "0")
-            .arg("--test-threads=1")
+            .args(["--test-threads=1", "--nocapture"])
             .status();
         if !status.is_ok_and(|status| status.success()) {
             println!("bpfseal-vm: {} failed", test.display());
