@@ -14,6 +14,8 @@ use crate::{project, reference};
 
 /// The kernels that tests are run on without being told which.
 const DEFAULT: &str = "7.3";
+/// The tests that are run in a machine.
+const TESTS: [&str; 4] = ["admission", "end_to_end", "load", "scenarios"];
 /// How long a machine may take.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -111,23 +113,32 @@ fn find_image(root: &Path) -> Option<PathBuf> {
 /// Builds the tests and packs them with the first process.
 fn initramfs() -> anyhow::Result<PathBuf> {
     let (mut cargo, built) = project::static_cargo("build")?;
-    project::check(cargo.args(["--quiet", "--package", "xtask", "--bin", "vm-init"]))?;
+    project::check(
+        cargo
+            .args(["--quiet", "--package", "xtask", "--bin", "vm-init"])
+            .args(["--package", "bpfseal-cli", "--bin", "bpfseal"]),
+    )?;
     let (mut cargo, _) = project::static_cargo("test")?;
     let output = cargo
         .args(["--quiet", "--no-run", "--message-format", "json"])
-        .args(["--package", "bpfseal-kernel", "--test", "*"])
+        .args(["--package", "bpfseal-kernel", "--package", "bpfseal-cli"])
+        .args(TESTS.iter().flat_map(|test| ["--test", test]))
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
         bail!("the tests do not compile");
     }
-    let mut files = vec![(built.join("debug/vm-init"), "init".to_owned())];
+    let mut files = vec![
+        (built.join("debug/vm-init"), "init".to_owned()),
+        (built.join("debug/bpfseal"), "bin/bpfseal".to_owned()),
+    ];
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
         if let (Some(path), Some(name)) = (
             message["executable"].as_str(),
             message["target"]["name"].as_str(),
-        ) {
+        ) && TESTS.contains(&name)
+        {
             files.push((PathBuf::from(path), format!("tests/{name}")));
         }
     }
@@ -136,7 +147,7 @@ fn initramfs() -> anyhow::Result<PathBuf> {
     let path = folder.join("initramfs.cpio");
     let mut out = std::fs::File::create(&path)?;
     let mut entries = Vec::new();
-    for name in ["dev", "tests"] {
+    for name in ["bin", "dev", "tests"] {
         entries.push((cpio::NewcBuilder::new(name).mode(0o040_755), Vec::new()));
     }
     for (from, to) in files {

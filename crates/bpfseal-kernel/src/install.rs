@@ -124,7 +124,8 @@ impl InstallError {
 pub struct Installed {
     /// Maps, in the object's order.
     pub maps: Vec<OwnedFd>,
-    /// Programs, in the order of loading.
+    /// Programs, in the order of loading. Fewer than the context has places for, when the object
+    /// has programs that are not loaded by default.
     pub programs: Vec<OwnedFd>,
 }
 
@@ -208,7 +209,7 @@ fn take(bytes: &[u8], context: ContextLayout) -> Result<Installed, InstallError>
     offsets.extend((0..maps).map(|i| CTX_HEADER + i * MAP_DESC));
     offsets.extend((0..context.programs as usize).map(|i| programs + i * 4));
     let mut fds = Vec::new();
-    for offset in offsets {
+    for (index, offset) in offsets.into_iter().enumerate() {
         let word = [
             bytes[offset],
             bytes[offset + 1],
@@ -216,6 +217,10 @@ fn take(bytes: &[u8], context: ContextLayout) -> Result<Installed, InstallError>
             bytes[offset + 3],
         ];
         let found = i32::from_ne_bytes(word);
+        // The places behind those of the loaded programs stay as they were.
+        if found == 0 && index >= maps {
+            break;
+        }
         if found <= 2 || !seen.insert(found) {
             return Err(InstallError::Descriptor { offset, found });
         }
@@ -359,10 +364,12 @@ mod tests {
             maps: 0,
             programs: 1,
         };
-        for bad in [0, 1, -1] {
+        for bad in [1, 2, -1] {
             let mut bytes = vec![0; context.size() as usize];
             bytes[24..28].copy_from_slice(&i32::to_ne_bytes(bad));
             assert!(take(&bytes, context).is_err());
         }
+        let nothing = vec![0; context.size() as usize];
+        assert!(take(&nothing, context).unwrap().programs.is_empty());
     }
 }

@@ -15,6 +15,7 @@
 mod attr;
 mod btf;
 mod error;
+mod explain;
 mod install;
 mod keyring;
 mod link;

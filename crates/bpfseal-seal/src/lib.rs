@@ -32,7 +32,7 @@ pub use certificate::Certificate;
 pub use digest::DigestAlgorithm;
 pub use error::{CertificateError, KeyError, SealError};
 pub use key::{KeyAlgorithm, Signer, SigningKey};
-pub use lskel::{LightSkeleton, LskelError};
+pub use lskel::{LightSkeleton, LskelError, SkeletonNames};
 pub use public_key::SignatureAlgorithm;
 pub use seal::{Scheme, Seal, SealedLoader, excl_prog_hash, seal_load_time};
 pub use summary::{SignatureSummary, SignerSummary};

@@ -99,6 +99,37 @@ impl LightSkeleton {
     }
 }
 
+/// Names that a light skeleton declares, in the order of the loader's context.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SkeletonNames {
+    /// Maps.
+    pub maps: Vec<String>,
+    /// Programs, those that are not loaded by default included.
+    pub programs: Vec<String>,
+}
+
+impl SkeletonNames {
+    /// Reads them off a header: `struct bpf_map_desc NAME;` and `struct bpf_prog_desc NAME;`.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let mut names = Self::default();
+        for line in text.lines() {
+            let line = line.trim();
+            let name = |prefix| {
+                line.strip_prefix(prefix)
+                    .and_then(|rest: &str| rest.strip_suffix(';'))
+            };
+            if let Some(map) = name("struct bpf_map_desc ") {
+                names.maps.push(map.to_owned());
+            } else if let Some(program) = name("struct bpf_prog_desc ") {
+                names.programs.push(program.to_owned());
+            }
+        }
+        names
+    }
+}
+
 /// The bytes of an array; `None` when the text does not define it.
 fn array_of(text: &str, array: &'static str) -> Result<Option<Vec<u8>>, LskelError> {
     let Some(definition) = find_definition(text, array) else {
@@ -313,6 +344,14 @@ mod tests {
             "opts_sig[] __attribute__((__aligned__(8))) = { 0x01, 2, 0xff };",
             &[1, 2, 255],
         );
+    }
+
+    #[test]
+    fn names_are_in_order() {
+        let header = "struct x {\n\tstruct {\n\t\tstruct bpf_map_desc b;\n\t\tstruct bpf_map_desc a;\n\t} maps;\n\tstruct {\n\t\tstruct bpf_prog_desc run;\n\t} progs;\n";
+        let names = SkeletonNames::parse(header.as_bytes());
+        assert_eq!(names.maps, ["b", "a"]);
+        assert_eq!(names.programs, ["run"]);
     }
 
     #[test]

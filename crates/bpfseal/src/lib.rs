@@ -2,7 +2,7 @@
 //!
 //! One front door to the crates behind it: [`object`] reads a `.bpf.o`, [`loader`] plans how it
 //! is installed and compiles the plan to a loader, [`seal`] signs the loader and verifies
-//! signatures offline.
+//! signatures offline, [`kernel`] loads it into the running kernel.
 //!
 //! ```text
 //! .bpf.o ── Object ── LoadPlan ── Loader ── seal ── artifact ── verify
@@ -35,6 +35,7 @@
 
 mod host;
 
+pub use bpfseal_kernel as kernel;
 pub use bpfseal_loader as loader;
 pub use bpfseal_object as object;
 pub use bpfseal_seal as seal;

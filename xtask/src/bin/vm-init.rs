@@ -55,6 +55,7 @@ fn run() -> usize {
         println!("bpfseal-vm: running {}", test.display());
         let status = Command::new(&test)
             .env("BPFSEAL_VM", "1")
+            .env("BPFSEAL_BIN", "/bin/bpfseal")
             .env("RUST_BACKTRACE", "0")
             .args(["--test-threads=1", "--nocapture"])
             .status();

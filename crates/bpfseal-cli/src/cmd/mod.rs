@@ -3,6 +3,7 @@
 mod extract;
 mod generate;
 mod inspect;
+mod load;
 mod seal;
 mod verify;
 
@@ -20,6 +21,8 @@ pub(crate) enum Verb {
     Verify(verify::Args),
     /// Show what is in an object or an artifact
     Inspect(inspect::Args),
+    /// Load an artifact into the running kernel
+    Load(load::Args),
     /// Write the raw pieces of a loader into a folder
     Extract(extract::Args),
 }
@@ -31,6 +34,7 @@ impl Verb {
             Self::Gen(args) => generate::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Load(args) => load::run(args),
             Self::Extract(args) => extract::run(args),
         }
     }

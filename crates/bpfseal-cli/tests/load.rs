@@ -1,0 +1,199 @@
+//! `bpfseal load` on a real kernel: what it loads, and in which words it explains a refusal.
+//!
+//! Runs in the virtual machines of `cargo xtask kernels`; elsewhere each test says that it was
+//! skipped.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const OBJECT: &[u8] = include_bytes!("../../../testdata/objects/one_map.bpf.o");
+const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
+const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
+
+struct Bench {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Bench {
+    /// A folder with a sealed artifact; `None` outside of a virtual machine.
+    fn new() -> Option<Self> {
+        let Some(program) = std::env::var_os("BPFSEAL_BIN") else {
+            eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+            return None;
+        };
+        std::fs::create_dir_all("/tmp").unwrap();
+        let bench = Self {
+            folder: tempfile::tempdir().unwrap(),
+            program: program.into(),
+        };
+        bench.write("one_map.bpf.o", OBJECT);
+        bench.write("key.pem", KEY);
+        bench.write("cert.pem", CERTIFICATE);
+        assert!(
+            bench
+                .run("seal one_map.bpf.o -k key.pem -i cert.pem")
+                .status
+                .success()
+        );
+        Some(bench)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.folder.path().join(name), bytes).unwrap();
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(line.split_whitespace())
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    /// Runs a line; its exit code and everything that it says.
+    #[track_caller]
+    fn check(&self, line: &str, code: i32, words: &[&str]) -> String {
+        said(self.run(line), line, code, words)
+    }
+
+    /// Changes a byte of one of the artifact's arrays.
+    fn tamper(&self, array: &str, to: &str) {
+        let path = self.folder.path().join("one_map.lskel.h");
+        let mut text = std::fs::read_to_string(path).unwrap();
+        let from = text.find(array).unwrap();
+        let at = from + text[from..].find("\\x").unwrap();
+        text.replace_range(at..at + 4, to);
+        self.write(to.trim_start_matches('\\'), text.as_bytes());
+    }
+}
+
+#[track_caller]
+fn said(output: Output, line: &str, code: i32, words: &[&str]) -> String {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(code), "{line}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{line}: no `{word}` in {text}");
+    }
+    text
+}
+
+#[test]
+fn a_trusted_artifact_is_loaded() {
+    let Some(bench) = Bench::new() else { return };
+    bench.check(
+        "load one_map.lskel.h --trust cert.pem",
+        0,
+        &[
+            "verified with a key of the session keyring",
+            "map counts: id",
+            "program count: id",
+            "raw_tracepoint",
+        ],
+    );
+    let output = bench.run("load one_map.lskel.h --trust cert.pem --json --keyring session");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["programs"][0]["name"], "count");
+    assert_eq!(json["maps"][0]["name"], "counts");
+}
+
+#[test]
+fn refusals_are_explained() {
+    let Some(bench) = Bench::new() else { return };
+    bench.check(
+        "load one_map.lskel.h --keyring builtin",
+        1,
+        &["not in the keyring", "ENOKEY", "--trust"],
+    );
+    bench.check(
+        "load one_map.lskel.h --keyring 2147483647",
+        1,
+        &[
+            "there is no such keyring",
+            "EINVAL",
+            "cannot resolve signing keyring",
+        ],
+    );
+    bench.tamper("opts_data[]", "\\xee");
+    bench.check(
+        "load xee --trust cert.pem",
+        1,
+        &[
+            "does not hold",
+            "EKEYREJECTED",
+            "signature verification failed",
+        ],
+    );
+    bench.tamper("opts_sig[]", "\\xed");
+    bench.check(
+        "load xed --trust cert.pem",
+        1,
+        &["no PKCS#7 message", "EBADMSG"],
+    );
+    bench.tamper("opts_excl_hash[]", "\\xec");
+    bench.check(
+        "load xec --trust cert.pem",
+        1,
+        &["bound to another program", "EACCES"],
+    );
+    bench.check(
+        "load one_map.lskel.h --keyring nonsense",
+        2,
+        &["is no keyring"],
+    );
+}
+
+#[test]
+fn an_unsigned_artifact_has_to_be_asked_for() {
+    let Some(bench) = Bench::new() else { return };
+    let header = bench.run("gen skeleton -L one_map.bpf.o").stdout;
+    bench.write("unsigned.h", &header);
+    bench.check(
+        "load unsigned.h",
+        2,
+        &["is not signed", "--insecure-unsigned"],
+    );
+    bench.check("load unsigned.h --insecure-unsigned", 0, &["program count"]);
+}
+
+#[test]
+fn pins_are_all_or_nothing() {
+    let Some(bench) = Bench::new() else { return };
+    let folder = Path::new("/sys/fs/bpf/test");
+    let line = "load one_map.lskel.h --trust cert.pem --pin /sys/fs/bpf/test";
+    bench.check(line, 0, &["pinned in /sys/fs/bpf/test"]);
+    assert!(folder.join("counts").exists() && folder.join("count").exists());
+    // Taken by now: the second leaves the first as it is.
+    std::fs::remove_file(folder.join("counts")).unwrap();
+    bench.check(line, 3, &["EEXIST", "nothing was left behind"]);
+    assert!(!folder.join("counts").exists() && folder.join("count").exists());
+    std::fs::remove_dir_all(folder).unwrap();
+    // Somewhere else than in bpffs.
+    bench.check(
+        "load one_map.lskel.h --trust cert.pem --pin elsewhere",
+        3,
+        &["bpffs"],
+    );
+    assert!(!bench.folder.path().join("elsewhere").exists());
+}
+
+#[test]
+fn without_rights_it_says_so() {
+    let Some(bench) = Bench::new() else { return };
+    use std::os::unix::fs::PermissionsExt as _;
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bench.folder.path(), open).unwrap();
+    let line = "load one_map.lskel.h";
+    let output = bench.command(line).uid(1000).gid(1000).output().unwrap();
+    said(output, line, 1, &["may not use BPF", "CAP_BPF"]);
+}

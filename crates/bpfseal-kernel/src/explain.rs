@@ -1,0 +1,192 @@
+//! What a refusal means and what to do about it: one table, by step and errno.
+//!
+//! Source: the order of checks in `BPF_PROG_LOAD` of Linux 7.3, and what was seen on real kernels.
+
+use crate::install::{InstallError, Step};
+
+/// Step, errno, part of the kernel's log if that tells cases apart, what it means, what to do.
+type Row = (Step, i32, &'static str, &'static str, &'static str);
+
+/// The first row that fits counts.
+const ROWS: [Row; 17] = [
+    (
+        Step::CreateMetadata,
+        libc::EPERM,
+        "",
+        "this process may not use BPF",
+        "run as root, or with CAP_BPF and CAP_PERFMON",
+    ),
+    (
+        Step::CreateMetadata,
+        libc::EINVAL,
+        "",
+        "this kernel has no exclusive maps",
+        "use Linux 6.18 or later; signatures are verified at load time since 7.3",
+    ),
+    (
+        Step::CreateMetadata,
+        libc::E2BIG,
+        "",
+        "this kernel has no exclusive maps",
+        "use Linux 6.18 or later; signatures are verified at load time since 7.3",
+    ),
+    (
+        Step::CreateMetadata,
+        libc::ENOSYS,
+        "",
+        "this kernel has no BPF",
+        "use a kernel with CONFIG_BPF_SYSCALL",
+    ),
+    (
+        Step::LoadLoader,
+        libc::ENOKEY,
+        "",
+        "the signer's key is not in the keyring",
+        "add its certificate with --trust, or name the keyring that has it with --keyring",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EKEYREJECTED,
+        "",
+        "the signature does not hold: instructions or metadata were changed, the key is revoked, or the kernel checks another scheme",
+        "get the artifact from its maker again; `bpfseal verify` says which part is wrong",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EBADMSG,
+        "",
+        "the signature is no PKCS#7 message",
+        "get the artifact from its maker again",
+    ),
+    (
+        Step::LoadLoader,
+        libc::ENOPKG,
+        "",
+        "the kernel has not got the signature's algorithm",
+        "sign with RSA and SHA-256",
+    ),
+    (
+        Step::LoadLoader,
+        libc::ENOTSUP,
+        "",
+        "this kernel does not verify signatures of BPF programs",
+        "use Linux 7.3 or later with CONFIG_SYSTEM_DATA_VERIFICATION",
+    ),
+    (
+        Step::LoadLoader,
+        libc::E2BIG,
+        "payload too large",
+        "instructions and metadata are larger than the kernel verifies, about 16 MiB",
+        "make the object smaller, its zeroed data first",
+    ),
+    (
+        Step::LoadLoader,
+        libc::E2BIG,
+        "",
+        "this kernel does not know signatures of BPF programs",
+        "use Linux 7.3 or later",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EINVAL,
+        "cannot resolve signing keyring",
+        "there is no such keyring",
+        "name another one with --keyring",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EPERM,
+        "must be",
+        "the metadata map is not as a signed loader needs it",
+        "this is a fault of bpfseal; please report it",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EACCES,
+        "excl_prog_hash",
+        "the metadata map is bound to another program",
+        "the artifact was changed: get it from its maker again",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EPERM,
+        "",
+        "this process may not load programs, or a security module refused it",
+        "run as root, or ask the module's policy",
+    ),
+    (
+        Step::RunLoader,
+        libc::EPERM,
+        "",
+        "this process may not run programs",
+        "run as root, or with CAP_BPF",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EACCES,
+        "",
+        "the verifier or a security module refused the loader",
+        "look at the kernel's log below",
+    ),
+];
+
+impl InstallError {
+    /// What the refusal means, and what to do about it.
+    #[must_use]
+    pub fn explain(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Call { step, source } => ROWS
+                .iter()
+                .find(|row| row.0 == *step && row.1 == source.errno && source.log.contains(row.2))
+                .map_or(
+                    (
+                        "the kernel refused a call",
+                        "look at its log, and at `dmesg`",
+                    ),
+                    |row| (row.3, row.4),
+                ),
+            Self::Loader { .. } => (
+                "the signature was good, and a map or program of the object was refused",
+                "load the object with `bpftool -d prog load` to see the verifier's log",
+            ),
+            Self::Descriptor { .. } => (
+                "the loader is not one that libbpf or bpfseal made",
+                "look at it with `bpfseal inspect`",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::SyscallError;
+
+    fn explain(step: Step, errno: i32, log: &str) -> &'static str {
+        let mut source = SyscallError::new(step.command().name(), "test", errno);
+        source.log = log.to_owned();
+        InstallError::Call { step, source }.explain().0
+    }
+
+    #[test]
+    fn the_log_tells_cases_apart() {
+        let large = explain(
+            Step::LoadLoader,
+            libc::E2BIG,
+            "signed payload too large: 9 bytes",
+        );
+        assert!(large.contains("16 MiB"));
+        assert!(explain(Step::LoadLoader, libc::E2BIG, "").contains("does not know"));
+        assert!(explain(Step::LoadLoader, libc::ENOKEY, "").contains("not in the keyring"));
+    }
+
+    #[test]
+    fn no_row_hides_behind_another() {
+        for (i, row) in ROWS.iter().enumerate() {
+            for other in &ROWS[..i] {
+                let hidden = other.0 == row.0 && other.1 == row.1 && row.2.contains(other.2);
+                assert!(!hidden, "{:?} {} {}", row.0, row.1, row.3);
+            }
+        }
+    }
+}
