@@ -282,6 +282,34 @@ fn data_sections(header: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
+/// Compiles the example in C against our signed header of its object, as a static file.
+pub(crate) fn c_example() -> anyhow::Result<PathBuf> {
+    let folder = project::target().join("headers");
+    std::fs::create_dir_all(&folder)?;
+    let keys = project::root().join("testdata/keys");
+    let key = SigningKey::from_pem(&std::fs::read(keys.join("rsa2048.key.pem"))?)?;
+    let certificate = Certificate::from_bytes(&std::fs::read(keys.join("rsa2048.cert.pem"))?)?;
+    let bytes = std::fs::read(project::objects().join("one_map.bpf.o"))?;
+    let object = Object::parse(&bytes, "one_map_bpf")?;
+    let sealed = seal_object(object, &RunningHost, &key, &certificate)?;
+    std::fs::write(
+        folder.join("one_map.lskel.h"),
+        sealed.c_header()?.to_string(),
+    )?;
+    let out = folder.join("counter");
+    let mut command = Command::new("gcc");
+    command
+        .args(["-O2", "-Wall", "-Werror", "-static", "-o"])
+        .arg(&out)
+        .arg("-I")
+        .arg(&folder);
+    for headers in libbpf_1_8()?.folders {
+        command.arg("-isystem").arg(headers);
+    }
+    project::check(command.arg(project::root().join("examples/c/counter.c")))?;
+    Ok(out)
+}
+
 /// Headers of libbpf 1.7, out of the sources that the crate `libbpf-sys` carries.
 fn libbpf_1_7() -> anyhow::Result<Headers> {
     let folder = project::target().join("reference/libbpf-1.7");

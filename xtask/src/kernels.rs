@@ -10,7 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::{project, reference};
+use bpfseal::object::{Endian, Object, object_name};
+use bpfseal::seal::{Certificate, SigningKey};
+use bpfseal::{RunningHost, seal_object};
+
+use crate::{headers, project, reference};
 
 /// The kernels that tests are run on without being told which.
 const DEFAULT: &str = "7.3";
@@ -132,6 +136,14 @@ fn initramfs() -> anyhow::Result<PathBuf> {
         (built.join("debug/vm-init"), "init".to_owned()),
         (built.join("debug/bpfseal"), "bin/bpfseal".to_owned()),
     ];
+    match headers::c_example() {
+        Ok(path) => files.push((path, "bin/counter".to_owned())),
+        Err(error) if !project::in_ci() => {
+            eprintln!("SKIPPED: the example in C, which can not be built here: {error:#}");
+        }
+        Err(error) => return Err(error),
+    }
+    files.extend(seal_corpus()?);
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
         if let (Some(path), Some(name)) = (
@@ -147,7 +159,7 @@ fn initramfs() -> anyhow::Result<PathBuf> {
     let path = folder.join("initramfs.cpio");
     let mut out = std::fs::File::create(&path)?;
     let mut entries = Vec::new();
-    for name in ["bin", "dev", "tests"] {
+    for name in ["bin", "corpus", "dev", "tests"] {
         entries.push((cpio::NewcBuilder::new(name).mode(0o040_755), Vec::new()));
     }
     for (from, to) in files {
@@ -163,6 +175,38 @@ fn initramfs() -> anyhow::Result<PathBuf> {
         });
     cpio::write_cpio(inputs, &mut out)?;
     Ok(path)
+}
+
+/// Seals the corpus that may lie beside the project: files, and their names in the machine.
+fn seal_corpus() -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let Some(corpus) = project::shared("corpus") else {
+        eprintln!("SKIPPED: no corpus beside the project");
+        return Ok(Vec::new());
+    };
+    let keys = project::root().join("testdata/keys");
+    let key = SigningKey::from_pem(&std::fs::read(keys.join("rsa2048.key.pem"))?)?;
+    let certificate = Certificate::from_bytes(&std::fs::read(keys.join("rsa2048.cert.pem"))?)?;
+    let folder = project::target().join("kernels/corpus");
+    std::fs::create_dir_all(&folder)?;
+    let mut files = Vec::new();
+    for path in project::objects_in(&corpus)? {
+        let name = path
+            .strip_prefix(&corpus)?
+            .to_string_lossy()
+            .replace('/', ":");
+        let object = Object::parse(&std::fs::read(&path)?, &object_name(&name));
+        // Another byte order is for another machine.
+        let Some(object) = object.ok().filter(|object| object.endian == Endian::Little) else {
+            continue;
+        };
+        let Ok(sealed) = seal_object(object, &RunningHost, &key, &certificate) else {
+            continue;
+        };
+        let to = folder.join(format!("{name}.lskel.h"));
+        std::fs::write(&to, sealed.c_header()?.to_string())?;
+        files.push((to, format!("corpus/{name}")));
+    }
+    Ok(files)
 }
 
 /// Boots a kernel, shows what it says, and fails unless it says that all has passed.

@@ -6,7 +6,7 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | done; for `verify`: good |
-//! | 1 | the answer is no: a signature or its trust was rejected |
+//! | 1 | the answer is no: a signature or its trust was rejected, or the kernel refused |
 //! | 2 | the command was used wrongly |
 //! | 3 | an input is malformed or not supported, or reading or writing failed |
 #![forbid(unsafe_code)]
@@ -24,12 +24,12 @@ use clap::Parser;
 
 use failure::Failure;
 
-/// The toolchain for signed BPF: seal objects, verify seals, look inside.
+/// The toolchain for signed BPF: seal objects, verify seals, load them, look inside.
 #[derive(Debug, Parser)]
 #[command(
     version,
     infer_subcommands = true,
-    after_help = "Exit codes: 0 done, 1 rejected, 2 wrong usage, 3 malformed input or I/O.\n\
+    after_help = "Exit codes: 0 done, 1 rejected or refused, 2 wrong usage, 3 malformed input or I/O.\n\
                   Start with: bpfseal seal prog.bpf.o -k key.pem -i cert.pem"
 )]
 struct Cli {

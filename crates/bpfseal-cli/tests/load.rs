@@ -187,6 +187,31 @@ fn pins_are_all_or_nothing() {
     assert!(!bench.folder.path().join("elsewhere").exists());
 }
 
+/// The example in C, with our header.
+#[test]
+fn a_program_in_c_counts() {
+    let Some(bench) = Bench::new() else { return };
+    if !Path::new("/bin/counter").exists() {
+        eprintln!("skipped: the example in C was not built");
+        return;
+    }
+    let der = include_bytes!("../../../testdata/keys/rsa2048.cert.der");
+    bench.write("cert.der", der);
+    let run = |certificate: &str| {
+        Command::new("/bin/counter")
+            .arg(certificate)
+            .current_dir(bench.folder.path())
+            .output()
+            .unwrap()
+    };
+    said(
+        run("cert.der"),
+        "counter",
+        0,
+        &["system calls counted: yes"],
+    );
+}
+
 #[test]
 fn without_rights_it_says_so() {
     let Some(bench) = Bench::new() else { return };

@@ -5,9 +5,10 @@
 mod common;
 
 use bpfseal_kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
-use bpfseal_loader::Form;
+use bpfseal_loader::{ContextLayout, Form};
+use bpfseal_seal::{LightSkeleton, SkeletonNames};
 
-use common::{Subject, in_vm, trust};
+use common::{SESSION, Subject, in_vm, trust};
 
 /// Objects, and whether a kernel 7.3 takes them. Those that it does not take have programs that
 /// its verifier refuses whoever loads them; they are here for their bytes.
@@ -43,8 +44,7 @@ fn what_loads_signed_loads_unsigned_and_the_other_way_round() {
     trust();
     let answer = |result: Result<_, InstallError>| match result {
         Ok(_) => "loads".to_owned(),
-        Err(error) => bpfseal_kernel::errno_name(error.errno())
-            .map_or_else(|| error.errno().to_string(), str::to_owned),
+        Err(error) => text(error.errno()),
     };
     let mut loaded = 0;
     for (name, bytes) in OBJECTS {
@@ -57,6 +57,54 @@ fn what_loads_signed_loads_unsigned_and_the_other_way_round() {
         loaded += usize::from(signed == "loads");
     }
     println!("  {loaded} of {} load", OBJECTS.len());
+}
+
+/// The sealed corpus, where there is one: a table of what this kernel answers. Its bytes are the
+/// reference's (`cargo xtask conformance`), so the reference's skeletons get the same answers.
+#[test]
+fn the_corpus_is_verified() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let mut answers = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for entry in std::fs::read_dir("/corpus").into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).unwrap();
+        let LightSkeleton::Signed(sealed) = LightSkeleton::parse(&bytes).unwrap() else {
+            panic!("{name} is not signed");
+        };
+        let names = SkeletonNames::parse(&bytes);
+        let context = ContextLayout {
+            maps: u32::try_from(names.maps.len()).unwrap(),
+            programs: u32::try_from(names.programs.len()).unwrap(),
+        };
+        let answer = match install(&Linux, &LoaderImage::sealed(&sealed, SESSION), context) {
+            Ok(_) => "loads".to_owned(),
+            // The loader itself has been verified and run.
+            Err(InstallError::Loader { errno }) => format!("its object: {}", text(errno)),
+            Err(error) => format!("its loader: {} ({error})", text(error.errno())),
+        };
+        answers.entry(answer).or_default().push(name);
+    }
+    for (answer, mut names) in answers {
+        names.sort();
+        println!("  {:4}  {answer}", names.len());
+        // A loader that is refused for its signature would be a fault of ours; one with more than
+        // 32 functions is refused by the verifier, as the reference's.
+        assert!(
+            !answer.contains("EKEYREJECTED") && !answer.contains("EBADMSG"),
+            "{names:?}"
+        );
+        if answer != "loads" {
+            println!("        {}", names.join(" "));
+        }
+    }
+}
+
+fn text(errno: i32) -> String {
+    bpfseal_kernel::errno_name(errno).map_or_else(|| errno.to_string(), str::to_owned)
 }
 
 #[test]
