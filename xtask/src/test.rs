@@ -124,7 +124,13 @@ fn licences() -> anyhow::Result<()> {
         }
         project::check(
             Command::new("cargo")
-                .args(["install", "cargo-deny", "--locked", "--quiet", "--root"])
+                .args([
+                    "install",
+                    "cargo-deny@0.20.2",
+                    "--locked",
+                    "--quiet",
+                    "--root",
+                ])
                 .arg(&own),
         )?;
     }

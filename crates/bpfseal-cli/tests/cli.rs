@@ -406,7 +406,15 @@ fn what_depends_on_the_host_is_said_or_given() {
 #[test]
 fn every_verb_has_help_with_examples() {
     let bench = Bench::new();
-    for verb in ["seal", "gen skeleton", "verify", "inspect", "extract"] {
+    for verb in [
+        "seal",
+        "gen skeleton",
+        "verify",
+        "inspect",
+        "load",
+        "doctor",
+        "extract",
+    ] {
         let ran = bench.good(&format!("{verb} --help"));
         assert!(ran.out.contains("Examples:"), "{verb}");
     }

@@ -213,6 +213,26 @@ fn a_program_in_c_counts() {
 }
 
 #[test]
+fn doctor_finds_load_time_verification() {
+    let Some(bench) = Bench::new() else { return };
+    let text = bench.check(
+        "doctor",
+        0,
+        &[
+            "verified at load time",
+            "maps can be bound to one program",
+            "BPF LSM is active",
+            "mounted at /sys/fs/bpf",
+            "builtin: keys:",
+        ],
+    );
+    println!("{text}");
+    let line = "doctor";
+    let output = bench.command(line).uid(1000).gid(1000).output().unwrap();
+    said(output, line, 1, &["may not use BPF", "can not be tried"]);
+}
+
+#[test]
 fn without_rights_it_says_so() {
     let Some(bench) = Bench::new() else { return };
     use std::os::unix::fs::PermissionsExt as _;

@@ -20,6 +20,7 @@ mod install;
 mod keyring;
 mod link;
 mod map;
+pub mod probe;
 mod program;
 mod system;
 

@@ -1,5 +1,6 @@
 //! The verbs, a file for each.
 
+mod doctor;
 mod extract;
 mod generate;
 mod inspect;
@@ -23,6 +24,8 @@ pub(crate) enum Verb {
     Inspect(inspect::Args),
     /// Load an artifact into the running kernel
     Load(load::Args),
+    /// Find out what the running kernel can do, and what to do about the rest
+    Doctor(doctor::Args),
     /// Write the raw pieces of a loader into a folder
     Extract(extract::Args),
 }
@@ -34,6 +37,7 @@ impl Verb {
             Self::Gen(args) => generate::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Doctor(args) => doctor::run(args),
             Self::Load(args) => load::run(args),
             Self::Extract(args) => extract::run(args),
         }

@@ -1,0 +1,317 @@
+//! `bpfseal doctor`: what can the running kernel do, and what is wrong?
+
+use std::fmt::Write as _;
+
+use bpfseal::kernel::probe::{self, Ability, Verification};
+use bpfseal::kernel::{KeyringId, Linux, keyring_serial};
+use bpfseal::parse_version;
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::failure::{Failure, Report};
+use crate::files;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Found by trying, not by the kernel's version. What is tried leaves nothing \
+    behind.\n\nExamples:\n  \
+    sudo bpfseal doctor\n  \
+    bpfseal doctor --json\n\n\
+    Exit codes: 0 this kernel verifies signatures at load time, 1 it does not or it can not be told."
+)]
+pub(crate) struct Args {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was found out.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// What was asked.
+    name: &'static str,
+    state: State,
+    /// What was found.
+    text: String,
+    /// What to do; empty when there is nothing to be done.
+    help: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Good,
+    Bad,
+    Unknown,
+    /// Neither good nor bad.
+    Note,
+}
+
+impl State {
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "BAD",
+            Self::Unknown => "?",
+            Self::Note => "note",
+        }
+    }
+}
+
+fn finding(
+    name: &'static str,
+    state: State,
+    text: impl Into<String>,
+    help: &'static str,
+) -> Finding {
+    Finding {
+        name,
+        state,
+        text: text.into(),
+        help,
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let scheme = probe::verification(&Linux);
+    let mut findings = vec![
+        finding("kernel", State::Note, &release, ""),
+        bpf(),
+        exclusive(),
+        verification(scheme),
+    ];
+    findings.extend(holes(scheme, &release));
+    findings.extend([btf(), bpffs(), lsm(), lockdown()]);
+    findings.extend(keyrings());
+    if args.json {
+        let text = serde_json::to_string_pretty(&findings)
+            .map_err(|e| Failure::Input(Report::new("standard output", &e, "")))?;
+        files::print(&format!("{text}\n"));
+    } else {
+        files::print(&to_text(&findings));
+    }
+    if scheme == Verification::LoadTime {
+        Ok(())
+    } else {
+        Err(Failure::Rejected)
+    }
+}
+
+fn to_text(findings: &[Finding]) -> String {
+    let mut out = String::new();
+    for f in findings {
+        let _ = writeln!(out, "{:<5} {:<12} {}", f.state.mark(), f.name, f.text);
+        if !f.help.is_empty() {
+            let _ = writeln!(out, "{:<19}help: {}", "", f.help);
+        }
+    }
+    out
+}
+
+/// A small file of the kernel, without white space at its ends.
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path)
+        .ok()
+        .map(|text| text.trim().to_owned())
+}
+
+fn bpf() -> Finding {
+    match probe::bpf(&Linux) {
+        Ability::Yes => finding("bpf", State::Good, "this process may use BPF", ""),
+        Ability::No => finding(
+            "bpf",
+            State::Bad,
+            "this kernel has no BPF",
+            "use a kernel with CONFIG_BPF_SYSCALL",
+        ),
+        _ => finding(
+            "bpf",
+            State::Unknown,
+            "this process may not use BPF, so most can not be told",
+            "run as root, or with CAP_BPF and CAP_PERFMON",
+        ),
+    }
+}
+
+fn exclusive() -> Finding {
+    let name = "exclusive";
+    match probe::exclusive_maps(&Linux) {
+        Ability::Yes => finding(name, State::Good, "maps can be bound to one program", ""),
+        Ability::No => finding(
+            name,
+            State::Bad,
+            "maps can not be bound to one program",
+            "use Linux 6.18 or later",
+        ),
+        _ => finding(name, State::Unknown, "exclusive maps can not be tried", ""),
+    }
+}
+
+fn verification(scheme: Verification) -> Finding {
+    let name = "signatures";
+    match scheme {
+        Verification::LoadTime => finding(
+            name,
+            State::Good,
+            "verified at load time, over instructions and metadata",
+            "",
+        ),
+        Verification::InLoader => finding(
+            name,
+            State::Bad,
+            "verified over instructions only (in-loader scheme); load-time artifacts are refused",
+            "use Linux 7.3 or later for artifacts of bpfseal",
+        ),
+        Verification::NotBuiltIn => finding(
+            name,
+            State::Bad,
+            "known, but this kernel was built without their verification",
+            "use a kernel with CONFIG_SYSTEM_DATA_VERIFICATION",
+        ),
+        Verification::Unknown => finding(
+            name,
+            State::Unknown,
+            "whether signatures are verified can not be tried",
+            "run as root",
+        ),
+        _ => finding(
+            name,
+            State::Bad,
+            "this kernel does not know signatures of BPF programs",
+            "use Linux 7.3 or later",
+        ),
+    }
+}
+
+/// Known holes, by the version: they can not be tried.
+fn holes(scheme: Verification, release: &str) -> Vec<Finding> {
+    let Some(version) = parse_version(release) else {
+        return Vec::new();
+    };
+    let version = (version >> 16, version >> 8 & 0xff, version & 0xff);
+    let mut found = Vec::new();
+    let inner_maps =
+        ((6, 18, 0)..(6, 18, 40)).contains(&version) || ((6, 19, 0)..(7, 1, 5)).contains(&version);
+    if inner_maps {
+        found.push(finding(
+            "hole",
+            State::Bad,
+            "CVE-2026-74364: an exclusive map can be reached as an inner map",
+            "use 6.18.40, 7.1.5 or later, unless your vendor has mended it",
+        ));
+    }
+    if scheme == Verification::InLoader {
+        found.push(finding(
+            "hole",
+            State::Note,
+            "CVE-2026-45927: the in-loader scheme could take the digest of a map that is not frozen",
+            "look whether your kernel has mended it; the load-time scheme has no such hole",
+        ));
+    }
+    found
+}
+
+fn btf() -> Finding {
+    if std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return finding("btf", State::Good, "the kernel's types are there", "");
+    }
+    finding(
+        "btf",
+        State::Bad,
+        "the kernel's types are not there: CO-RE, kfuncs, tracing and LSM programs do not load",
+        "use a kernel with CONFIG_DEBUG_INFO_BTF, and mount sysfs",
+    )
+}
+
+fn bpffs() -> Finding {
+    let mounts = read("/proc/self/mounts").unwrap_or_default();
+    let place = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let place = words.nth(1)?;
+        (words.next()? == "bpf").then_some(place)
+    });
+    match place {
+        Some(place) => finding("bpffs", State::Good, format!("mounted at {place}"), ""),
+        None => finding(
+            "bpffs",
+            State::Note,
+            "not mounted: nothing can be pinned",
+            "mount -t bpf bpf /sys/fs/bpf",
+        ),
+    }
+}
+
+fn lsm() -> Finding {
+    let help = "boot with `bpf` in lsm= for BPF programs that decide what may load";
+    match read("/sys/kernel/security/lsm") {
+        Some(list) if list.split(',').any(|name| name == "bpf") => finding(
+            "lsm",
+            State::Good,
+            format!("BPF LSM is active ({list})"),
+            "",
+        ),
+        Some(list) => finding(
+            "lsm",
+            State::Note,
+            format!("BPF LSM is not active ({list})"),
+            help,
+        ),
+        None => finding(
+            "lsm",
+            State::Unknown,
+            "securityfs is not mounted or can not be read",
+            "mount -t securityfs securityfs /sys/kernel/security",
+        ),
+    }
+}
+
+fn lockdown() -> Finding {
+    match read("/sys/kernel/security/lockdown") {
+        // The mode in force stands in brackets.
+        Some(modes) if modes.contains("[none]") => {
+            finding("lockdown", State::Note, "not locked down", "")
+        }
+        Some(modes) => finding(
+            "lockdown",
+            State::Note,
+            format!("locked down: {modes}"),
+            "with `confidentiality`, programs that read kernel memory are refused",
+        ),
+        None => finding("lockdown", State::Note, "no lockdown", ""),
+    }
+}
+
+fn keyrings() -> Vec<Finding> {
+    let keys = read("/proc/keys").unwrap_or_default();
+    let mut found = Vec::new();
+    for (keyring, system_name) in [
+        (KeyringId::BUILTIN, ".builtin_trusted_keys"),
+        (KeyringId::SECONDARY, ".secondary_trusted_keys"),
+        (KeyringId::PLATFORM, ".platform"),
+    ] {
+        let line = keys
+            .lines()
+            .find(|line| line.contains(&format!(" {system_name}: ")));
+        let (state, text) = match line.and_then(|line| line.rsplit(": ").next()) {
+            Some(count) => (State::Note, format!("{keyring}: keys: {count}")),
+            None => (State::Unknown, format!("{keyring}: can not be seen")),
+        };
+        found.push(finding("keyring", state, text, ""));
+    }
+    for keyring in [KeyringId::SESSION, KeyringId::USER] {
+        found.push(match keyring_serial(&Linux, keyring) {
+            Ok(serial) => finding(
+                "keyring",
+                State::Good,
+                format!(
+                    "{keyring}: serial number {}, keys can be added with load --trust",
+                    serial.0
+                ),
+                "",
+            ),
+            Err(error) => finding("keyring", State::Unknown, format!("{keyring}: {error}"), ""),
+        });
+    }
+    found
+}
