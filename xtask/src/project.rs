@@ -101,6 +101,8 @@ pub(crate) fn static_cargo(verb: &str) -> anyhow::Result<(Command, PathBuf)> {
         .args([verb, "--target", &triple, "--target-dir"])
         .arg(&dist)
         .env("RUSTFLAGS", STATIC)
+        // Debug information would fill the machines' memory.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .current_dir(root());
     Ok((command, dist.join(triple)))
 }

@@ -18,8 +18,18 @@ struct Bench {
 }
 
 impl Bench {
-    /// A folder with a sealed artifact; `None` outside of a virtual machine.
+    /// A folder with a sealed artifact; `None` outside of a virtual machine with a kernel that
+    /// verifies at load time.
     fn new() -> Option<Self> {
+        let bench = Self::on_any_kernel()?;
+        if !bench.run("doctor").status.success() {
+            eprintln!("skipped: this kernel does not verify at load time");
+            return None;
+        }
+        Some(bench)
+    }
+
+    fn on_any_kernel() -> Option<Self> {
         let Some(program) = std::env::var_os("BPFSEAL_BIN") else {
             eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
             return None;
@@ -209,6 +219,24 @@ fn a_program_in_c_counts() {
         "counter",
         0,
         &["system calls counted: yes"],
+    );
+}
+
+#[test]
+fn doctor_knows_the_older_scheme() {
+    let Some(bench) = Bench::on_any_kernel() else {
+        return;
+    };
+    if bench.run("doctor").status.success() {
+        eprintln!("skipped: this kernel verifies at load time");
+        return;
+    }
+    let text = bench.check("doctor", 1, &["in-loader scheme", "use Linux 7.3"]);
+    println!("{text}");
+    bench.check(
+        "load one_map.lskel.h --trust cert.pem",
+        1,
+        &["checks another scheme", "EKEYREJECTED"],
     );
 }
 

@@ -4,11 +4,12 @@
 
 mod common;
 
+use bpfseal_kernel::probe::{self, Verification};
 use bpfseal_kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
 use bpfseal_loader::{ContextLayout, Form};
 use bpfseal_seal::{LightSkeleton, SkeletonNames};
 
-use common::{SESSION, Subject, in_vm, trust};
+use common::{SESSION, Subject, in_any_vm, in_vm, trust};
 
 /// Objects, and whether a kernel 7.3 takes them. Those that it does not take have programs that
 /// its verifier refuses whoever loads them; they are here for their bytes.
@@ -105,6 +106,24 @@ fn the_corpus_is_verified() {
 
 fn text(errno: i32) -> String {
     bpfseal_kernel::errno_name(errno).map_or_else(|| errno.to_string(), str::to_owned)
+}
+
+/// Kernels before 7.3 verify the instructions alone, so what was signed with the metadata does
+/// not hold for them.
+#[test]
+fn kernels_of_the_older_scheme_refuse() {
+    if !in_any_vm() || probe::verification(&Linux) != Verification::InLoader {
+        eprintln!("skipped: this is no kernel of the in-loader scheme");
+        return;
+    }
+    trust();
+    let subject = Subject::new(object!("minimal"), Form::Signed);
+    let error = install(&Linux, &subject.image(), subject.context).unwrap_err();
+    assert_eq!(text(error.errno()), "EKEYREJECTED");
+    assert!(error.explain().0.contains("checks another scheme"));
+    // Without a signature it runs.
+    let image = LoaderImage::unsigned(&subject.instructions, &subject.metadata);
+    assert!(install(&Linux, &image, subject.context).is_ok());
 }
 
 #[test]

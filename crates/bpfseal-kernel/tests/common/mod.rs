@@ -9,6 +9,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use bpfseal_kernel::probe::{self, Verification};
 use bpfseal_kernel::{
     KeyringId, Linux, LoaderImage, Map, MapSpec, Program, ProgramSpec, Signature, SyscallError,
     add_certificate,
@@ -28,12 +29,25 @@ pub const MMAPABLE: u32 = 1 << 10;
 pub const SESSION: KeyringId = KeyringId::SESSION;
 
 /// Whether this is a machine for these tests: they are told by the one who started it.
-pub fn in_vm() -> bool {
+pub fn in_any_vm() -> bool {
     let told = std::env::var_os("BPFSEAL_VM").is_some();
     if !told {
         eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
     }
     told
+}
+
+/// Whether this is such a machine, with a kernel that verifies at load time.
+pub fn in_vm() -> bool {
+    if !in_any_vm() {
+        return false;
+    }
+    let scheme = probe::verification(&Linux);
+    if scheme != Verification::LoadTime {
+        eprintln!("skipped: this kernel does not verify at load time ({scheme:?})");
+        return false;
+    }
+    true
 }
 
 /// Trusts the test key: in the session keyring of this thread.
