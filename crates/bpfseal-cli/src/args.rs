@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bpfseal::object::object_name;
-use bpfseal::seal::{Certificate, SigningKey};
+use bpfseal::seal::{Certificate, SigningKey, check_key};
 use clap::Args;
 
 use crate::Outcome;
@@ -41,7 +41,13 @@ impl SignArgs {
             let help = "give a private key in PEM; to make one: openssl req -new -x509 -newkey rsa:2048 -noenc -keyout key.pem -out cert.pem -subj /CN=me";
             Report::new(&files::shown(key), &e, help)
         })?;
-        Ok((key, read_certificate(cert)?))
+        let certificate = read_certificate(cert)?;
+        // Before any object is looked at: it is not to blame.
+        check_key(&key, &certificate).map_err(|e| {
+            let help = "give the key and the certificate that belong together";
+            Report::new(&files::shown(cert), &e, help)
+        })?;
+        Ok((key, certificate))
     }
 }
 

@@ -34,7 +34,7 @@ pub use error::{CertificateError, KeyError, SealError};
 pub use key::{KeyAlgorithm, Signer, SigningKey};
 pub use lskel::{LightSkeleton, LskelError, SkeletonNames};
 pub use public_key::SignatureAlgorithm;
-pub use seal::{Scheme, Seal, SealedLoader, excl_prog_hash, seal_load_time};
+pub use seal::{Scheme, Seal, SealedLoader, check_key, excl_prog_hash, seal_load_time};
 pub use summary::{SignatureSummary, SignerSummary};
 pub use trust::TrustStore;
 pub use verify::{Attestation, Rejection, SignerId, TrustPath, verify_detached};

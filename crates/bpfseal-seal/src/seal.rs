@@ -79,8 +79,11 @@ pub fn seal_load_time(
     })
 }
 
-/// Key and certificate have to have the same public key.
-fn check_key(key: &dyn Signer, certificate: &Certificate) -> Result<(), SealError> {
+/// Checks that a key is the certificate's: both have to have the same public key.
+///
+/// # Errors
+/// [`SealError::KeyMismatch`], which says which key the certificate wants.
+pub fn check_key(key: &dyn Signer, certificate: &Certificate) -> Result<(), SealError> {
     let given = key.public_key();
     if given == certificate.public_key() {
         return Ok(());

@@ -166,10 +166,11 @@ fn from_artifact(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
 /// Reads an artifact.
 pub(super) fn read_artifact(place: &str, bytes: &[u8]) -> Result<LightSkeleton, Report> {
     LightSkeleton::parse(bytes).map_err(|e| {
-        Report::new(
-            place,
-            &e,
-            "give a light skeleton as `bpfseal seal` or `bpftool gen skeleton -L` write it, or an object",
-        )
+        let help = if is_object(bytes) {
+            "this is an object, not an artifact: seal it first, with `bpfseal seal`"
+        } else {
+            "give a light skeleton as `bpfseal seal` or `bpftool gen skeleton -L` write it"
+        };
+        Report::new(place, &e, help)
     })
 }
