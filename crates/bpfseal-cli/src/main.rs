@@ -27,6 +27,7 @@ use failure::Failure;
 /// The toolchain for signed BPF: seal objects, verify seals, load them, look inside.
 #[derive(Debug, Parser)]
 #[command(
+    name = "bpfseal",
     version,
     infer_subcommands = true,
     after_help = "Exit codes: 0 done, 1 rejected or refused, 2 wrong usage, 3 malformed input or I/O.\n\

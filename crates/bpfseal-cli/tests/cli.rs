@@ -410,6 +410,7 @@ fn what_depends_on_the_host_is_said_or_given() {
 #[test]
 fn every_verb_has_help_with_examples() {
     let bench = Bench::new();
+    assert!(bench.good("--version").out.starts_with("bpfseal 0."));
     for verb in [
         "seal",
         "gen skeleton",
