@@ -1,9 +1,9 @@
 //! C light skeletons.
 #![no_main]
 
-use bpfseal::seal::LightSkeleton;
+use bpfseal::seal::Artifact;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = LightSkeleton::parse(bytes);
+    let _ = Artifact::parse(bytes);
 });

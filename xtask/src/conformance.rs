@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, bail};
 use bpfseal::loader::{Form, HostDependency};
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::{Certificate, LightSkeleton, Seal, SigningKey, hex, seal_load_time};
+use bpfseal::seal::{Artifact, Certificate, LoaderForm, Seal, SigningKey, hex, seal_load_time};
 use bpfseal::{Made, RunningHost, make_loader};
 use sha2::Digest as _;
 
@@ -185,19 +185,19 @@ fn recorded(output: &std::process::Output) -> anyhow::Result<serde_json::Value> 
         let signal = output.status.signal().map(|signal| -signal);
         return Ok(serde_json::json!({ "rc": code.or(signal) }));
     }
-    Ok(match LightSkeleton::parse(&output.stdout)? {
-        LightSkeleton::Unsigned {
-            instructions,
-            metadata,
-        } => serde_json::json!({
-            "insns_sha256": sha256(&instructions),
-            "metadata_sha256": sha256(&metadata),
+    let theirs = Artifact::parse(&output.stdout)?;
+    let insns = sha256(theirs.forms[0].instructions());
+    let metadata = sha256(&theirs.metadata);
+    Ok(match &theirs.forms[0] {
+        LoaderForm::Unsigned { .. } => serde_json::json!({
+            "insns_sha256": insns,
+            "metadata_sha256": metadata,
         }),
-        LightSkeleton::Signed(sealed) => serde_json::json!({
-            "insns_sha256": sha256(&sealed.instructions),
-            "metadata_sha256": sha256(&sealed.metadata),
-            "signature_sha256": sha256(&sealed.seal.signature),
-            "excl_prog_hash": hex(&sealed.seal.excl_prog_hash),
+        LoaderForm::Sealed { seal, .. } => serde_json::json!({
+            "insns_sha256": insns,
+            "metadata_sha256": metadata,
+            "signature_sha256": sha256(&seal.signature),
+            "excl_prog_hash": hex(&seal.excl_prog_hash),
         }),
     })
 }
@@ -301,7 +301,7 @@ fn against_reference(
         let theirs = output
             .status
             .success()
-            .then(|| LightSkeleton::parse(&output.stdout))
+            .then(|| Artifact::parse(&output.stdout))
             .transpose()?;
         let (made, theirs) = match (made, theirs) {
             (Err(_), None) => return Ok(Outcome::BothRefuse),
@@ -316,20 +316,14 @@ fn against_reference(
             }
             (Ok(made), Some(theirs)) => (made, theirs),
         };
-        let (instructions, metadata) = match &theirs {
-            LightSkeleton::Signed(sealed) => (&sealed.instructions, &sealed.metadata),
-            LightSkeleton::Unsigned {
-                instructions,
-                metadata,
-            } => (instructions, metadata),
-        };
-        places.extend(differences(&made, instructions, metadata));
-        if let LightSkeleton::Signed(sealed) = &theirs {
+        let form = &theirs.forms[0];
+        places.extend(differences(&made, form.instructions(), &theirs.metadata));
+        if let Some(their_seal) = form.seal() {
             let seal = seal(&made, identity)?;
-            if seal.signature != sealed.seal.signature {
+            if seal.signature != their_seal.signature {
                 places.push("the signature".to_owned());
             }
-            if seal.excl_prog_hash != sealed.seal.excl_prog_hash {
+            if seal.excl_prog_hash != their_seal.excl_prog_hash {
                 places.push("excl_prog_hash".to_owned());
             }
         }

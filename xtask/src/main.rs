@@ -1,8 +1,9 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `bench` measures against it, `dist`
-//! builds what is given away, `bless` rewrites golden files.
+//! with the reference (bpftool), `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
+//! rewrites golden files.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -13,6 +14,7 @@ mod kernels;
 mod manifest;
 mod project;
 mod reference;
+mod skeletons;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,8 @@ enum Verb {
     Test(test::Args),
     /// Compare loaders, signatures and headers with the reference, byte by byte
     Conformance(conformance::Args),
+    /// Compile the Rust skeletons of every object that can be sealed
+    Skeletons,
     /// Run the tests that need a kernel in virtual machines, on real ones
     Kernels(kernels::Args),
     /// Time, processor time and memory beside the reference, in the same run
@@ -48,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Demo => demo::run(),
         Verb::Test(args) => test::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Skeletons => skeletons::run(),
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Dist => {

@@ -5,6 +5,7 @@ use std::process::Command;
 use crate::conformance;
 use crate::kernels;
 use crate::project::{self, has, in_ci};
+use crate::skeletons;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -40,6 +41,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     )?;
     step("tests");
     project::run("cargo", &["test", "--workspace", "--quiet"])?;
+    step("Rust skeletons");
+    skeletons::run()?;
     step("documentation");
     project::check(
         Command::new("cargo")

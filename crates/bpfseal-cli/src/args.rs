@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bpfseal::kernel::KeyringId;
 use bpfseal::object::object_name;
 use bpfseal::seal::{Certificate, SigningKey, check_key};
 use clap::Args;
@@ -100,6 +101,16 @@ fn certificate_report(path: &Path, error: &bpfseal::seal::CertificateError) -> R
         error,
         "give an X.509 certificate, PEM or DER",
     )
+}
+
+/// A keyring, by name or number.
+pub(crate) fn parse_keyring(text: &str) -> Result<KeyringId, Failure> {
+    KeyringId::parse(text).ok_or_else(|| {
+        Failure::usage(
+            format!("`{text}` is no keyring"),
+            "name session, user, process, builtin, secondary, platform or bpf, or give a serial number",
+        )
+    })
 }
 
 /// The name of an object: as given, or from its file.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use bpfseal::loader::skeleton::CHeader;
+use bpfseal::loader::skeleton::{CHeader, RustModule};
 
 use crate::failure::Report;
 
@@ -125,6 +125,12 @@ impl Contents for Vec<u8> {
 }
 
 impl Contents for CHeader<'_> {
+    fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        write!(out, "{self}")
+    }
+}
+
+impl Contents for RustModule<'_> {
     fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "{self}")
     }

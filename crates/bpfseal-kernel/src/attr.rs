@@ -65,7 +65,13 @@ impl<'a> Attr<'a> {
 
     /// Points a field at bytes that the kernel reads.
     pub(crate) fn put_bytes(&mut self, at: usize, bytes: &'a [u8]) -> &mut Self {
-        self.put_u64(at, bytes.as_ptr() as u64)
+        // The kernel tells nothing from something by the address.
+        let address = if bytes.is_empty() {
+            0
+        } else {
+            bytes.as_ptr() as u64
+        };
+        self.put_u64(at, address)
     }
 
     /// Points a field at bytes that the kernel writes.
@@ -82,6 +88,43 @@ impl<'a> Attr<'a> {
             self.words[at / 8] = u64::from_ne_bytes(word);
         }
         self
+    }
+}
+
+/// Bytes of `struct perf_event_attr` up to `config2`, included (`PERF_ATTR_SIZE_VER1`).
+const PERF_SIZE: usize = 72;
+
+/// `struct perf_event_attr`, zeroed but for what it is made with.
+#[derive(Debug)]
+pub struct PerfAttr<'a> {
+    words: [u64; PERF_SIZE / 8],
+    borrows: PhantomData<&'a [u8]>,
+}
+
+impl<'a> PerfAttr<'a> {
+    /// An event by type (`PERF_TYPE_*`, or that of a dynamic event source) and what the type
+    /// wants. `period` is that of samples.
+    pub(crate) fn new(event_type: u32, config: u64, period: u64) -> Self {
+        let mut words = [0; PERF_SIZE / 8];
+        words[0] = u64::from(event_type) | (PERF_SIZE as u64) << 32;
+        words[1] = config;
+        words[2] = period;
+        Self {
+            words,
+            borrows: PhantomData,
+        }
+    }
+
+    /// Sets `config1` to the address of a text, and `config2` to an offset.
+    pub(crate) fn with_text(mut self, text: &'a std::ffi::CStr, offset: u64) -> Self {
+        self.words[7] = text.as_ptr() as u64;
+        self.words[8] = offset;
+        self
+    }
+
+    /// What the kernel gets.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u64 {
+        self.words.as_mut_ptr()
     }
 }
 

@@ -10,7 +10,7 @@ use bpfseal_seal::{SealedLoader, excl_prog_hash};
 
 use crate::error::SyscallError;
 use crate::keyring::KeyringId;
-use crate::map::{ARRAY, Map, MapSpec, owned_fd};
+use crate::map::{ARRAY, Map, MapSpec, owned_fd, text};
 use crate::program::{Program, ProgramSpec, Signature};
 use crate::system::{Command, System};
 
@@ -22,6 +22,8 @@ const SLEEPABLE: u32 = 1 << 4;
 const CTX_HEADER: usize = 24;
 /// Bytes of `struct bpf_map_desc`.
 const MAP_DESC: usize = 16;
+/// Bytes that the log of what a loader loads may have; of a longer one the end is kept.
+const LOG_LEN: usize = 1024 * 1024;
 
 /// A loader as the kernel takes it.
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +41,10 @@ pub struct LoaderImage<'a> {
 impl<'a> LoaderImage<'a> {
     /// A sealed loader, whose signer's key is looked for in a keyring.
     #[must_use]
-    pub fn sealed(sealed: &'a SealedLoader, keyring: KeyringId) -> Self {
+    pub fn sealed(sealed: SealedLoader<'a>, keyring: KeyringId) -> Self {
         Self {
-            instructions: &sealed.instructions,
-            metadata: &sealed.metadata,
+            instructions: sealed.instructions,
+            metadata: sealed.metadata,
             excl_prog_hash: sealed.seal.excl_prog_hash,
             signature: Some((&sealed.seal.signature, keyring)),
         }
@@ -104,6 +106,8 @@ pub enum InstallError {
     Loader {
         /// The errno, positive.
         errno: i32,
+        /// What the verifier said of the program that it refused; empty when it was not a program.
+        log: String,
     },
 }
 
@@ -113,7 +117,7 @@ impl InstallError {
     pub fn errno(&self) -> i32 {
         match self {
             Self::Call { source, .. } => source.errno,
-            Self::Loader { errno } => *errno,
+            Self::Loader { errno, .. } => *errno,
             Self::Descriptor { .. } => libc::EBADF,
         }
     }
@@ -127,6 +131,28 @@ pub struct Installed {
     /// Programs, in the order of loading. Fewer than the context has places for, when the object
     /// has programs that are not loaded by default.
     pub programs: Vec<OwnedFd>,
+    /// What the verifier said of the last program, if it was asked to.
+    pub log: String,
+}
+
+/// What the host asks of a loader for one map. An unsigned loader follows it; a signed one ignores
+/// it, because nobody has signed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Input<'a> {
+    /// Count of entries; 0 leaves it as it is.
+    pub max_entries: u32,
+    /// Value to start with, of the size of the map's values.
+    pub initial_value: Option<&'a [u8]>,
+}
+
+/// How a loader is run, besides what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InstallOptions<'a> {
+    /// How much the kernel is to log, of the loader and of what it loads; 0 asks for a log only
+    /// when something is refused.
+    pub log_level: u32,
+    /// For maps, in their order; there may be fewer than maps.
+    pub inputs: &'a [Input<'a>],
 }
 
 /// Loads a loader into the kernel and runs it once.
@@ -138,6 +164,43 @@ pub fn install(
     image: &LoaderImage<'_>,
     context: ContextLayout,
 ) -> Result<Installed, InstallError> {
+    install_with(system, image, context, &InstallOptions::default())
+}
+
+/// [`install`], with options.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_with(
+    system: &dyn System,
+    image: &LoaderImage<'_>,
+    context: ContextLayout,
+    options: &InstallOptions<'_>,
+) -> Result<Installed, InstallError> {
+    let program = load_loader(system, image, options)?;
+    let (mut answer, mut bytes, mut log) =
+        run_loader(system, &program, context, options, options.log_level)?;
+    if answer < 0 && options.log_level == 0 {
+        // A second time with a log: what it had made is closed again, and it is the same loader.
+        (answer, bytes, log) = run_loader(system, &program, context, options, 1)?;
+    }
+    if answer < 0 {
+        return Err(InstallError::Loader {
+            errno: -answer,
+            log,
+        });
+    }
+    let mut installed = take(&bytes, context)?;
+    installed.log = log;
+    Ok(installed)
+}
+
+/// Makes the metadata map, and loads the loader that alone may use it.
+fn load_loader(
+    system: &dyn System,
+    image: &LoaderImage<'_>,
+    options: &InstallOptions<'_>,
+) -> Result<Program, InstallError> {
     let at = |step| move |source| InstallError::Call { step, source };
     let value_size = u32::try_from(image.metadata.len()).unwrap_or(u32::MAX);
     let map = Map::create(
@@ -170,11 +233,14 @@ pub fn install(
             keyring,
             claimed_size: None,
         }),
-        log_level: 0,
+        log_level: options.log_level,
     };
     // A second time with a log, if it fails: most loads do not need one.
-    let program = Program::load(system, &spec)
+    Program::load(system, &spec)
         .or_else(|first| {
+            if options.log_level > 0 {
+                return Err(first);
+            }
             let spec = ProgramSpec {
                 log_level: 1,
                 ..spec.clone()
@@ -185,16 +251,45 @@ pub fn install(
                 Err(_) => Err(first),
             }
         })
-        .map_err(at(Step::LoadLoader))?;
+        .map_err(at(Step::LoadLoader))
+}
+
+/// Runs it once: its answer, its context, and what was logged.
+fn run_loader(
+    system: &dyn System,
+    program: &Program,
+    context: ContextLayout,
+    options: &InstallOptions<'_>,
+    log_level: u32,
+) -> Result<(i32, Vec<u8>, String), InstallError> {
     let mut bytes = vec![0; context.size() as usize];
-    bytes[..4].copy_from_slice(&context.size().to_ne_bytes());
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &context.size().to_ne_bytes());
+    let mut log = vec![0; if log_level > 0 { LOG_LEN } else { 0 }];
+    if log_level > 0 {
+        put(8, &log_level.to_ne_bytes());
+        put(12, &(LOG_LEN as u32).to_ne_bytes());
+        put(16, &(log.as_mut_ptr() as u64).to_ne_bytes());
+    }
+    for (index, input) in options
+        .inputs
+        .iter()
+        .take(context.maps as usize)
+        .enumerate()
+    {
+        let at = CTX_HEADER + index * MAP_DESC;
+        put(at + 4, &input.max_entries.to_ne_bytes());
+        let address = input.initial_value.map_or(0, |value| value.as_ptr() as u64);
+        put(at + 8, &address.to_ne_bytes());
+    }
     let answer = program
         .run(system, &mut bytes)
-        .map_err(at(Step::RunLoader))?;
-    if answer < 0 {
-        return Err(InstallError::Loader { errno: -answer });
-    }
-    take(&bytes, context)
+        .map_err(|source| InstallError::Call {
+            step: Step::RunLoader,
+            source,
+        })?;
+    // The log lives until here: the kernel has written through its address.
+    Ok((answer, bytes, text(&log)))
 }
 
 /// The descriptors that the loader has left in its context.
@@ -230,6 +325,7 @@ fn take(bytes: &[u8], context: ContextLayout) -> Result<Installed, InstallError>
     Ok(Installed {
         maps: fds,
         programs,
+        log: String::new(),
     })
 }
 
@@ -290,20 +386,6 @@ mod tests {
                 }
                 _ => Ok(0),
             }
-        }
-
-        fn add_key(
-            &self,
-            _: &std::ffi::CStr,
-            _: &std::ffi::CStr,
-            _: &[u8],
-            _: i32,
-        ) -> Result<i32, i32> {
-            Err(libc::ENOSYS)
-        }
-
-        fn keyring_serial(&self, _: i32) -> Result<i32, i32> {
-            Err(libc::ENOSYS)
         }
     }
 

@@ -20,15 +20,24 @@ mod install;
 mod keyring;
 mod link;
 mod map;
+mod perf;
+mod pin;
 pub mod probe;
 mod program;
 mod system;
 
 pub use btf::Btf;
 pub use error::{SyscallError, errno_name};
-pub use install::{InstallError, Installed, LoaderImage, Step, install};
-pub use keyring::{KeySerial, KeyringId, add_certificate, keyring_serial, new_keyring};
-pub use link::{Link, pin};
+pub use install::{
+    Input, InstallError, InstallOptions, Installed, LoaderImage, Step, install, install_with,
+};
+pub use keyring::{
+    KeyInfo, KeySerial, KeyringId, Restriction, add_certificate, describe_key, find_by_key_id,
+    keyring_serial, keys_of, link_key, new_keyring, restrict_keyring, revoke_key, unlink_key,
+};
+pub use link::{Direction, Link, LinkInfo, NetfilterHook, filter_socket};
 pub use map::{Map, MapInfo, MapSpec, Mapping};
+pub use perf::PerfEvent;
+pub use pin::{get, pin};
 pub use program::{Program, ProgramInfo, ProgramSpec, Signature};
-pub use system::{Command, Linux, System};
+pub use system::{Command, KeyCall, Linux, System};

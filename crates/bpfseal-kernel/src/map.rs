@@ -1,6 +1,7 @@
 //! Maps: made, filled, frozen, read, and what the kernel says of them.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use crate::attr::Attr;
 use crate::error::SyscallError;
@@ -56,6 +57,8 @@ pub struct Map {
     /// Kept, so that no call is given too small a buffer.
     key_size: usize,
     value_size: usize,
+    /// Bytes of what a lookup writes: the values of all CPUs, where each has its own.
+    room: usize,
     max_entries: usize,
     name: String,
 }
@@ -98,9 +101,18 @@ impl Map {
             fd: owned_fd(fd),
             key_size: spec.key_size as usize,
             value_size: spec.value_size as usize,
+            room: room(spec.map_type, spec.value_size)?,
             max_entries: spec.max_entries as usize,
             name: spec.name.to_owned(),
         })
+    }
+
+    /// `BPF_OBJ_GET`: a map that was pinned in bpffs.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none, `EINVAL` when it is something else than a map.
+    pub fn pinned(system: &dyn System, path: &Path) -> Result<Self, SyscallError> {
+        Self::from_fd(system, crate::pin::get(system, path)?)
     }
 
     /// Takes over a descriptor of a map.
@@ -113,6 +125,7 @@ impl Map {
             fd,
             key_size: info.key_size as usize,
             value_size: info.value_size as usize,
+            room: room(info.map_type, info.value_size)?,
             max_entries: info.max_entries as usize,
             name: info.name,
         })
@@ -126,7 +139,8 @@ impl Map {
         Self::error_of(command, &self.name, errno)
     }
 
-    /// `BPF_MAP_UPDATE_ELEM`, of a map whose values are not one for each CPU.
+    /// `BPF_MAP_UPDATE_ELEM`. Where each CPU has its own value, `value` is all of them, each
+    /// padded to 8 bytes.
     ///
     /// # Errors
     /// `EPERM` for a frozen map; `EINVAL` when key or value are of another size.
@@ -137,7 +151,7 @@ impl Map {
         value: &[u8],
         flags: u64,
     ) -> Result<(), SyscallError> {
-        if key.len() != self.key_size || value.len() != self.value_size {
+        if key.len() != self.key_size || value.len() != self.room {
             return Err(self.error(Command::MapUpdateElem, libc::EINVAL));
         }
         let mut attr = Attr::new(32);
@@ -151,23 +165,82 @@ impl Map {
             .map_err(|errno| self.error(Command::MapUpdateElem, errno))
     }
 
-    /// `BPF_MAP_LOOKUP_ELEM`, of a map whose values are not one for each CPU.
+    /// `BPF_MAP_LOOKUP_ELEM`. Where each CPU has its own value, all of them come back, each padded
+    /// to 8 bytes.
     ///
     /// # Errors
     /// `ENOENT` when there is no such key; `EINVAL` for a key of another size.
     pub fn lookup(&self, system: &dyn System, key: &[u8]) -> Result<Vec<u8>, SyscallError> {
+        self.read(system, Command::MapLookupElem, key)
+    }
+
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`: takes a value out of a hash, queue or stack.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none; `EINVAL` for a key of another size.
+    pub fn take(&self, system: &dyn System, key: &[u8]) -> Result<Vec<u8>, SyscallError> {
+        self.read(system, Command::MapLookupAndDeleteElem, key)
+    }
+
+    fn read(
+        &self,
+        system: &dyn System,
+        command: Command,
+        key: &[u8],
+    ) -> Result<Vec<u8>, SyscallError> {
         if key.len() != self.key_size {
-            return Err(self.error(Command::MapLookupElem, libc::EINVAL));
+            return Err(self.error(command, libc::EINVAL));
         }
-        let mut value = vec![0; self.value_size];
+        let mut value = vec![0; self.room];
         let mut attr = Attr::new(32);
         attr.put_fd(0, self.fd.as_raw_fd())
             .put_bytes(8, key)
             .put_buffer(16, &mut value);
         system
-            .bpf(Command::MapLookupElem, &mut attr)
-            .map_err(|errno| self.error(Command::MapLookupElem, errno))?;
+            .bpf(command, &mut attr)
+            .map_err(|errno| self.error(command, errno))?;
         Ok(value)
+    }
+
+    /// `BPF_MAP_DELETE_ELEM`.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is no such key; `EINVAL` for a key of another size.
+    pub fn delete(&self, system: &dyn System, key: &[u8]) -> Result<(), SyscallError> {
+        if key.len() != self.key_size {
+            return Err(self.error(Command::MapDeleteElem, libc::EINVAL));
+        }
+        let mut attr = Attr::new(32);
+        attr.put_fd(0, self.fd.as_raw_fd()).put_bytes(8, key);
+        system
+            .bpf(Command::MapDeleteElem, &mut attr)
+            .map(drop)
+            .map_err(|errno| self.error(Command::MapDeleteElem, errno))
+    }
+
+    /// `BPF_MAP_GET_NEXT_KEY`: the key behind another one, or the first; `None` behind the last.
+    ///
+    /// # Errors
+    /// `EINVAL` for a key of another size, or a map that has no order.
+    pub fn next_key(
+        &self,
+        system: &dyn System,
+        key: Option<&[u8]>,
+    ) -> Result<Option<Vec<u8>>, SyscallError> {
+        let error = |errno| self.error(Command::MapGetNextKey, errno);
+        if key.is_some_and(|key| key.len() != self.key_size) {
+            return Err(error(libc::EINVAL));
+        }
+        let mut next = vec![0; self.key_size];
+        let mut attr = Attr::new(32);
+        attr.put_fd(0, self.fd.as_raw_fd())
+            .put_bytes(8, key.unwrap_or_default())
+            .put_buffer(16, &mut next);
+        match system.bpf(Command::MapGetNextKey, &mut attr) {
+            Ok(_) => Ok(Some(next)),
+            Err(libc::ENOENT) => Ok(None),
+            Err(errno) => Err(error(errno)),
+        }
     }
 
     /// `BPF_MAP_FREEZE`: no change from user space any more.
@@ -212,35 +285,11 @@ impl Map {
     ///
     /// # Errors
     /// `EPERM` when a frozen map is to be mapped writable.
-    pub fn mmap(&self, writable: bool) -> Result<Mapping, SyscallError> {
+    pub fn mmap(&self, system: &dyn System, writable: bool) -> Result<Mapping, SyscallError> {
         let len = self.value_size.next_multiple_of(8) * self.max_entries;
-        let protection = if writable {
-            libc::PROT_READ | libc::PROT_WRITE
-        } else {
-            libc::PROT_READ
-        };
-        // SAFETY: the kernel chooses the address, so no memory of ours is replaced.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                protection,
-                libc::MAP_SHARED,
-                self.fd.as_raw_fd(),
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            let errno = std::io::Error::last_os_error()
-                .raw_os_error()
-                .unwrap_or(libc::EIO);
-            return Err(SyscallError::new(
-                "mmap",
-                format!("map `{}`", self.name),
-                errno,
-            ));
-        }
-        Ok(Mapping { address, len })
+        system
+            .mmap(self.fd.as_fd(), len, writable)
+            .map_err(|errno| SyscallError::new("mmap", format!("map `{}`", self.name), errno))
     }
 }
 
@@ -262,19 +311,144 @@ impl From<Map> for OwnedFd {
 pub struct Mapping {
     address: *mut libc::c_void,
     len: usize,
+    writable: bool,
 }
 
+// SAFETY: the memory is shared with the kernel already; every access is volatile, and no reference
+// to it is ever given out.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
 impl Mapping {
-    /// A copy of the bytes as they are now.
+    /// Maps `len` bytes of what a descriptor stands for.
+    pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Self, i32> {
+        let protection = if writable {
+            libc::PROT_READ | libc::PROT_WRITE
+        } else {
+            libc::PROT_READ
+        };
+        // SAFETY: the kernel chooses the address, so no memory of ours is replaced.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO));
+        }
+        Ok(Self {
+            address,
+            len,
+            writable,
+        })
+    }
+
+    /// Bytes of it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether it can be written.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// A copy of all bytes as they are now.
     #[must_use]
     pub fn read(&self) -> Vec<u8> {
-        (0..self.len)
-            .map(|at| {
-                // SAFETY: `at` is inside of the mapping, which is readable and lives as long as
-                // `self`; volatile, because programs may write at the same time.
-                unsafe { self.address.cast::<u8>().add(at).read_volatile() }
-            })
-            .collect()
+        let mut bytes = vec![0; self.len];
+        let _whole = self.read_at(0, &mut bytes);
+        bytes
+    }
+
+    /// Copies bytes out of it; whether they are inside. 1, 2, 4 or 8 bytes at an offset that is a
+    /// multiple of their count are read at once, as a program writes them.
+    #[must_use = "nothing is copied when the bytes are not inside"]
+    pub fn read_at(&self, offset: usize, to: &mut [u8]) -> bool {
+        let Some(from) = self.inside(offset, to.len()) else {
+            return false;
+        };
+        // SAFETY (all): `inside` has checked the range; the mapping is readable and lives as long
+        // as `self`; it starts at a page, so that offsets align addresses.
+        match to.len() {
+            2 if offset.is_multiple_of(2) => {
+                // SAFETY: see above.
+                let value = unsafe { from.cast::<u16>().read_volatile() };
+                to.copy_from_slice(&value.to_ne_bytes());
+            }
+            4 if offset.is_multiple_of(4) => {
+                // SAFETY: see above.
+                let value = unsafe { from.cast::<u32>().read_volatile() };
+                to.copy_from_slice(&value.to_ne_bytes());
+            }
+            8 if offset.is_multiple_of(8) => {
+                // SAFETY: see above.
+                let value = unsafe { from.cast::<u64>().read_volatile() };
+                to.copy_from_slice(&value.to_ne_bytes());
+            }
+            _ => {
+                for (at, byte) in to.iter_mut().enumerate() {
+                    // SAFETY: see above.
+                    *byte = unsafe { from.add(at).read_volatile() };
+                }
+            }
+        }
+        true
+    }
+
+    /// Copies bytes into it; whether they are inside, and it is writable. Written at once as they
+    /// are read.
+    #[must_use = "nothing is written when the bytes are not inside"]
+    pub fn write_at(&self, offset: usize, bytes: &[u8]) -> bool {
+        let Some(to) = self.inside(offset, bytes.len()).filter(|_| self.writable) else {
+            return false;
+        };
+        // SAFETY (all): as for `read_at`, and the mapping is writable.
+        match *bytes {
+            [a, b] if offset.is_multiple_of(2) => {
+                // SAFETY: see above.
+                unsafe { to.cast::<u16>().write_volatile(u16::from_ne_bytes([a, b])) };
+            }
+            [a, b, c, d] if offset.is_multiple_of(4) => {
+                let value = u32::from_ne_bytes([a, b, c, d]);
+                // SAFETY: see above.
+                unsafe { to.cast::<u32>().write_volatile(value) };
+            }
+            [a, b, c, d, e, f, g, h] if offset.is_multiple_of(8) => {
+                let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+                // SAFETY: see above.
+                unsafe { to.cast::<u64>().write_volatile(value) };
+            }
+            _ => {
+                for (at, byte) in bytes.iter().enumerate() {
+                    // SAFETY: see above.
+                    unsafe { to.add(at).write_volatile(*byte) };
+                }
+            }
+        }
+        true
+    }
+
+    fn inside(&self, offset: usize, len: usize) -> Option<*mut u8> {
+        let end = offset.checked_add(len)?;
+        // SAFETY: not behind the end of the mapping.
+        (end <= self.len).then(|| unsafe { self.address.cast::<u8>().add(offset) })
     }
 }
 
@@ -283,6 +457,34 @@ impl Drop for Mapping {
         // SAFETY: address and length are those that `mmap` returned, and nothing borrows from it.
         unsafe { libc::munmap(self.address, self.len) };
     }
+}
+
+/// Types of maps in which each CPU has a value of its own.
+const PER_CPU: [u32; 4] = [5, 6, 10, 21];
+
+/// Bytes that a lookup of a map writes.
+fn room(map_type: u32, value_size: u32) -> Result<usize, SyscallError> {
+    let size = value_size as usize;
+    if !PER_CPU.contains(&map_type) {
+        return Ok(size);
+    }
+    let cpus = possible_cpus().ok_or_else(|| {
+        SyscallError::new("read", "/sys/devices/system/cpu/possible", libc::ENOENT)
+    })?;
+    Ok(size.next_multiple_of(8) * cpus)
+}
+
+/// How many CPUs the kernel has places for. Read from sysfs: the C library counts CPUs that are
+/// there.
+fn possible_cpus() -> Option<usize> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
+    let mut count = 0;
+    for range in text.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        count += last.checked_sub(first)? + 1;
+    }
+    Some(count)
 }
 
 pub(crate) fn get_info(

@@ -153,20 +153,6 @@ mod tests {
                 _ => Ok(0),
             }
         }
-
-        fn add_key(
-            &self,
-            _: &std::ffi::CStr,
-            _: &std::ffi::CStr,
-            _: &[u8],
-            _: i32,
-        ) -> Result<i32, i32> {
-            Err(libc::ENOSYS)
-        }
-
-        fn keyring_serial(&self, _: i32) -> Result<i32, i32> {
-            Err(libc::ENOSYS)
-        }
     }
 
     #[test]

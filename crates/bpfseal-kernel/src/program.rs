@@ -1,6 +1,7 @@
 //! Programs: loaded, signed or not, run, and what the kernel says of them.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use crate::attr::Attr;
 use crate::error::SyscallError;
@@ -130,6 +131,15 @@ impl Program {
         }
     }
 
+    /// With another name in errors.
+    #[must_use]
+    pub fn with_name(self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self
+        }
+    }
+
     /// `BPF_PROG_RUN` of a program that takes a context; the program's return value. The context
     /// comes back as the program left it.
     ///
@@ -145,6 +155,33 @@ impl Program {
             .bpf(Command::ProgRun, &mut attr)
             .map_err(|errno| self.error(Command::ProgRun, errno))?;
         Ok(attr.u32(4).cast_signed())
+    }
+
+    /// `BPF_PROG_RUN` of a program that takes a packet, XDP's or a socket's: the program's return
+    /// value. The packet is a copy.
+    ///
+    /// # Errors
+    /// When the program was not run.
+    pub fn run_on_packet(&self, system: &dyn System, packet: &[u8]) -> Result<u32, SyscallError> {
+        let len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        let mut attr = Attr::new(80);
+        attr.put_fd(0, self.fd.as_raw_fd())
+            .put_u32(8, len)
+            .put_bytes(16, packet)
+            .put_u32(32, 1);
+        system
+            .bpf(Command::ProgRun, &mut attr)
+            .map_err(|errno| self.error(Command::ProgRun, errno))?;
+        Ok(attr.u32(4))
+    }
+
+    /// A program that was pinned in bpffs.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none.
+    pub fn pinned(system: &dyn System, path: &Path) -> Result<Self, SyscallError> {
+        let fd = crate::pin::get(system, path)?;
+        Ok(Self::from_fd(fd, &path.display().to_string()))
     }
 
     fn error(&self, command: Command, errno: i32) -> SyscallError {

@@ -1,6 +1,13 @@
 //! The seam to the kernel: every system call of this crate goes through [`System`].
 
-use crate::attr::Attr;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use crate::attr::{Attr, PerfAttr};
+use crate::map::Mapping;
+
+/// `KEYCTL_RESTRICT_KEYRING`, which the C library does not name.
+const RESTRICT_KEYRING: u32 = 29;
 
 /// Commands of `bpf(2)` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -8,12 +15,17 @@ use crate::attr::Attr;
 #[allow(missing_docs, reason = "the names are the kernel's")]
 pub enum Command {
     BtfLoad,
+    IterCreate,
     LinkCreate,
     MapCreate,
+    MapDeleteElem,
     MapFreeze,
     MapGetNextId,
+    MapGetNextKey,
+    MapLookupAndDeleteElem,
     MapLookupElem,
     MapUpdateElem,
+    ObjGet,
     ObjGetInfoByFd,
     ObjPin,
     ProgGetNextId,
@@ -23,20 +35,29 @@ pub enum Command {
 }
 
 /// Command, number (`enum bpf_cmd`), name.
-const COMMANDS: [(Command, i64, &str); 13] = [
+const COMMANDS: [(Command, i64, &str); 18] = [
     (Command::MapCreate, 0, "BPF_MAP_CREATE"),
     (Command::MapLookupElem, 1, "BPF_MAP_LOOKUP_ELEM"),
     (Command::MapUpdateElem, 2, "BPF_MAP_UPDATE_ELEM"),
+    (Command::MapDeleteElem, 3, "BPF_MAP_DELETE_ELEM"),
+    (Command::MapGetNextKey, 4, "BPF_MAP_GET_NEXT_KEY"),
     (Command::ProgLoad, 5, "BPF_PROG_LOAD"),
     (Command::ObjPin, 6, "BPF_OBJ_PIN"),
+    (Command::ObjGet, 7, "BPF_OBJ_GET"),
     (Command::ProgRun, 10, "BPF_PROG_RUN"),
     (Command::ProgGetNextId, 11, "BPF_PROG_GET_NEXT_ID"),
     (Command::MapGetNextId, 12, "BPF_MAP_GET_NEXT_ID"),
     (Command::ObjGetInfoByFd, 15, "BPF_OBJ_GET_INFO_BY_FD"),
     (Command::RawTracepointOpen, 17, "BPF_RAW_TRACEPOINT_OPEN"),
     (Command::BtfLoad, 18, "BPF_BTF_LOAD"),
+    (
+        Command::MapLookupAndDeleteElem,
+        21,
+        "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
+    ),
     (Command::MapFreeze, 22, "BPF_MAP_FREEZE"),
     (Command::LinkCreate, 28, "BPF_LINK_CREATE"),
+    (Command::IterCreate, 33, "BPF_ITER_CREATE"),
 ];
 
 impl Command {
@@ -54,7 +75,64 @@ impl Command {
     }
 }
 
+/// A call on keys: `add_key(2)`, or an operation of `keyctl(2)`. Keys and keyrings are given by
+/// serial number or special id.
+#[derive(Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+pub enum KeyCall<'a> {
+    /// `add_key(2)`: the new key's serial number.
+    Add {
+        key_type: &'a CStr,
+        description: &'a CStr,
+        payload: &'a [u8],
+        keyring: i32,
+    },
+    /// `KEYCTL_DESCRIBE`: text into the buffer; how long the whole text is.
+    Describe { key: i32, buffer: &'a mut [u8] },
+    /// `KEYCTL_LINK`.
+    Link { key: i32, keyring: i32 },
+    /// `KEYCTL_READ`: content into the buffer; how long the whole content is.
+    Read { key: i32, buffer: &'a mut [u8] },
+    /// `KEYCTL_RESTRICT_KEYRING`: with a type and a rule, or for all keys.
+    Restrict {
+        keyring: i32,
+        rule: Option<(&'a CStr, &'a CStr)>,
+    },
+    /// `KEYCTL_REVOKE`.
+    Revoke { key: i32 },
+    /// `KEYCTL_SEARCH`: the serial number of what was found.
+    Search {
+        keyring: i32,
+        key_type: &'a CStr,
+        description: &'a CStr,
+    },
+    /// `KEYCTL_GET_KEYRING_ID`: the serial number behind a special id.
+    Serial { keyring: i32 },
+    /// `KEYCTL_UNLINK`.
+    Unlink { key: i32, keyring: i32 },
+}
+
+impl KeyCall<'_> {
+    /// The kernel's name of it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Add { .. } => "add_key",
+            Self::Describe { .. } => "KEYCTL_DESCRIBE",
+            Self::Link { .. } => "KEYCTL_LINK",
+            Self::Read { .. } => "KEYCTL_READ",
+            Self::Restrict { .. } => "KEYCTL_RESTRICT_KEYRING",
+            Self::Revoke { .. } => "KEYCTL_REVOKE",
+            Self::Search { .. } => "KEYCTL_SEARCH",
+            Self::Serial { .. } => "KEYCTL_GET_KEYRING_ID",
+            Self::Unlink { .. } => "KEYCTL_UNLINK",
+        }
+    }
+}
+
 /// The kernel, or a test double of it. Results are those of the system calls; failures are errnos.
+/// What a double leaves out fails with `ENOSYS`.
 pub trait System {
     /// `bpf(2)`.
     ///
@@ -62,23 +140,41 @@ pub trait System {
     /// The errno.
     fn bpf(&self, command: Command, attr: &mut Attr<'_>) -> Result<i64, i32>;
 
-    /// `add_key(2)`; the new key's serial number.
+    /// `add_key(2)` and `keyctl(2)`.
     ///
     /// # Errors
     /// The errno.
-    fn add_key(
-        &self,
-        key_type: &std::ffi::CStr,
-        description: &std::ffi::CStr,
-        payload: &[u8],
-        keyring: i32,
-    ) -> Result<i32, i32>;
+    fn key(&self, call: KeyCall<'_>) -> Result<i64, i32> {
+        let _ = call;
+        Err(libc::ENOSYS)
+    }
 
-    /// `KEYCTL_GET_KEYRING_ID` of `keyctl(2)`: the serial number behind a special id.
+    /// `perf_event_open(2)`: the descriptor of the event.
     ///
     /// # Errors
     /// The errno.
-    fn keyring_serial(&self, keyring: i32) -> Result<i32, i32>;
+    fn perf_event_open(&self, attr: &mut PerfAttr<'_>, pid: i32, cpu: i32) -> Result<i64, i32> {
+        let _ = (attr, pid, cpu);
+        Err(libc::ENOSYS)
+    }
+
+    /// `mmap(2)` of the first bytes behind a descriptor, shared.
+    ///
+    /// # Errors
+    /// The errno.
+    fn mmap(&self, fd: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Mapping, i32> {
+        let _ = (fd, len, writable);
+        Err(libc::ENOSYS)
+    }
+
+    /// `setsockopt(2)` with `SO_ATTACH_BPF`.
+    ///
+    /// # Errors
+    /// The errno.
+    fn filter_socket(&self, socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), i32> {
+        let _ = (socket, program);
+        Err(libc::ENOSYS)
+    }
 }
 
 /// The running kernel.
@@ -105,33 +201,106 @@ impl System for Linux {
         answer(unsafe { libc::syscall(libc::SYS_bpf, command.row().0, attr.as_mut_ptr(), len) })
     }
 
-    fn add_key(
-        &self,
-        key_type: &std::ffi::CStr,
-        description: &std::ffi::CStr,
-        payload: &[u8],
-        keyring: i32,
-    ) -> Result<i32, i32> {
-        // SAFETY: both texts end in a NUL, and the payload is given with its length; the kernel
-        // only reads them.
-        let serial = unsafe {
-            libc::syscall(
-                libc::SYS_add_key,
-                key_type.as_ptr(),
-                description.as_ptr(),
-                payload.as_ptr(),
-                payload.len(),
-                keyring,
-            )
-        };
-        answer(serial).and_then(|serial| i32::try_from(serial).map_err(|_| libc::EIO))
+    fn key(&self, call: KeyCall<'_>) -> Result<i64, i32> {
+        const NOTHING: *const libc::c_char = std::ptr::null();
+        // SAFETY: texts end in a NUL, contents and buffers are given with their lengths, and all
+        // of them are borrowed by `call`, mutably where the kernel writes. The rest are numbers.
+        answer(unsafe {
+            match call {
+                KeyCall::Add {
+                    key_type,
+                    description,
+                    payload,
+                    keyring,
+                } => libc::syscall(
+                    libc::SYS_add_key,
+                    key_type.as_ptr(),
+                    description.as_ptr(),
+                    payload.as_ptr(),
+                    payload.len(),
+                    keyring,
+                ),
+                KeyCall::Describe { key, buffer } => libc::syscall(
+                    libc::SYS_keyctl,
+                    libc::KEYCTL_DESCRIBE,
+                    key,
+                    buffer.as_mut_ptr(),
+                    buffer.len(),
+                ),
+                KeyCall::Link { key, keyring } => {
+                    libc::syscall(libc::SYS_keyctl, libc::KEYCTL_LINK, key, keyring)
+                }
+                KeyCall::Read { key, buffer } => libc::syscall(
+                    libc::SYS_keyctl,
+                    libc::KEYCTL_READ,
+                    key,
+                    buffer.as_mut_ptr(),
+                    buffer.len(),
+                ),
+                KeyCall::Restrict { keyring, rule } => {
+                    let (key_type, rule) = rule.map_or((NOTHING, NOTHING), |(key_type, rule)| {
+                        (key_type.as_ptr(), rule.as_ptr())
+                    });
+                    libc::syscall(libc::SYS_keyctl, RESTRICT_KEYRING, keyring, key_type, rule)
+                }
+                KeyCall::Revoke { key } => {
+                    libc::syscall(libc::SYS_keyctl, libc::KEYCTL_REVOKE, key)
+                }
+                KeyCall::Search {
+                    keyring,
+                    key_type,
+                    description,
+                } => libc::syscall(
+                    libc::SYS_keyctl,
+                    libc::KEYCTL_SEARCH,
+                    keyring,
+                    key_type.as_ptr(),
+                    description.as_ptr(),
+                    0,
+                ),
+                KeyCall::Serial { keyring } => {
+                    libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, keyring, 0)
+                }
+                KeyCall::Unlink { key, keyring } => {
+                    libc::syscall(libc::SYS_keyctl, libc::KEYCTL_UNLINK, key, keyring)
+                }
+            }
+        })
     }
 
-    fn keyring_serial(&self, keyring: i32) -> Result<i32, i32> {
-        // SAFETY: this operation takes numbers only.
-        let serial =
-            unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, keyring, 0) };
-        answer(serial).and_then(|serial| i32::try_from(serial).map_err(|_| libc::EIO))
+    fn perf_event_open(&self, attr: &mut PerfAttr<'_>, pid: i32, cpu: i32) -> Result<i64, i32> {
+        const CLOSE_ON_EXEC: libc::c_ulong = 8;
+        // SAFETY: the attributes are initialised memory of the size that they name, and what they
+        // point at ends in a NUL and is borrowed for as long as they live.
+        answer(unsafe {
+            libc::syscall(
+                libc::SYS_perf_event_open,
+                attr.as_mut_ptr(),
+                pid,
+                cpu,
+                -1,
+                CLOSE_ON_EXEC,
+            )
+        })
+    }
+
+    fn mmap(&self, fd: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Mapping, i32> {
+        Mapping::new(fd, len, writable)
+    }
+
+    fn filter_socket(&self, socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), i32> {
+        let fd = program.as_raw_fd();
+        // SAFETY: the option's value is a descriptor, given with its size.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_BPF,
+                (&raw const fd).cast(),
+                size_of_val(&fd) as libc::socklen_t,
+            )
+        };
+        answer(result.into()).map(drop)
     }
 }
 

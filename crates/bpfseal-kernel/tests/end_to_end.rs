@@ -6,8 +6,8 @@ mod common;
 
 use bpfseal_kernel::probe::{self, Verification};
 use bpfseal_kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
-use bpfseal_loader::{ContextLayout, Form};
-use bpfseal_seal::{LightSkeleton, SkeletonNames};
+use bpfseal_loader::Form;
+use bpfseal_seal::Artifact;
 
 use common::{SESSION, Subject, in_any_vm, in_vm, trust};
 
@@ -73,18 +73,13 @@ fn the_corpus_is_verified() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).unwrap();
-        let LightSkeleton::Signed(sealed) = LightSkeleton::parse(&bytes).unwrap() else {
-            panic!("{name} is not signed");
-        };
-        let names = SkeletonNames::parse(&bytes);
-        let context = ContextLayout {
-            maps: u32::try_from(names.maps.len()).unwrap(),
-            programs: u32::try_from(names.programs.len()).unwrap(),
-        };
-        let answer = match install(&Linux, &LoaderImage::sealed(&sealed, SESSION), context) {
+        let artifact = Artifact::parse(&bytes).unwrap();
+        let sealed = artifact.sealed().next().unwrap();
+        let context = artifact.interface.context();
+        let answer = match install(&Linux, &LoaderImage::sealed(sealed, SESSION), context) {
             Ok(_) => "loads".to_owned(),
             // The loader itself has been verified and run.
-            Err(InstallError::Loader { errno }) => format!("its object: {}", text(errno)),
+            Err(InstallError::Loader { errno, .. }) => format!("its object: {}", text(errno)),
             Err(error) => format!("its loader: {} ({error})", text(error.errno())),
         };
         answers.entry(answer).or_default().push(name);

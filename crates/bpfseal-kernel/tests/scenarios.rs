@@ -356,7 +356,7 @@ fn frozen_maps_stay_as_they_are() {
         ..MapSpec::default()
     };
     let map = Map::create(&Linux, &spec).unwrap();
-    let writer = map.mmap(true).unwrap();
+    let writer = map.mmap(&Linux, true).unwrap();
     assert_eq!(
         errno(map.freeze(&Linux)),
         "EBUSY",
@@ -365,8 +365,8 @@ fn frozen_maps_stay_as_they_are() {
     drop(writer);
     map.freeze(&Linux).unwrap();
     assert_eq!(errno(map.update(&Linux, &[0; 4], &[1; 8], 0)), "EPERM");
-    assert_eq!(errno(map.mmap(true)), "EPERM");
-    assert_eq!(map.mmap(false).unwrap().read(), [0; 8]);
+    assert_eq!(errno(map.mmap(&Linux, true)), "EPERM");
+    assert_eq!(map.mmap(&Linux, false).unwrap().read(), [0; 8]);
 }
 
 #[test]

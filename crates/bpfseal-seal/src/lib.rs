@@ -6,7 +6,7 @@
 //! ```text
 //! instructions ‖ metadata ──┐
 //! Signer, Certificate ──────┴─ Seal ──┬─ SealedLoader ── verify(TrustStore) ─┬─ Attestation
-//! .lskel.h ── LightSkeleton ──────────┘                                      └─ Rejection
+//! .lskel.h, .rs ── Artifact ──────────┘                                      └─ Rejection
 //! ```
 //!
 //! The scheme of this version is **load-time** (Linux 7.3): one CMS signature over the loader's
@@ -14,12 +14,13 @@
 //! ECDSA signatures are deterministic (RFC 6979).
 #![forbid(unsafe_code)]
 
+mod artifact;
 mod ber;
 mod certificate;
 mod digest;
 mod error;
 mod key;
-pub mod lskel;
+mod lskel;
 mod message;
 mod public_key;
 mod seal;
@@ -28,11 +29,12 @@ mod trust;
 mod verify;
 mod writer;
 
+pub use artifact::{Artifact, ArtifactError, ArtifactKind, LoaderForm};
 pub use certificate::Certificate;
 pub use digest::DigestAlgorithm;
 pub use error::{CertificateError, KeyError, SealError};
 pub use key::{KeyAlgorithm, Signer, SigningKey};
-pub use lskel::{LightSkeleton, LskelError, SkeletonNames};
+pub use lskel::LskelError;
 pub use public_key::SignatureAlgorithm;
 pub use seal::{Scheme, Seal, SealedLoader, check_key, excl_prog_hash, seal_load_time};
 pub use summary::{SignatureSummary, SignerSummary};

@@ -1,9 +1,16 @@
-//! Reading a C light skeleton (`.lskel.h`), bpftool's or ours: the four arrays by name.
+//! Reading light skeletons, C headers (`.lskel.h`, bpftool's or ours) and Rust modules (`.rs`,
+//! ours): the bytes by the names of their arrays, and what the loader installs by the names in the
+//! text.
 //!
-//! Not a C parser: looks for `opts_data[…] = …`, `opts_insn`, `opts_sig` and `opts_excl_hash`
-//! and reads the string literals, or the list in braces, behind each.
+//! No parser of C or Rust: looks for `opts_data[…] = …`, `opts_insn`, `opts_sig` and
+//! `opts_excl_hash` and reads the string literals, or the list in braces, behind each.
 
-use crate::seal::{Scheme, Seal, SealedLoader};
+use std::borrow::Cow;
+
+use bpfseal_loader::{AutoAttach, Interface, ProgramInterface};
+
+use crate::artifact::{Artifact, LoaderForm};
+use crate::seal::{Scheme, Seal};
 
 /// A fault of a header.
 #[derive(Debug, thiserror::Error)]
@@ -37,97 +44,241 @@ pub enum LskelError {
     InsnSize { size: usize },
 }
 
-/// What a light skeleton carries. Exhaustive: it is signed or it is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LightSkeleton {
-    /// With a signature for load-time verification.
-    Signed(SealedLoader),
-    /// Without.
-    Unsigned {
-        /// The loader's instructions.
-        instructions: Vec<u8>,
-        /// The value of its metadata map.
-        metadata: Vec<u8>,
-    },
-}
-
-impl LightSkeleton {
-    /// Reads a header.
-    ///
-    /// # Errors
-    /// [`LskelError`] that names the array and the line.
-    pub fn parse(bytes: &[u8]) -> Result<Self, LskelError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| LskelError::NotText)?;
-        let required = |array| array_of(text, array)?.ok_or(LskelError::Missing { array });
-        let metadata = required("opts_data")?;
-        let instructions = required("opts_insn")?;
-        if instructions.is_empty() || instructions.len() % 8 != 0 {
-            return Err(LskelError::InsnSize {
-                size: instructions.len(),
-            });
-        }
-        match (
-            array_of(text, "opts_sig")?,
-            array_of(text, "opts_excl_hash")?,
-        ) {
-            (None, None) => Ok(Self::Unsigned {
+/// Reads a C header.
+///
+/// # Errors
+/// [`LskelError`] that names the array and the line.
+pub(crate) fn parse_c(bytes: &[u8]) -> Result<Artifact, LskelError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| LskelError::NotText)?;
+    let required = |array| array_of(text, array)?.ok_or(LskelError::Missing { array });
+    let metadata = required("opts_data")?;
+    let instructions = whole(required("opts_insn")?)?;
+    let form = match (
+        array_of(text, "opts_sig")?,
+        array_of(text, "opts_excl_hash")?,
+    ) {
+        (None, None) => LoaderForm::Unsigned { instructions },
+        (Some(signature), Some(hash)) => {
+            let size = hash.len();
+            let excl_prog_hash = hash.try_into().map_err(|_| LskelError::HashSize { size })?;
+            LoaderForm::Sealed {
                 instructions,
-                metadata,
-            }),
-            (Some(signature), Some(hash)) => {
-                let size = hash.len();
-                let excl_prog_hash = hash.try_into().map_err(|_| LskelError::HashSize { size })?;
-                Ok(Self::Signed(SealedLoader {
-                    instructions,
-                    metadata,
-                    seal: Seal {
-                        scheme: Scheme::LoadTime,
-                        signature,
-                        excl_prog_hash,
-                    },
-                }))
+                seal: Seal {
+                    scheme: Scheme::LoadTime,
+                    signature: Cow::Owned(signature),
+                    excl_prog_hash,
+                },
             }
-            (Some(_), None) => Err(LskelError::HalfSealed {
+        }
+        (Some(_), None) => {
+            return Err(LskelError::HalfSealed {
                 found: "opts_sig",
                 missing: "opts_excl_hash",
-            }),
-            (None, Some(_)) => Err(LskelError::HalfSealed {
+            });
+        }
+        (None, Some(_)) => {
+            return Err(LskelError::HalfSealed {
                 found: "opts_excl_hash",
                 missing: "opts_sig",
-            }),
+            });
+        }
+    };
+    Ok(Artifact {
+        interface: c_interface(text),
+        metadata: Cow::Owned(metadata),
+        forms: Cow::Owned(vec![form]),
+    })
+}
+
+/// Whether a text is a Rust module of ours.
+pub(crate) fn is_rust(bytes: &[u8]) -> bool {
+    const MARK: &[u8] = b"\nuse ::bpfseal::skeleton as rt;\n";
+    bytes
+        .get(..4096.min(bytes.len()))
+        .is_some_and(|start| start.windows(MARK.len()).any(|part| part == MARK))
+}
+
+/// Reads a Rust module.
+///
+/// # Errors
+/// [`LskelError`] that names the array and the line.
+pub(crate) fn parse_rust(bytes: &[u8]) -> Result<Artifact, LskelError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| LskelError::NotText)?;
+    let metadata = static_of(text, "METADATA")?.ok_or(LskelError::Missing { array: "METADATA" })?;
+    let mut forms = Vec::new();
+    for scheme in Scheme::ALL {
+        let (instructions, signature) = scheme.constants();
+        let (Some(instructions), Some(signature)) =
+            (static_of(text, instructions)?, static_of(text, signature)?)
+        else {
+            continue;
+        };
+        forms.push(LoaderForm::Sealed {
+            seal: Seal {
+                scheme,
+                signature: Cow::Owned(signature),
+                // The text has it too, but it says nothing that the instructions do not.
+                excl_prog_hash: crate::excl_prog_hash(&instructions),
+            },
+            instructions: whole(instructions)?,
+        });
+    }
+    if let Some(instructions) = static_of(text, "UNSIGNED_INSTRUCTIONS")? {
+        let instructions = whole(instructions)?;
+        forms.push(LoaderForm::Unsigned { instructions });
+    }
+    if forms.is_empty() {
+        return Err(LskelError::Missing {
+            array: "…_INSTRUCTIONS",
+        });
+    }
+    Ok(Artifact {
+        interface: rust_interface(text),
+        metadata: Cow::Owned(metadata),
+        forms: Cow::Owned(forms),
+    })
+}
+
+/// Instructions that are whole.
+fn whole(instructions: Vec<u8>) -> Result<Cow<'static, [u8]>, LskelError> {
+    let size = instructions.len();
+    if size == 0 || !size.is_multiple_of(8) {
+        return Err(LskelError::InsnSize { size });
+    }
+    Ok(Cow::Owned(instructions))
+}
+
+/// Names that a header declares, in the order of the loader's context: `struct bpf_map_desc NAME;`
+/// and `struct bpf_prog_desc NAME;`; and how its functions attach programs.
+fn c_interface(text: &str) -> Interface {
+    let mut interface = Interface::default();
+    let mut current = None;
+    for line in text.lines() {
+        let start = line;
+        let line = line.trim();
+        let name = |prefix| {
+            line.strip_prefix(prefix)
+                .and_then(|rest: &str| rest.strip_suffix(';'))
+        };
+        if let Some(map) = name("struct bpf_map_desc ") {
+            interface.maps.to_mut().push(Cow::Owned(map.to_owned()));
+        } else if let Some(program) = name("struct bpf_prog_desc ") {
+            interface.programs.to_mut().push(ProgramInterface {
+                name: Cow::Owned(program.to_owned()),
+                autoload: None,
+                attach: AutoAttach::Manual,
+                attach_type: None,
+            });
+        } else if let (true, Some(object)) = (
+            interface.name.is_empty(),
+            start
+                .strip_prefix("struct ")
+                .and_then(|rest| rest.strip_suffix(" {")),
+        ) {
+            interface.name = Cow::Owned(object.to_owned());
+        } else if let Some((function, _)) = line.split_once("__attach(struct ") {
+            let program = function
+                .strip_prefix(&*interface.name)
+                .and_then(|rest| rest.strip_prefix("__"));
+            current = interface
+                .programs
+                .iter()
+                .position(|known| Some(&*known.name) == program);
+        } else if let (Some(index), Some(attach)) = (current, c_attach(line)) {
+            interface.programs.to_mut()[index].attach = attach;
         }
     }
+    interface
 }
 
-/// Names that a light skeleton declares, in the order of the loader's context.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SkeletonNames {
-    /// Maps.
-    pub maps: Vec<String>,
-    /// Programs, those that are not loaded by default included.
-    pub programs: Vec<String>,
+/// How a line of a header attaches the program that it is about.
+fn c_attach(line: &str) -> Option<AutoAttach> {
+    if line.contains("= skel_link_create(") {
+        return Some(AutoAttach::Iterator);
+    }
+    let (_, argument) = line.split_once("= skel_raw_tracepoint_open(")?;
+    if argument.starts_with("NULL") {
+        return Some(AutoAttach::Target);
+    }
+    let mut scanner = Scanner {
+        bytes: argument.as_bytes(),
+        at: 0,
+        array: "",
+    };
+    let mut target = Vec::new();
+    (scanner.take() == Some(b'"') && scanner.string(&mut target).is_ok())
+        .then(|| String::from_utf8_lossy(&target).into_owned())
+        .map(|target| AutoAttach::RawTracepoint(Cow::Owned(target)))
 }
 
-impl SkeletonNames {
-    /// Reads them off a header: `struct bpf_map_desc NAME;` and `struct bpf_prog_desc NAME;`.
-    #[must_use]
-    pub fn parse(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
-        let mut names = Self::default();
-        for line in text.lines() {
-            let line = line.trim();
-            let name = |prefix| {
-                line.strip_prefix(prefix)
-                    .and_then(|rest: &str| rest.strip_suffix(';'))
-            };
-            if let Some(map) = name("struct bpf_map_desc ") {
-                names.maps.push(map.to_owned());
-            } else if let Some(program) = name("struct bpf_prog_desc ") {
-                names.programs.push(program.to_owned());
+/// The same, of a Rust module: one line a thing.
+fn rust_interface(text: &str) -> Interface {
+    let mut interface = Interface::default();
+    let lines = text
+        .lines()
+        .skip_while(|line| !line.starts_with("static ARTIFACT:"))
+        .take_while(|line| !line.starts_with("};"))
+        .map(str::trim);
+    let mut in_maps = false;
+    let mut in_programs = false;
+    for line in lines {
+        let text = || {
+            let (_, rest) = line.split_once("Borrowed(\"")?;
+            let (text, _) = rest.split_once("\")")?;
+            Some(Cow::Owned(text.to_owned()))
+        };
+        if line.starts_with("maps:") {
+            in_maps = true;
+        } else if line.starts_with("programs:") {
+            in_programs = true;
+        } else if line.starts_with("])") {
+            (in_maps, in_programs) = (false, false);
+        } else if in_maps {
+            interface.maps.to_mut().extend(text());
+        } else if line.starts_with("name:") && !in_programs {
+            interface.name = text().unwrap_or_default();
+        } else if line.starts_with("name:") {
+            interface.programs.to_mut().push(ProgramInterface {
+                name: text().unwrap_or_default(),
+                autoload: None,
+                attach: AutoAttach::Manual,
+                attach_type: None,
+            });
+        } else if let Some(program) = interface.programs.to_mut().last_mut() {
+            if let Some(value) = line.strip_prefix("autoload: ") {
+                program.autoload = match value {
+                    "Some(true)," => Some(true),
+                    "Some(false)," => Some(false),
+                    _ => None,
+                };
+            } else if let Some(value) = line.strip_prefix("attach_type: Some(") {
+                program.attach_type = value.trim_end_matches("),").parse().ok();
+            } else if let Some(value) = line.strip_prefix("attach: rt::AutoAttach::") {
+                program.attach = match value {
+                    "Iterator," => AutoAttach::Iterator,
+                    "Target," => AutoAttach::Target,
+                    _ => text().map_or(AutoAttach::Manual, AutoAttach::RawTracepoint),
+                };
             }
         }
-        names
     }
+    interface
+}
+
+/// The bytes of a static of a Rust module; `None` when the text does not define it.
+fn static_of(text: &str, array: &'static str) -> Result<Option<Vec<u8>>, LskelError> {
+    let definition = format!("\nstatic {array}: &[u8] = b\"");
+    let Some(start) = text.find(&definition) else {
+        return Ok(None);
+    };
+    let mut scanner = Scanner {
+        bytes: text.as_bytes(),
+        at: start + definition.len(),
+        array,
+    };
+    let mut out = Vec::new();
+    scanner.string(&mut out)?;
+    Ok(Some(out))
 }
 
 /// The bytes of an array; `None` when the text does not define it.
@@ -348,10 +499,17 @@ mod tests {
 
     #[test]
     fn names_are_in_order() {
-        let header = "struct x {\n\tstruct {\n\t\tstruct bpf_map_desc b;\n\t\tstruct bpf_map_desc a;\n\t} maps;\n\tstruct {\n\t\tstruct bpf_prog_desc run;\n\t} progs;\n";
-        let names = SkeletonNames::parse(header.as_bytes());
-        assert_eq!(names.maps, ["b", "a"]);
-        assert_eq!(names.programs, ["run"]);
+        let header = "struct x {\n\tstruct {\n\t\tstruct bpf_map_desc b;\n\t\tstruct bpf_map_desc a;\n\t} maps;\n\tstruct {\n\t\tstruct bpf_prog_desc run;\n\t\tstruct bpf_prog_desc walk;\n\t} progs;\n};\nx__run__attach(struct x *skel)\n{\n\tint fd = skel_raw_tracepoint_open(\"sys\\137enter\", f);\n}\nx__walk__attach(struct x *skel)\n\tint fd = skel_raw_tracepoint_open(NULL, f);\n";
+        let interface = c_interface(header);
+        assert_eq!(interface.name, "x");
+        assert_eq!(*interface.maps, ["b", "a"]);
+        let programs: Vec<_> = interface
+            .programs
+            .iter()
+            .map(|p| (&*p.name, p.attach.clone()))
+            .collect();
+        let first = AutoAttach::RawTracepoint("sys_enter".into());
+        assert_eq!(programs, [("run", first), ("walk", AutoAttach::Target)]);
     }
 
     #[test]

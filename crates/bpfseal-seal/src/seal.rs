@@ -1,5 +1,7 @@
 //! Schemes, seals, and sealed loaders.
 
+use std::borrow::Cow;
+
 use sha2::Digest as _;
 
 use crate::certificate::Certificate;
@@ -20,6 +22,24 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// All of them, strongest first.
+    pub const ALL: [Self; 1] = [Self::LoadTime];
+
+    /// Names of the statics of a Rust skeleton: instructions and signature.
+    pub(crate) fn constants(self) -> (&'static str, &'static str) {
+        match self {
+            Self::LoadTime => ("LOAD_TIME_INSTRUCTIONS", "LOAD_TIME_SIGNATURE"),
+        }
+    }
+
+    /// Name of the variant, for generated code.
+    #[must_use]
+    pub fn variant(self) -> &'static str {
+        match self {
+            Self::LoadTime => "LoadTime",
+        }
+    }
+
     /// Name on the command line and in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -35,7 +55,7 @@ pub struct Seal {
     /// The scheme.
     pub scheme: Scheme,
     /// CMS `SignedData` in DER.
-    pub signature: Vec<u8>,
+    pub signature: Cow<'static, [u8]>,
     /// SHA-256 of the instructions: only a program of that digest may use the map.
     pub excl_prog_hash: [u8; 32],
 }
@@ -74,7 +94,7 @@ pub fn seal_load_time(
     }
     Ok(Seal {
         scheme: Scheme::LoadTime,
-        signature,
+        signature: Cow::Owned(signature),
         excl_prog_hash: excl_prog_hash(instructions),
     })
 }
@@ -119,24 +139,24 @@ fn certificate_key_name(certificate: &Certificate) -> String {
 }
 
 /// A loader with its seal, from wherever it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedLoader {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedLoader<'a> {
     /// The loader's instructions.
-    pub instructions: Vec<u8>,
+    pub instructions: &'a [u8],
     /// The value of its metadata map.
-    pub metadata: Vec<u8>,
+    pub metadata: &'a [u8],
     /// What vouches for them.
-    pub seal: Seal,
+    pub seal: &'a Seal,
 }
 
-impl SealedLoader {
+impl SealedLoader<'_> {
     /// Checks the seal as the kernel would, against what is trusted.
     ///
     /// # Errors
     /// The [`Rejection`] that the kernel would hit first.
     pub fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
         // Binding the map comes before the signature.
-        let computed = excl_prog_hash(&self.instructions);
+        let computed = excl_prog_hash(self.instructions);
         if computed != self.seal.excl_prog_hash {
             return Err(Rejection::ExclProgHash {
                 found: hex(&self.seal.excl_prog_hash),
@@ -145,7 +165,7 @@ impl SealedLoader {
         }
         match self.seal.scheme {
             Scheme::LoadTime => verify_detached(
-                &[&self.instructions, &self.metadata],
+                &[self.instructions, self.metadata],
                 &self.seal.signature,
                 trust,
             ),

@@ -3,14 +3,14 @@
 
 mod common;
 
-use bpfseal_seal::{Certificate, LightSkeleton, SigningKey, TrustStore, verify_detached};
+use bpfseal_seal::{Artifact, Certificate, SigningKey, TrustStore, verify_detached};
 use common::{file, trust};
 use proptest::prelude::*;
 
 fn every_parser(bytes: &[u8], store: &TrustStore) {
     let _ = SigningKey::from_pem(bytes);
     let _ = Certificate::all_from_bytes(bytes);
-    let _ = LightSkeleton::parse(bytes);
+    let _ = Artifact::parse(bytes);
     let _ = verify_detached(&[b"bpfseal signs this"], bytes, store);
 }
 

@@ -4,16 +4,35 @@
 mod common;
 
 use bpfseal_seal::{
-    Certificate, KeyError, Rejection, Scheme, Seal, SealError, SealedLoader, SigningKey, TrustPath,
-    TrustStore, seal_load_time, verify_detached,
+    Attestation, Certificate, KeyError, Rejection, Scheme, Seal, SealError, SealedLoader,
+    SigningKey, TrustPath, TrustStore, seal_load_time, verify_detached,
 };
 use common::{KEYS, certificate, file, key, keys_dir, openssl_accepts, trust, vectors};
 
 const INSTRUCTIONS: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 const METADATA: &[u8] = b"metadata of a small loader";
 
-fn sealed(name: &str) -> SealedLoader {
-    SealedLoader {
+/// A sealed loader that can be changed.
+#[derive(Debug, Clone, PartialEq)]
+struct Owned {
+    instructions: Vec<u8>,
+    metadata: Vec<u8>,
+    seal: Seal,
+}
+
+impl Owned {
+    fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
+        SealedLoader {
+            instructions: &self.instructions,
+            metadata: &self.metadata,
+            seal: &self.seal,
+        }
+        .verify(trust)
+    }
+}
+
+fn sealed(name: &str) -> Owned {
+    Owned {
         instructions: INSTRUCTIONS.to_vec(),
         metadata: METADATA.to_vec(),
         seal: seal_load_time(&INSTRUCTIONS, METADATA, &key(name), &certificate(name)).unwrap(),
@@ -181,7 +200,7 @@ fn every_changed_byte_of_the_signature_is_refused_or_explained() {
     for at in 0..good.seal.signature.len() {
         for bit in 0..8 {
             let mut bad = good.clone();
-            bad.seal.signature[at] ^= 1 << bit;
+            bad.seal.signature.to_mut()[at] ^= 1 << bit;
             if bad.verify(&store).is_ok() {
                 taken.insert((at, bit));
             }
@@ -254,7 +273,7 @@ fn the_reference_samples_verify_and_come_out_the_same() {
         seal,
         Seal {
             scheme: Scheme::LoadTime,
-            signature: read("loadtime/signature.der"),
+            signature: read("loadtime/signature.der").into(),
             excl_prog_hash: read("loadtime/excl_prog_hash.bin").try_into().unwrap(),
         }
     );

@@ -26,14 +26,21 @@
 //!
 //! let mut trust = TrustStore::new();
 //! trust.add(certificate);
-//! let attestation = sealed.to_sealed_loader().verify(&trust)?;
+//! let attestation = sealed.sealed_loader().verify(&trust)?;
 //! println!("{} bytes are covered", attestation.covered);
+//!
+//! // Into the running kernel, which verifies it again.
+//! let loaded = bpfseal::load(&sealed.into_artifact(), &bpfseal::LoadOptions::default())?;
+//! let links = loaded.attach()?;
 //! # Ok(())
 //! # }
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod data;
 mod host;
+mod load;
+pub mod skeleton;
 
 pub use bpfseal_kernel as kernel;
 pub use bpfseal_loader as loader;
@@ -41,11 +48,19 @@ pub use bpfseal_object as object;
 pub use bpfseal_seal as seal;
 
 pub use host::{RunningHost, parse_version};
+pub use load::{
+    AttachError, KEYRINGS, Links, LoadError, LoadOptions, Loaded, PinError, insecure_load_unsigned,
+    load, remove_pins, staging_folder,
+};
 
-use loader::skeleton::{CHeader, CSkeleton, SkeletonError, SkeletonSeal};
-use loader::{EmitOptions, Form, Host, LoadPlan, Loader};
+use std::borrow::Cow;
+
+use loader::skeleton::{
+    CHeader, CSkeleton, RustForm, RustModule, RustSkeleton, SkeletonError, SkeletonSeal,
+};
+use loader::{EmitOptions, Form, Host, Interface, LoadPlan, Loader};
 use object::Object;
-use seal::{Certificate, Seal, SealError, SealedLoader, Signer};
+use seal::{Artifact, Certificate, LoaderForm, Seal, SealError, SealedLoader, Signer};
 
 /// Why nothing could be made from the bytes of an object.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +113,34 @@ impl Made {
         self.skeleton(None).to_header()
     }
 
+    /// The loader as an unsigned Rust light skeleton.
+    ///
+    /// # Errors
+    /// When the object's global variables can not be declared.
+    pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
+        self.rust(vec![RustForm {
+            scheme: "",
+            instructions: &self.loader.instructions,
+            seal: None,
+        }])
+    }
+
+    /// The names of what is installed.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        Interface::new(&self.object, &self.plan.name)
+    }
+
+    fn rust<'a>(&'a self, forms: Vec<RustForm<'a>>) -> Result<RustModule<'a>, SkeletonError> {
+        RustSkeleton {
+            object: &self.object,
+            plan: &self.plan,
+            metadata: &self.loader.metadata,
+            forms,
+        }
+        .into_module()
+    }
+
     fn skeleton<'a>(&'a self, seal: Option<SkeletonSeal<'a>>) -> CSkeleton<'a> {
         CSkeleton {
             object: &self.object,
@@ -132,11 +175,40 @@ impl Sealed {
 
     /// The parts that a verification looks at.
     #[must_use]
-    pub fn to_sealed_loader(&self) -> SealedLoader {
+    pub fn sealed_loader(&self) -> SealedLoader<'_> {
         SealedLoader {
-            instructions: self.made.loader.instructions.clone(),
-            metadata: self.made.loader.metadata.clone(),
-            seal: self.seal.clone(),
+            instructions: &self.made.loader.instructions,
+            metadata: &self.made.loader.metadata,
+            seal: &self.seal,
+        }
+    }
+
+    /// The sealed loader as a Rust light skeleton.
+    ///
+    /// # Errors
+    /// When the object's global variables can not be declared.
+    pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
+        let seal = SkeletonSeal {
+            signature: &self.seal.signature,
+            excl_prog_hash: &self.seal.excl_prog_hash,
+        };
+        self.made.rust(vec![RustForm {
+            scheme: self.seal.scheme.variant(),
+            instructions: &self.made.loader.instructions,
+            seal: Some(seal),
+        }])
+    }
+
+    /// What is in such a skeleton, ready to be loaded.
+    #[must_use]
+    pub fn into_artifact(self) -> Artifact {
+        Artifact {
+            interface: self.made.interface(),
+            metadata: Cow::Owned(self.made.loader.metadata),
+            forms: Cow::Owned(vec![LoaderForm::Sealed {
+                instructions: Cow::Owned(self.made.loader.instructions),
+                seal: self.seal,
+            }]),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bpfseal::loader::Form;
 use bpfseal::object::Object;
-use bpfseal::seal::{LightSkeleton, excl_prog_hash};
+use bpfseal::seal::{Artifact, excl_prog_hash};
 use clap::ValueEnum;
 
 use crate::Outcome;
@@ -124,7 +124,7 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
         }
         let (key, certificate) = args.sign.load()?;
         let sealed = bpfseal::seal_object(object, &host, &key, &certificate).map_err(report)?;
-        (sealed.made, Some(sealed.seal.signature))
+        (sealed.made, Some(sealed.seal.signature.into_owned()))
     };
     for note in super::generate::notes(&place, &made, &host) {
         eprintln!("{note}");
@@ -144,28 +144,20 @@ fn from_artifact(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
             "give an object to sign it, or leave -k, -i, --form and --name away",
         ));
     }
-    Ok(match read_artifact(&files::shown(&args.input), bytes)? {
-        LightSkeleton::Signed(sealed) => Pieces {
-            instructions: sealed.instructions,
-            metadata: sealed.metadata,
-            signature: Some(sealed.seal.signature),
-            excl_prog_hash: sealed.seal.excl_prog_hash,
-        },
-        LightSkeleton::Unsigned {
-            instructions,
-            metadata,
-        } => Pieces {
-            excl_prog_hash: excl_prog_hash(&instructions),
-            instructions,
-            metadata,
-            signature: None,
-        },
+    let artifact = read_artifact(&files::shown(&args.input), bytes)?;
+    // There is always one: an artifact without a form is not read.
+    let form = artifact.forms.first().ok_or(Failure::Rejected)?;
+    Ok(Pieces {
+        instructions: form.instructions().to_vec(),
+        excl_prog_hash: form.excl_prog_hash(),
+        signature: form.seal().map(|seal| seal.signature.to_vec()),
+        metadata: artifact.metadata.into_owned(),
     })
 }
 
 /// Reads an artifact.
-pub(super) fn read_artifact(place: &str, bytes: &[u8]) -> Result<LightSkeleton, Report> {
-    LightSkeleton::parse(bytes).map_err(|e| {
+pub(super) fn read_artifact(place: &str, bytes: &[u8]) -> Result<Artifact, Report> {
+    Artifact::parse(bytes).map_err(|e| {
         let help = if is_object(bytes) {
             "this is an object, not an artifact: seal it first, with `bpfseal seal`"
         } else {

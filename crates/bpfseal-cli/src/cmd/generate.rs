@@ -48,6 +48,11 @@ enum What {
         bpfseal gen skeleton -L prog.bpf.o > prog.lskel.h\n  \
         bpfseal gen skeleton -L -S -k key.pem -i cert.pem prog.bpf.o name prog > prog.lskel.h")]
     Skeleton(Skeleton),
+    /// A Rust light skeleton, on standard output; implies -L
+    #[command(after_help = "Examples:\n  \
+        bpfseal gen rust prog.bpf.o > prog.rs\n  \
+        bpfseal gen rust -S -k key.pem -i cert.pem prog.bpf.o name prog > prog.rs")]
+    Rust(Skeleton),
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,13 +70,16 @@ struct Skeleton {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let What::Skeleton(skeleton) = &args.what;
+    let (skeleton, rust) = match &args.what {
+        What::Skeleton(skeleton) => (skeleton, false),
+        What::Rust(skeleton) => (skeleton, true),
+    };
     let options = &args.options;
     let sign = SignArgs {
         key: options.key.clone(),
         cert: options.cert.clone(),
     };
-    if !options.use_loader && !options.sign {
+    if !options.use_loader && !options.sign && !rust {
         return Err(Failure::usage(
             "only light skeletons are made here",
             "add -L, or use bpftool for a skeleton that needs libbpf",
@@ -103,12 +111,20 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let (key, certificate) = sign.load()?;
         let object = read_object(&skeleton.object, name)?;
         let sealed = bpfseal::seal_object(object, &host, &key, &certificate).map_err(report)?;
-        files::write(output, &sealed.c_header().map_err(|e| report(e.into()))?)?;
+        if rust {
+            files::write(output, &sealed.rust_module().map_err(|e| report(e.into()))?)?;
+        } else {
+            files::write(output, &sealed.c_header().map_err(|e| report(e.into()))?)?;
+        }
         sealed.made
     } else {
         let object = read_object(&skeleton.object, name)?;
         let made = bpfseal::make_loader(object, &host, Form::Unsigned).map_err(report)?;
-        files::write(output, &made.c_header().map_err(|e| report(e.into()))?)?;
+        if rust {
+            files::write(output, &made.rust_module().map_err(|e| report(e.into()))?)?;
+        } else {
+            files::write(output, &made.c_header().map_err(|e| report(e.into()))?)?;
+        }
         made
     };
     for note in notes(&place, &made, &host) {

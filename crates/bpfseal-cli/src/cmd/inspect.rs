@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bpfseal::loader::{Form, LoadPlan, Loader};
 use bpfseal::object::{ExternKind, KconfigType, Object, Program, RelocKind};
-use bpfseal::seal::{LightSkeleton, SealedLoader, SignatureSummary, excl_prog_hash, hex};
+use bpfseal::seal::{Artifact, ArtifactKind, SealedLoader, SignatureSummary, excl_prog_hash, hex};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let skeleton = super::extract::read_artifact(&place, &bytes)?;
     print(
         args.json,
-        &describe_artifact(&place, &skeleton),
+        &describe_artifact(&place, &bytes, &skeleton),
         artifact_text,
     )
 }
@@ -390,30 +390,33 @@ struct SignerDescription {
     signed_attributes: bool,
 }
 
-fn describe_artifact(place: &str, skeleton: &LightSkeleton) -> ArtifactDescription {
-    match skeleton {
-        LightSkeleton::Signed(sealed) => describe_sealed(place, sealed),
-        LightSkeleton::Unsigned {
-            instructions,
-            metadata,
-        } => ArtifactDescription {
-            artifact: place.to_owned(),
-            kind: "C light skeleton",
-            signed: false,
-            scheme: None,
-            instruction_bytes: instructions.len(),
-            metadata_bytes: metadata.len(),
-            excl_prog_hash: hex(&excl_prog_hash(instructions)),
-            excl_prog_hash_matches: None,
-            signature_bytes: None,
-            signers: Vec::new(),
-            certificates: Vec::new(),
-            malformed_signature: None,
-        },
+fn describe_artifact(place: &str, bytes: &[u8], artifact: &Artifact) -> ArtifactDescription {
+    let kind = ArtifactKind::of(bytes).name();
+    if let Some(sealed) = artifact.sealed().next() {
+        return describe_sealed(place, kind, sealed);
+    }
+    let instructions = artifact.unsigned().unwrap_or_default();
+    ArtifactDescription {
+        artifact: place.to_owned(),
+        kind,
+        signed: false,
+        scheme: None,
+        instruction_bytes: instructions.len(),
+        metadata_bytes: artifact.metadata.len(),
+        excl_prog_hash: hex(&excl_prog_hash(instructions)),
+        excl_prog_hash_matches: None,
+        signature_bytes: None,
+        signers: Vec::new(),
+        certificates: Vec::new(),
+        malformed_signature: None,
     }
 }
 
-fn describe_sealed(place: &str, sealed: &SealedLoader) -> ArtifactDescription {
+fn describe_sealed(
+    place: &str,
+    kind: &'static str,
+    sealed: SealedLoader<'_>,
+) -> ArtifactDescription {
     let summary = SignatureSummary::parse(&sealed.seal.signature);
     let (signers, certificates, malformed_signature) = match summary {
         Ok(summary) => (
@@ -432,10 +435,10 @@ fn describe_sealed(place: &str, sealed: &SealedLoader) -> ArtifactDescription {
         ),
         Err(error) => (Vec::new(), Vec::new(), Some(error.to_string())),
     };
-    let computed = excl_prog_hash(&sealed.instructions);
+    let computed = excl_prog_hash(sealed.instructions);
     ArtifactDescription {
         artifact: place.to_owned(),
-        kind: "C light skeleton",
+        kind,
         signed: true,
         scheme: Some(sealed.seal.scheme.name()),
         instruction_bytes: sealed.instructions.len(),

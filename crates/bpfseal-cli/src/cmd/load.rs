@@ -1,31 +1,33 @@
 //! `bpfseal load`: an artifact into the running kernel.
 
-use std::os::fd::AsFd as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use bpfseal::kernel::{
-    self, InstallError, Installed, KeyringId, Linux, LoaderImage, Map, Program, Step,
-};
-use bpfseal::loader::ContextLayout;
-use bpfseal::seal::{LightSkeleton, SealedLoader, SkeletonNames};
+use bpfseal::kernel::{self, InstallError, KeyringId, Linux};
+use bpfseal::loader::AutoAttach;
+use bpfseal::object::uapi::{MapType, ProgType};
+use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::args::read_certificates;
+use crate::args::{parse_keyring, read_certificates};
 use crate::failure::{Failure, Report};
 use crate::files;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Without --pin everything goes away again when the command ends: it was a trial. \
-    Programs are loaded, not attached.\n\nExamples:\n  \
+    --attach attaches what the object's sections say what to attach to: raw tracepoints, tracing, \
+    LSM, iterators; the rest is left to the program that uses the pins.\n\nExamples:\n  \
     bpfseal load prog.lskel.h --trust cert.pem                 does this kernel take it?\n  \
-    bpfseal load prog.lskel.h --pin /sys/fs/bpf/prog\n  \
+    bpfseal load prog.lskel.h --attach --pin /sys/fs/bpf/prog\n  \
     bpfseal load prog.lskel.h --keyring builtin --json\n\n\
-    Exit codes: 0 loaded, 1 the kernel refused, 2 wrong usage, 3 the artifact can not be read."
+    Exit codes: 0 loaded, 1 the kernel refused, 2 wrong usage, 3 the artifact can not be read, or \
+    not be pinned."
 )]
 pub(crate) struct Args {
-    /// A light skeleton of ours or bpftool's; `-` is standard input
+    /// A C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
     #[arg(value_name = "ARTIFACT")]
     artifact: PathBuf,
 
@@ -39,9 +41,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CERT")]
     trust: Vec<PathBuf>,
 
-    /// Folder in bpffs to pin maps and programs into; made if it is not there
+    /// Attach the programs whose sections say what to
+    #[arg(long)]
+    attach: bool,
+
+    /// Folder in bpffs to pin maps, programs and links into: a new or empty one
     #[arg(long, value_name = "DIR")]
     pin: Option<PathBuf>,
+
+    /// How much the kernel is to log: 1, 2 or 4, or their sum, as for `bpf(2)`; what is refused is
+    /// logged without it too
+    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=7))]
+    log_level: u32,
 
     /// Load an artifact that is not signed
     #[arg(long)]
@@ -52,60 +63,52 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Keyrings that are asked when none is named, in this order.
-const KEYRINGS: [KeyringId; 5] = [
-    KeyringId::SESSION,
-    KeyringId::USER,
-    KeyringId::BUILTIN,
-    KeyringId::SECONDARY,
-    KeyringId::PLATFORM,
-];
-
 pub(crate) fn run(args: &Args) -> Outcome {
     let place = files::shown(&args.artifact);
     let bytes = files::read(&args.artifact)?;
-    let skeleton = super::extract::read_artifact(&place, &bytes)?;
-    let names = SkeletonNames::parse(&bytes);
-    let count = |names: &[String]| u32::try_from(names.len()).unwrap_or(u32::MAX);
-    let context = ContextLayout {
-        maps: count(&names.maps),
-        programs: count(&names.programs),
+    let artifact = super::extract::read_artifact(&place, &bytes)?;
+    let mut options = match &args.keyring {
+        Some(text) => LoadOptions::from_keyring(parse_keyring(text)?),
+        None => LoadOptions::default(),
     };
+    options.log_level = args.log_level;
     for path in &args.trust {
         trust(path)?;
     }
-    let installed = match &skeleton {
-        LightSkeleton::Signed(sealed) => {
-            let keyrings = match &args.keyring {
-                Some(text) => vec![KeyringId::parse(text).ok_or_else(|| {
-                    Failure::usage(
-                        format!("`{text}` is no keyring"),
-                        "name session, user, process, builtin, secondary, platform or bpf, or give a serial number",
-                    )
-                })?],
-                None => KEYRINGS.to_vec(),
-            };
-            install_signed(&place, sealed, context, &keyrings)?
-        }
-        LightSkeleton::Unsigned { .. } if !args.insecure_unsigned => {
-            return Err(Failure::usage(
-                format!("{place} is not signed"),
-                "sign it with `bpfseal seal`, or say --insecure-unsigned to load it as it is",
-            ));
-        }
-        LightSkeleton::Unsigned {
-            instructions,
-            metadata,
-        } => {
-            let image = LoaderImage::unsigned(instructions, metadata);
-            kernel::install(&Linux, &image, context).map_err(|e| refused(&place, &e))?
-        }
+    let signed = artifact.sealed().next().is_some();
+    let loaded = if signed {
+        bpfseal::load(&artifact, &options)
+    } else if args.insecure_unsigned {
+        bpfseal::insecure_load_unsigned(&artifact, &options)
+    } else {
+        Err(LoadError::NotSigned)
     };
-    let objects = describe(&place, installed, &names)?;
-    if let Some(folder) = &args.pin {
-        pin_all(folder, &objects)?;
+    let loaded = loaded.map_err(|error| failure(&place, &error))?;
+    if let Some((_, keyring)) = loaded.verified {
+        eprintln!("verified with a key of the {keyring} keyring");
     }
-    report(args, &place, &objects);
+    for line in loaded.log.lines() {
+        eprintln!("kernel: {line}");
+    }
+    let links = if args.attach {
+        loaded.attach().map_err(|error| {
+            let help = "what was attached before is detached again, and nothing is loaded";
+            eprintln!("refused: {place}: {error}");
+            eprintln!("  help   {help}");
+            Failure::Rejected
+        })?
+    } else {
+        Links::new()
+    };
+    if let Some(folder) = &args.pin {
+        pin(folder, &loaded, &links)?;
+    }
+    let installed = Installed::new(&loaded, &links).map_err(|e| Report::new(&place, &e, ""))?;
+    if args.json {
+        files::print(&format!("{:#}\n", installed.to_json(args, &place)));
+    } else {
+        files::print(&installed.to_text(args, &place));
+    }
     Ok(())
 }
 
@@ -115,7 +118,7 @@ fn trust(path: &Path) -> Result<(), Failure> {
         let subject = certificate.subject();
         kernel::add_certificate(&Linux, KeyringId::SESSION, &subject, certificate.der()).map_err(
             |e| {
-                let help = "the session keyring has to be writable, and the kernel to know the key's algorithm";
+                let help = "the session keyring has to be writable, and the kernel to know the key's algorithm; or add it to another keyring with `bpfseal keyring add`, and leave --trust away";
                 Report::new(&files::shown(path), &e, help)
             },
         )?;
@@ -123,175 +126,198 @@ fn trust(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tries keyrings until one has the signer's key.
-fn install_signed(
-    place: &str,
-    sealed: &SealedLoader,
-    context: ContextLayout,
-    keyrings: &[KeyringId],
-) -> Result<Installed, Failure> {
-    let mut last = None;
-    for keyring in keyrings {
-        let image = LoaderImage::sealed(sealed, *keyring);
-        match kernel::install(&Linux, &image, context) {
-            Ok(installed) => {
-                eprintln!("verified with a key of the {keyring} keyring");
-                return Ok(installed);
-            }
-            // Not in this one: neither found, nor the keyring itself there.
-            Err(InstallError::Call {
-                step: Step::LoadLoader,
-                source,
-            }) if ["ENOKEY", "EINVAL"].contains(&source.errno_name().as_str())
-                && keyrings.len() > 1 =>
-            {
-                let error = InstallError::Call {
-                    step: Step::LoadLoader,
-                    source,
-                };
-                // That a key is missing says more than that a keyring is.
-                if last.is_none() || error_name(&error) == "ENOKEY" {
-                    last = Some(error);
-                }
-            }
-            Err(error) => return Err(refused(place, &error)),
-        }
-    }
-    match last {
-        Some(error) => Err(refused(place, &error)),
-        None => Err(Failure::Rejected),
+fn failure(place: &str, error: &LoadError) -> Failure {
+    match error {
+        LoadError::Refused(error) => refused(place, error),
+        LoadError::NotSigned => Failure::usage(
+            format!("{place} is not signed"),
+            "sign it with `bpfseal seal`, or say --insecure-unsigned to load it as it is",
+        ),
+        other => Report::new(place, other, "nothing was left in the kernel").into(),
     }
 }
 
-fn error_name(error: &InstallError) -> String {
-    kernel::errno_name(error.errno()).map_or_else(|| error.errno().to_string(), str::to_owned)
-}
+/// Lines of a log that are shown: the last ones say what was wrong.
+const LOG_LINES: usize = 12;
 
 /// Says what the kernel answered, what that means, and what to do.
 fn refused(place: &str, error: &InstallError) -> Failure {
     let (meaning, help) = error.explain();
     eprintln!("refused: {place}: {meaning}");
-    if let InstallError::Call { step, source } = error {
-        eprintln!("  step   {}", step.describe());
-        eprintln!("  answer {source}");
-        for line in source.log.lines().filter(|line| !line.is_empty()).take(10) {
-            eprintln!("  kernel {line}");
+    let log = match error {
+        InstallError::Call { step, source } => {
+            eprintln!("  step   {}", step.describe());
+            eprintln!("  answer {source}");
+            source.log.as_str()
         }
-    } else {
-        eprintln!("  answer {error}");
+        InstallError::Loader { log, .. } => {
+            eprintln!(
+                "  step   running the loader, which loads the maps and programs of the object"
+            );
+            eprintln!("  answer {error}");
+            log.as_str()
+        }
+        _ => {
+            eprintln!("  answer {error}");
+            ""
+        }
+    };
+    let lines: Vec<_> = log.lines().filter(|line| !line.is_empty()).collect();
+    let skipped = lines.len().saturating_sub(LOG_LINES);
+    if skipped > 0 {
+        eprintln!("  kernel ({skipped} lines before these)");
+    }
+    for line in &lines[skipped..] {
+        eprintln!("  kernel {line}");
     }
     eprintln!("  help   {help}");
     Failure::Rejected
 }
 
-/// What was installed, with what the kernel says of it.
-enum Object {
-    Map(String, Map, kernel::MapInfo),
-    Program(String, Program, kernel::ProgramInfo),
-}
-
-fn describe(
-    place: &str,
-    installed: Installed,
-    names: &SkeletonNames,
-) -> Result<Vec<Object>, Failure> {
-    let report = |e: kernel::SyscallError| Report::new(place, &e, "");
-    let mut objects = Vec::new();
-    for (fd, name) in installed.maps.into_iter().zip(&names.maps) {
-        let map = Map::from_fd(&Linux, fd).map_err(report)?;
-        let info = map.info(&Linux).map_err(report)?;
-        objects.push(Object::Map(name.clone(), map, info));
-    }
-    for fd in installed.programs {
-        let program = Program::from_fd(fd, "installed");
-        let info = program.info(&Linux).map_err(report)?;
-        // By the kernel's name, cut to 15 bytes: some programs may not have been loaded.
-        let name = names
-            .programs
-            .iter()
-            .find(|name| name.get(..15).unwrap_or(name) == info.name)
-            .unwrap_or(&info.name);
-        objects.push(Object::Program(name.clone(), program, info));
-    }
-    Ok(objects)
-}
-
-/// Pins everything, or nothing.
-fn pin_all(folder: &Path, objects: &[Object]) -> Outcome {
-    let made = !folder.exists();
-    std::fs::create_dir_all(folder)
-        .map_err(|e| Report::new(&files::shown(folder), &e, "give a folder in bpffs"))?;
-    let mut pinned = Vec::new();
-    for object in objects {
-        let (name, fd) = match object {
-            Object::Map(name, map, _) => (name, map.as_fd()),
-            Object::Program(name, program, _) => (name, program.as_fd()),
+/// Pins everything, or nothing, even if this process is killed meanwhile.
+fn pin(folder: &Path, loaded: &Loaded, links: &Links) -> Outcome {
+    let guard = Guard::new(folder);
+    let result = loaded.pin(folder, links);
+    guard.dismiss();
+    result.map_err(|error| {
+        let help = match &error {
+            PinError::Pin(_) => {
+                "pins live in bpffs, usually under /sys/fs/bpf; nothing was left behind"
+            }
+            _ => "give a new or empty folder in bpffs, usually under /sys/fs/bpf; nothing was left behind",
         };
-        let path = folder.join(name);
-        if let Err(error) = kernel::pin(&Linux, fd, &path) {
-            for path in pinned {
-                let _ = std::fs::remove_file(path);
-            }
-            if made {
-                let _ = std::fs::remove_dir(folder);
-            }
-            let help = "pins live in bpffs, usually under /sys/fs/bpf; nothing was left behind";
-            return Err(Report::new(&files::shown(&path), &error, help).into());
-        }
-        pinned.push(path);
+        Report::new(&files::shown(folder), &error, help).into()
+    })
+}
+
+/// A process that waits for this one: if it is killed while it pins, what it has pinned so far is
+/// removed. A system without the means for it goes without.
+struct Guard(Option<Child>);
+
+impl Guard {
+    fn new(folder: &Path) -> Self {
+        let stage = bpfseal::staging_folder(folder, std::process::id());
+        let child = std::env::current_exe().and_then(|program| {
+            Command::new(program)
+                .arg(super::GUARD_VERB)
+                .arg(stage)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+        });
+        Self(child.ok())
     }
+
+    /// All is well, or cleaned up already.
+    fn dismiss(self) {
+        if let Some(mut child) = self.0 {
+            // Ends, because its input ends; there is nothing left for it to remove.
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GuardArgs {
+    /// The folder to remove
+    folder: PathBuf,
+}
+
+/// The other side of [`Guard`]: waits for the end of standard input, which comes when the process
+/// that pins is done or dead.
+pub(crate) fn guard(args: &GuardArgs) -> Outcome {
+    let mut nothing = Vec::new();
+    let _ = std::io::stdin().lock().read_to_end(&mut nothing);
+    let _ = bpfseal::remove_pins(&args.folder);
     Ok(())
 }
 
-fn report(args: &Args, place: &str, objects: &[Object]) {
-    if args.json {
-        let maps: Vec<_> = objects
+/// What was installed, with what the kernel says of it.
+struct Installed<'a> {
+    maps: Vec<(&'a str, kernel::MapInfo)>,
+    programs: Vec<(&'a str, kernel::ProgramInfo, bool)>,
+    links: Vec<(&'a str, kernel::LinkInfo)>,
+}
+
+impl<'a> Installed<'a> {
+    fn new(loaded: &'a Loaded, links: &'a Links) -> Result<Self, kernel::SyscallError> {
+        let mut all = Self {
+            maps: Vec::new(),
+            programs: Vec::new(),
+            links: Vec::new(),
+        };
+        for (name, map) in loaded.maps() {
+            all.maps.push((name, map.info(&Linux)?));
+        }
+        for (name, program) in loaded.programs() {
+            let manual = loaded.auto_attach(name) == Some(&AutoAttach::Manual);
+            all.programs.push((name, program.info(&Linux)?, manual));
+        }
+        for (name, link) in links {
+            all.links.push((name, link.info(&Linux)?));
+        }
+        Ok(all)
+    }
+
+    fn link(&self, program: &str) -> Option<u32> {
+        let found = self.links.iter().find(|(name, _)| *name == program);
+        found.map(|(_, info)| info.id)
+    }
+
+    fn to_json(&self, args: &Args, place: &str) -> serde_json::Value {
+        let maps: Vec<_> = self
+            .maps
             .iter()
-            .filter_map(|object| match object {
-                Object::Map(name, _, info) => Some(json!({
-                    "name": name, "id": info.id, "type": info.map_type,
-                })),
-                Object::Program(..) => None,
-            })
+            .map(|(name, info)| json!({ "name": name, "id": info.id, "type": info.map_type }))
             .collect();
-        let programs: Vec<_> = objects
+        let programs: Vec<_> = self
+            .programs
             .iter()
-            .filter_map(|object| match object {
-                Object::Program(name, _, info) => Some(json!({
-                    "name": name, "id": info.id, "type": info.prog_type,
+            .map(|(name, info, _)| {
+                json!({
+                    "name": name,
+                    "id": info.id,
+                    "type": info.prog_type,
                     "tag": bpfseal::seal::hex(&info.tag),
-                })),
-                Object::Map(..) => None,
+                    "link": self.link(name),
+                })
             })
             .collect();
-        let all = json!({
+        json!({
             "artifact": place,
             "maps": maps,
             "programs": programs,
             "pinned": args.pin.as_deref().map(|folder| folder.display().to_string()),
-        });
-        files::print(&format!("{all:#}\n"));
-        return;
+        })
     }
-    let mut out = format!("loaded: {place}\n");
-    for object in objects {
-        out.push_str(&match object {
-            Object::Map(name, _, info) => format!(
-                "  map {name}: id {}, {}\n",
-                info.id,
-                bpfseal::object::uapi::MapType(info.map_type)
-            ),
-            Object::Program(name, _, info) => format!(
-                "  program {name}: id {}, {}, tag {}\n",
-                info.id,
-                bpfseal::object::uapi::ProgType(info.prog_type),
-                bpfseal::seal::hex(&info.tag)
-            ),
-        });
+
+    fn to_text(&self, args: &Args, place: &str) -> String {
+        let mut out = format!("loaded: {place}\n");
+        for (name, info) in &self.maps {
+            let kind = MapType(info.map_type);
+            out.push_str(&format!("  map {name}: id {}, {kind}\n", info.id));
+        }
+        for (name, info, manual) in &self.programs {
+            let kind = ProgType(info.prog_type);
+            let tag = bpfseal::seal::hex(&info.tag);
+            let attached = match self.link(name) {
+                Some(link) => format!(", attached: link {link}"),
+                None if args.attach && *manual => {
+                    ", not attached: only its user knows what to attach it to".to_owned()
+                }
+                None => String::new(),
+            };
+            out.push_str(&format!(
+                "  program {name}: id {}, {kind}, tag {tag}{attached}\n",
+                info.id
+            ));
+        }
+        match &args.pin {
+            Some(folder) => out.push_str(&format!("pinned in {}\n", folder.display())),
+            None => out.push_str("not pinned: it goes away now\n"),
+        }
+        out
     }
-    match &args.pin {
-        Some(folder) => out.push_str(&format!("pinned in {}\n", folder.display())),
-        None => out.push_str("not pinned: it goes away now\n"),
-    }
-    files::print(&out);
 }

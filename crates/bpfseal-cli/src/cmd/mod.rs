@@ -4,6 +4,7 @@ mod doctor;
 mod extract;
 mod generate;
 mod inspect;
+mod keyring;
 mod load;
 mod seal;
 mod verify;
@@ -24,11 +25,19 @@ pub(crate) enum Verb {
     Inspect(inspect::Args),
     /// Load an artifact into the running kernel
     Load(load::Args),
+    /// Show and change the keyrings that the running kernel looks for signers in
+    Keyring(keyring::Args),
     /// Find out what the running kernel can do, and what to do about the rest
     Doctor(doctor::Args),
     /// Write the raw pieces of a loader into a folder
     Extract(extract::Args),
+    /// Remove a folder when standard input ends
+    #[command(name = GUARD_VERB, hide = true)]
+    Guard(load::GuardArgs),
 }
+
+/// A verb that is not for people: see `load`.
+const GUARD_VERB: &str = "guard-pins";
 
 impl Verb {
     pub(crate) fn run(&self) -> Outcome {
@@ -38,7 +47,9 @@ impl Verb {
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Doctor(args) => doctor::run(args),
+            Self::Keyring(args) => keyring::run(args),
             Self::Load(args) => load::run(args),
+            Self::Guard(args) => load::guard(args),
             Self::Extract(args) => extract::run(args),
         }
     }

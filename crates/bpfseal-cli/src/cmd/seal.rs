@@ -53,18 +53,25 @@ pub(crate) struct Args {
 enum Format {
     /// C light skeleton
     C,
+    /// Rust light skeleton, for programs that use the crate `bpfseal`
+    Rust,
 }
 
 impl Format {
     fn ending(self) -> &'static str {
         match self {
             Self::C => "lskel.h",
+            Self::Rust => "rs",
         }
     }
 
     /// The format that a file's name asks for.
     fn of_file(path: &Path) -> Option<Self> {
-        (path.extension()? == "h").then_some(Self::C)
+        match path.extension()?.to_str()? {
+            "h" => Some(Self::C),
+            "rs" => Some(Self::Rust),
+            _ => None,
+        }
     }
 }
 
@@ -72,6 +79,7 @@ impl Format {
 struct Job<'a> {
     object: &'a Path,
     output: PathBuf,
+    format: Format,
 }
 
 /// What all jobs share.
@@ -124,15 +132,21 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
     };
     let Some(folder) = folder else {
         let output = args.output.clone().unwrap_or_default();
-        if args.emit.is_none() && !files::is_stdio(&output) && Format::of_file(&output).is_none() {
+        let by_name = if files::is_stdio(&output) {
+            Some(Format::C)
+        } else {
+            Format::of_file(&output)
+        };
+        let Some(format) = args.emit.or(by_name) else {
             return Err(Failure::usage(
                 format!("`{}` has no ending that names a format", output.display()),
-                "let it end in .h for a C light skeleton, or say --emit c",
+                "let it end in .h for a C light skeleton or .rs for a Rust one, or say --emit",
             ));
-        }
+        };
         return Ok(vec![Job {
             object: &args.objects[0],
             output,
+            format,
         }]);
     };
     if many && files::is_stdio(&folder) {
@@ -141,7 +155,8 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
             "give a folder: -o DIR",
         ));
     }
-    let ending = args.emit.unwrap_or(Format::C).ending();
+    let format = args.emit.unwrap_or(Format::C);
+    let ending = format.ending();
     let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
     let mut jobs = Vec::new();
     for object in &args.objects {
@@ -163,7 +178,11 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
                 "seal them one by one, or into different folders",
             ));
         }
-        jobs.push(Job { object, output });
+        jobs.push(Job {
+            object,
+            output,
+            format,
+        });
     }
     if !folder.as_os_str().is_empty() {
         std::fs::create_dir_all(&folder)
@@ -189,10 +208,12 @@ impl Shop {
         let object = super::generate::read_object(job.object, self.name.as_deref())?;
         let sealed = bpfseal::seal_object(object, &self.host, &self.key, &self.certificate)
             .map_err(|e| Report::new(&place, &e, e.advice()))?;
-        let header = sealed
-            .c_header()
-            .map_err(|e| Report::new(&place, &e, e.advice()))?;
-        files::write(&job.output, &header)?;
+        let report =
+            |e: bpfseal::loader::skeleton::SkeletonError| Report::new(&place, &e, e.advice());
+        match job.format {
+            Format::C => files::write(&job.output, &sealed.c_header().map_err(report)?)?,
+            Format::Rust => files::write(&job.output, &sealed.rust_module().map_err(report)?)?,
+        }
         Ok(super::generate::notes(&place, &sealed.made, &self.host))
     }
 }

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::seal::{
-    Attestation, Certificate, LightSkeleton, Rejection, SealedLoader, SignerId, TrustPath,
-    TrustStore, hex,
+    Attestation, Certificate, Rejection, SealedLoader, SignerId, TrustPath, TrustStore, hex,
 };
 use serde_json::{Value, json};
 
@@ -24,7 +23,7 @@ use crate::files;
     Exit codes: 0 good, 1 rejected, 2 wrong usage, 3 the artifact or a certificate can not be read."
 )]
 pub(crate) struct Args {
-    /// A light skeleton of ours or bpftool's; `-` is standard input
+    /// A C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
     #[arg(value_name = "ARTIFACT")]
     artifact: Option<PathBuf>,
 
@@ -56,10 +55,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let place = files::shown(artifact);
     let bytes = files::read(artifact)?;
-    let skeleton = super::extract::read_artifact(&place, &bytes)?;
-    let (verdict, failed) = match &skeleton {
-        LightSkeleton::Unsigned { .. } => (Verdict::Unsigned, true),
-        LightSkeleton::Signed(sealed) => match sealed.verify(&trust) {
+    let artifact = super::extract::read_artifact(&place, &bytes)?;
+    let (verdict, failed) = match artifact.sealed().next() {
+        None => (Verdict::Unsigned, true),
+        Some(sealed) => match sealed.verify(&trust) {
             Ok(attestation) => (Verdict::Good(sealed, Box::new(attestation)), false),
             Err(rejection) => (Verdict::Rejected(rejection), true),
         },
@@ -90,7 +89,7 @@ fn artifact_and_trust(args: &Args) -> Result<(&Path, &[PathBuf]), Failure> {
 }
 
 enum Verdict<'a> {
-    Good(&'a SealedLoader, Box<Attestation>),
+    Good(SealedLoader<'a>, Box<Attestation>),
     Rejected(Rejection),
     Unsigned,
 }

@@ -62,6 +62,7 @@ pub fn sign(instructions: &[u8], metadata: &[u8]) -> Vec<u8> {
     seal_load_time(instructions, metadata, &key, &certificate)
         .unwrap()
         .signature
+        .into_owned()
 }
 
 /// A loader of one of the project's objects, with its signature.

@@ -8,16 +8,15 @@
 
 use std::fmt::{self, Write as _};
 
-use bpfseal_object::btf::{Kind, Type, VarLinkage};
-use bpfseal_object::uapi::{self, attach, map as map_type, prog};
-use bpfseal_object::{Map, MapIdx, Object, Program};
+use bpfseal_object::btf::{Type, VarLinkage};
+use bpfseal_object::{Object, Program};
 
 use super::SkeletonError;
 use super::c_bytes::push_literal;
 use super::c_types::{Declarer, Qualifiers};
-use super::ident::{identifier, map_ident, section_ident};
-use crate::plan::Step;
-use crate::{LoadPlan, Loader};
+use super::data::{DataSection, data_sections};
+use super::ident::{identifier, map_ident};
+use crate::{AutoAttach, LoadPlan, Loader};
 
 /// What a signed skeleton carries besides the loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,29 +40,13 @@ pub struct CSkeleton<'a> {
     pub seal: Option<SkeletonSeal<'a>>,
 }
 
-/// Global data that the skeleton maps into the user's process.
-#[derive(Debug)]
-struct DataSection<'a> {
-    /// Name of the member.
-    ident: String,
-    map: &'a Map,
-    /// Bytes of the mapping before they are rounded to whole pages.
-    size: u64,
-    /// What the map starts with.
-    value: &'a [u8],
-    percpu: bool,
-    read_only: bool,
-    /// The BTF section that describes the variables.
-    variables: Option<Type<'a>>,
-}
-
 impl<'a> CSkeleton<'a> {
     /// Settles everything that can go wrong; what comes out can be written.
     ///
     /// # Errors
     /// [`SkeletonError`] when a data section's variables can not be declared in C.
     pub fn to_header(&self) -> Result<CHeader<'a>, SkeletonError> {
-        let sections = self.data_sections();
+        let sections = data_sections(self.object, self.plan);
         let mut declarations = Vec::new();
         if let Some(btf) = &self.object.btf {
             let mut declarer = Declarer::new(btf);
@@ -80,55 +63,6 @@ impl<'a> CSkeleton<'a> {
             sections,
             declarations,
         })
-    }
-
-    /// The value that the plan gives to a map of global data.
-    fn seed(&self, index: MapIdx) -> &'a [u8] {
-        self.plan
-            .steps
-            .iter()
-            .find_map(|step| match step {
-                Step::SeedMap { map, value, .. } if *map == index => Some(value.as_slice()),
-                _ => None,
-            })
-            .unwrap_or(&[])
-    }
-
-    fn data_sections(&self) -> Vec<DataSection<'a>> {
-        let sections = self.object.btf.iter().flat_map(|btf| btf.types());
-        let described: Vec<(String, Type<'a>)> = sections
-            .filter(|t| t.kind() == Kind::Datasec)
-            .filter_map(|t| Some((section_ident(t.name())?, t)))
-            .collect();
-        self.object
-            .maps
-            .iter()
-            .enumerate()
-            .filter_map(|(index, map)| {
-                map.data.as_ref()?;
-                let percpu = map.def.map_type == map_type::PERCPU_ARRAY;
-                let mapped = map.def.map_flags & uapi::BPF_F_MMAPABLE != 0
-                    || (percpu && !map.def.btf_value.is_void());
-                // A skeleton of an object without BTF has no typed data.
-                if !mapped || self.object.btf.is_none() {
-                    return None;
-                }
-                let ident = map_ident(map);
-                let rounded = u64::from(map.def.value_size).next_multiple_of(8);
-                Some(DataSection {
-                    map,
-                    size: rounded * u64::from(map.def.max_entries.max(1)),
-                    value: self.seed(MapIdx(u32::try_from(index).ok()?)),
-                    percpu,
-                    read_only: map.def.map_flags & uapi::BPF_F_RDONLY_PROG != 0,
-                    variables: described
-                        .iter()
-                        .find(|(name, _)| *name == ident)
-                        .map(|(_, t)| *t),
-                    ident,
-                })
-            })
-            .collect()
     }
 }
 
@@ -532,20 +466,13 @@ fn members<'a>(
 /// What attaches a program: an expression for the descriptor of its link, and the line's end.
 fn attach_expression(program: &str, what: &Program) -> String {
     let fd = format!("skel->progs.{program}.prog_fd");
-    let unsupported = "0; /* only the caller knows what to attach it to */".to_owned();
-    let Some(def) = what.def else {
-        return unsupported;
-    };
-    match def.prog_type {
-        prog::RAW_TRACEPOINT => match what.attach_target() {
-            Some(target) => format!("skel_raw_tracepoint_open({}, {fd});", c_string(target)),
-            None => unsupported,
-        },
-        prog::TRACING if def.attach_type.0 == attach::BPF_TRACE_ITER => {
-            format!("skel_link_create({fd}, 0, BPF_TRACE_ITER);")
+    match AutoAttach::of(what) {
+        AutoAttach::Iterator => format!("skel_link_create({fd}, 0, BPF_TRACE_ITER);"),
+        AutoAttach::Manual => "0; /* only the caller knows what to attach it to */".to_owned(),
+        AutoAttach::RawTracepoint(target) => {
+            format!("skel_raw_tracepoint_open({}, {fd});", c_string(&target))
         }
-        prog::TRACING | prog::LSM => format!("skel_raw_tracepoint_open(NULL, {fd});"),
-        _ => unsupported,
+        AutoAttach::Target => format!("skel_raw_tracepoint_open(NULL, {fd});"),
     }
 }
 

@@ -3,7 +3,7 @@
 use bpfseal_object::{DataKind, Map};
 
 /// A name with everything but letters, digits and `_` replaced by `_`.
-pub(super) fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     name.bytes()
         .map(|b| {
             if b.is_ascii_alphanumeric() {
@@ -19,7 +19,7 @@ pub(super) fn identifier(name: &str) -> String {
 const DATA_NAMES: [&str; 4] = [".data", ".rodata", ".bss", ".kconfig"];
 
 /// The name of a map in the skeleton: its own, or for global data the section's.
-pub(super) fn map_ident(map: &Map) -> String {
+pub(crate) fn map_ident(map: &Map) -> String {
     let name = map.user_name();
     match &map.data {
         None => identifier(name),

@@ -5,17 +5,22 @@
 //! [`Loader`](crate::Loader) go in, text comes out. Signing is not done here; a seal is handed in
 //! as bytes.
 //!
-//! [`CSkeleton`] becomes a [`CHeader`], which has the API of `bpftool gen skeleton -L`: the same names, the
-//! same struct offsets, the same arrays (`opts_data`, `opts_insn`, `opts_sig`,
-//! `opts_excl_hash`). The text is our own.
+//! [`CSkeleton`] becomes a [`CHeader`], which has the API of `bpftool gen skeleton -L`: the same
+//! names, the same struct offsets, the same arrays (`opts_data`, `opts_insn`, `opts_sig`,
+//! `opts_excl_hash`). The text is our own. [`RustSkeleton`] becomes a [`RustModule`] for programs
+//! that use the crate `bpfseal`.
 
 mod c_bytes;
 mod c_header;
 mod c_types;
-mod ident;
+mod data;
+pub(crate) mod ident;
+mod rust_module;
+mod rust_types;
 
 pub use c_header::{CHeader, CSkeleton, SkeletonSeal};
 pub use c_types::DeclarationError;
+pub use rust_module::{RustForm, RustModule, RustSkeleton};
 
 /// Why an object has no skeleton, although it has a loader.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,9 @@ pub enum SkeletonError {
     /// A variable's alignment can not be told.
     #[error("section `{section}`: variable `{variable}` has a type without alignment")]
     Alignment { section: String, variable: String },
+    /// More types than a module is written for.
+    #[error("the variables have more types, or deeper ones, than a module is written for")]
+    TooManyTypes,
     /// A variable's type can not be written in C.
     #[error("section `{section}`: variable `{variable}` can not be declared in C: {source}")]
     Declaration {

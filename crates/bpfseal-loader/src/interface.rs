@@ -1,0 +1,100 @@
+//! What a loader installs, by name: the interface between an artifact and who uses it.
+//!
+//! A loader's context has places and no names. This says which place is which map or program, and
+//! how a program is attached. It is no part of what is signed: it tells a host what to do with
+//! descriptors, as the text of a light skeleton does.
+
+use std::borrow::Cow;
+
+use bpfseal_object::uapi::{attach, prog};
+use bpfseal_object::{Object, Program};
+
+use crate::emit::ContextLayout;
+use crate::skeleton::ident::{identifier, map_ident};
+
+/// Names of what a loader installs, in the order of its context. Can be a constant, for generated
+/// code.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interface {
+    /// Name of the object.
+    pub name: Cow<'static, str>,
+    /// Maps.
+    pub maps: Cow<'static, [Cow<'static, str>]>,
+    /// Programs, those that are not loaded by default included.
+    pub programs: Cow<'static, [ProgramInterface]>,
+}
+
+/// One program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramInterface {
+    /// Name of its function.
+    pub name: Cow<'static, str>,
+    /// Whether the loader loads it; `None` when the artifact does not say.
+    pub autoload: Option<bool>,
+    /// How it is attached.
+    pub attach: AutoAttach,
+    /// `enum bpf_attach_type` that it was made for, when the artifact says so.
+    pub attach_type: Option<u32>,
+}
+
+/// How a light skeleton attaches a program. Exhaustive: it can not do more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AutoAttach {
+    /// An iterator over all of its things.
+    Iterator,
+    /// Only the caller knows what to attach it to.
+    Manual,
+    /// A raw tracepoint of this name.
+    RawTracepoint(Cow<'static, str>),
+    /// The target that it was loaded for: tracing, LSM.
+    Target,
+}
+
+impl AutoAttach {
+    /// What the section of a program says. Follows `gen_trace` of bpftool 7.8.
+    #[must_use]
+    pub fn of(program: &Program) -> Self {
+        let Some(def) = program.def else {
+            return Self::Manual;
+        };
+        match def.prog_type {
+            prog::RAW_TRACEPOINT => program.attach_target().map_or(Self::Manual, |target| {
+                Self::RawTracepoint(Cow::Owned(target.to_owned()))
+            }),
+            prog::TRACING if def.attach_type.0 == attach::BPF_TRACE_ITER => Self::Iterator,
+            prog::TRACING | prog::LSM => Self::Target,
+            _ => Self::Manual,
+        }
+    }
+}
+
+impl Interface {
+    /// The interface of an object's loader.
+    #[must_use]
+    pub fn new(object: &Object, name: &str) -> Self {
+        let maps = object.maps.iter().map(|map| Cow::Owned(map_ident(map)));
+        let programs = object
+            .entry_programs()
+            .map(|(_, program)| ProgramInterface {
+                name: Cow::Owned(identifier(&program.name)),
+                autoload: Some(program.autoload),
+                attach: AutoAttach::of(program),
+                attach_type: program.def.map(|def| def.attach_type.0),
+            });
+        Self {
+            name: Cow::Owned(name.to_owned()),
+            maps: maps.collect(),
+            programs: programs.collect(),
+        }
+    }
+
+    /// How the context is laid out.
+    #[must_use]
+    pub fn context(&self) -> ContextLayout {
+        let count = |len| u32::try_from(len).unwrap_or(u32::MAX);
+        ContextLayout {
+            maps: count(self.maps.len()),
+            programs: count(self.programs.len()),
+        }
+    }
+}

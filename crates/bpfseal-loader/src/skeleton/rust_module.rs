@@ -1,0 +1,624 @@
+//! The Rust module: the loader's bytes, and types for what it installs.
+//!
+//! What is generated is thin: it names things and gives them types, and leaves the work to the
+//! crate `bpfseal`, module `skeleton`. It has no unsafe code, so that a program that forbids it
+//! can use it.
+
+use std::fmt::{self, Write as _};
+
+use bpfseal_object::Object;
+use bpfseal_object::btf::VarLinkage;
+
+use super::SkeletonError;
+use super::c_bytes::push_literal;
+use super::c_header::SkeletonSeal;
+use super::data::{DataSection, data_sections};
+use super::rust_types::{Field, Names, RustTypes, push_struct, rust_ident};
+use crate::{AutoAttach, Interface, LoadPlan};
+
+/// Bytes of a variable that is not held as a value: it would not fit the stack.
+const LARGE: u32 = 64 * 1024;
+
+/// One form of a loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RustForm<'a> {
+    /// The scheme, as the variant of `bpfseal::seal::Scheme`; for a form that is not signed it
+    /// says nothing.
+    pub scheme: &'a str,
+    /// The loader's instructions.
+    pub instructions: &'a [u8],
+    /// The seal; `None` for an unsigned loader.
+    pub seal: Option<SkeletonSeal<'a>>,
+}
+
+/// A Rust light skeleton, ready to be written.
+#[derive(Debug, Clone)]
+pub struct RustSkeleton<'a> {
+    /// The object.
+    pub object: &'a Object,
+    /// Its plan.
+    pub plan: &'a LoadPlan,
+    /// The value of the metadata map, which all forms share.
+    pub metadata: &'a [u8],
+    /// The forms, strongest first; at least one.
+    pub forms: Vec<RustForm<'a>>,
+}
+
+/// One section with the fields of its struct.
+#[derive(Debug)]
+struct Section<'a> {
+    data: DataSection<'a>,
+    /// Name of its accessor.
+    ident: String,
+    /// Name of its struct.
+    camel: String,
+    fields: Vec<Field>,
+}
+
+impl Section<'_> {
+    /// The section's name.
+    fn shown(&self) -> &str {
+        match &self.data.map.data {
+            Some(data) => &data.section_name,
+            None => self.data.map.user_name(),
+        }
+    }
+}
+
+impl<'a> RustSkeleton<'a> {
+    /// Settles everything that can go wrong; what comes out can be written.
+    ///
+    /// # Errors
+    /// [`SkeletonError`] when a data section's variables overlap, or have more types than any real
+    /// object.
+    pub fn into_module(self) -> Result<RustModule<'a>, SkeletonError> {
+        let mut sections = Vec::new();
+        let mut types = String::new();
+        if let Some(btf) = &self.object.btf {
+            let mut collected = RustTypes::new(btf);
+            let mut idents = Names::default();
+            for data in data_sections(self.object, self.plan) {
+                let ident = idents.unique(rust_ident(&data.ident));
+                let fields = fields(btf, &mut collected, &data)?;
+                sections.push(Section {
+                    camel: camel(&ident),
+                    ident,
+                    data,
+                    fields,
+                });
+            }
+            types = collected.text;
+        }
+        let interface = Interface::new(self.object, &self.plan.name);
+        Ok(RustModule {
+            skeleton: self,
+            interface,
+            sections,
+            types,
+        })
+    }
+}
+
+/// The variables of a section that a user can name.
+fn fields<'a>(
+    btf: &'a bpfseal_object::btf::Btf,
+    types: &mut RustTypes<'a>,
+    data: &DataSection<'a>,
+) -> Result<Vec<Field>, SkeletonError> {
+    let mut fields = Vec::new();
+    let mut names = Names::default();
+    for variable in data.variables.iter().flat_map(|section| section.vars()) {
+        let var = btf.ty(variable.type_id);
+        let size = btf.resolve_size(var.type_ref()).unwrap_or(variable.size);
+        let inside = u64::from(variable.offset) + u64::from(size) <= data.value.len() as u64;
+        if var.var_linkage() == VarLinkage::Static || !inside {
+            continue;
+        }
+        let name = names.unique(rust_ident(var.name()));
+        let hint = format!("{}_type", name.trim_start_matches("r#"));
+        fields.push(types.field(var.type_ref(), name, &hint, variable.offset, size, 0)?);
+    }
+    Ok(fields)
+}
+
+/// A Rust module, ready to be written: [`std::fmt::Display`] is its text.
+#[derive(Debug)]
+pub struct RustModule<'a> {
+    skeleton: RustSkeleton<'a>,
+    interface: Interface,
+    sections: Vec<Section<'a>>,
+    types: String,
+}
+
+/// Lints that generated code does not follow: its names are those of the object.
+const ALLOWED: &str = "clippy::all, clippy::pedantic, clippy::restriction, dead_code, missing_docs, \
+     non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub, \
+     unused_imports, rustdoc::all";
+
+impl fmt::Display for RustModule<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "// SPDX-License-Identifier: MIT OR Apache-2.0\n\
+             // Generated by bpfseal {}; do not edit.\n\
+             //\n\
+             // Use it with the crate `bpfseal`:  mod skel {{ include!(\"THIS_FILE\"); }}\n\n\
+             pub use self::generated::*;\n\n\
+             #[rustfmt::skip]\n\
+             #[allow({ALLOWED})]\n\
+             mod generated {{\n\
+             use ::bpfseal::skeleton as rt;\n",
+            env!("CARGO_PKG_VERSION")
+        )?;
+        self.phases(out)?;
+        self.places(out)?;
+        for section in &self.sections {
+            self.section(out, section)?;
+        }
+        writeln!(
+            out,
+            "/// Types of the object's global variables.\npub mod types {{\nuse super::{{rt, types}};\n{}}}\n",
+            self.types
+        )?;
+        self.artifact(out)?;
+        out.write_str("}\n")
+    }
+}
+
+impl RustModule<'_> {
+    /// What types are called after: an object that is made from `x.bpf.o` is `x`.
+    fn name(&self) -> String {
+        let name = &*self.interface.name;
+        camel(name.strip_suffix("_bpf").unwrap_or(name))
+    }
+
+    fn signed(&self) -> bool {
+        self.skeleton.forms.iter().any(|form| form.seal.is_some())
+    }
+
+    /// Sections that can be mapped.
+    fn mapped(&self) -> impl Iterator<Item = &Section<'_>> {
+        self.sections.iter().filter(|section| !section.data.percpu)
+    }
+
+    /// Open, loaded, attached.
+    fn phases(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        let object = &self.interface.name;
+        self.open(out)?;
+        write!(
+            out,
+            "/// `{object}`, loaded. Dropping it closes everything.\n#[derive(Debug)]\n\
+             pub struct {name} {{\n    loaded: rt::Loaded,\n"
+        )?;
+        for section in self.mapped() {
+            writeln!(out, "    {}: rt::Mapping,", section.ident)?;
+        }
+        write!(
+            out,
+            "}}\n\nimpl {name} {{\n    \
+             /// Begins: nothing is in the kernel yet.\n    \
+             pub fn open() -> Open{name} {{\n        Open{name}::new()\n    }}\n\n    \
+             /// Attaches every program whose section says what to.\n    \
+             pub fn attach(self) -> Result<Attached{name}, rt::AttachError> {{\n        \
+             let links = self.loaded.attach()?;\n        \
+             Ok(Attached{name} {{ loaded: self, links }})\n    }}\n\n    \
+             /// Maps and programs by name, with what the kernel said.\n    \
+             pub fn loaded(&self) -> &rt::Loaded {{\n        &self.loaded\n    }}\n"
+        )?;
+        if self.signed() {
+            out.write_str(
+                "\n    /// Opens, and loads with the default options.\n    \
+                 pub fn open_and_load() -> Result<Self, rt::LoadError> {\n        \
+                 Self::open().load(&rt::LoadOptions::default())\n    }\n",
+            )?;
+        }
+        if !self.interface.maps.is_empty() {
+            write!(
+                out,
+                "\n    /// The maps.\n    pub fn maps(&self) -> {name}Maps<'_> {{\n        {name}Maps {{\n"
+            )?;
+            for (index, map) in self.map_idents().iter().enumerate() {
+                writeln!(out, "            {map}: self.loaded.map_at({index}),")?;
+            }
+            out.write_str("        }\n    }\n")?;
+        }
+        if !self.interface.programs.is_empty() {
+            write!(
+                out,
+                "\n    /// The programs.\n    pub fn progs(&self) -> {name}Progs<'_> {{\n        {name}Progs {{\n"
+            )?;
+            for (index, (ident, program)) in self.program_idents().iter().enumerate() {
+                let at = if program.autoload == Some(false) {
+                    "program_at"
+                } else {
+                    "loaded_program_at"
+                };
+                writeln!(out, "            {ident}: self.loaded.{at}({index}),")?;
+            }
+            out.write_str("        }\n    }\n")?;
+        }
+        for section in self.mapped() {
+            write!(
+                out,
+                "\n    /// Global variables of `{}`, as they are in the kernel.\n    \
+                 pub fn {ident}(&self) -> {name}{}<'_> {{\n        {name}{}::new(&self.{ident})\n    }}\n",
+                section.shown(),
+                section.camel,
+                section.camel,
+                ident = section.ident,
+            )?;
+        }
+        write!(
+            out,
+            "}}\n\n/// `{object}`, loaded and attached. Dropping it detaches and closes everything.\n\
+             #[derive(Debug)]\npub struct Attached{name} {{\n    \
+             loaded: {name},\n    /// Links by program.\n    pub links: rt::Links,\n}}\n\n\
+             impl Attached{name} {{\n    \
+             /// Detaches; the programs stay loaded.\n    \
+             pub fn detach(self) -> {name} {{\n        self.loaded\n    }}\n}}\n\n\
+             impl ::std::ops::Deref for Attached{name} {{\n    type Target = {name};\n\n    \
+             fn deref(&self) -> &{name} {{\n        &self.loaded\n    }}\n}}\n\n"
+        )
+    }
+
+    fn open(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        let object = &self.interface.name;
+        if self.signed() {
+            write!(
+                out,
+                "/// `{object}`, not loaded yet.\n///\n\
+                 /// It is signed: what it installs is what was signed. So there is nothing to set here;\n\
+                 /// initial values of global variables and sizes of maps are changed in the BPF\n\
+                 /// program, which is then signed again. After loading, variables of `.data` and\n\
+                 /// `.bss` can be set.\n#[derive(Debug)]\npub struct Open{name}(());\n\n\
+                 impl Open{name} {{\n    fn new() -> Self {{\n        Self(())\n    }}\n\n    \
+                 /// Loads it into the running kernel, which checks the signature.\n    \
+                 pub fn load(self, options: &rt::LoadOptions) -> Result<{name}, rt::LoadError> {{\n        \
+                 let loaded = rt::load(&ARTIFACT, options)?;\n"
+            )?;
+        } else {
+            write!(
+                out,
+                "/// `{object}`, not loaded yet: initial values of its global variables can be set.\n\
+                 #[derive(Debug)]\npub struct Open{name} {{\n"
+            )?;
+            for section in self.mapped() {
+                write!(
+                    out,
+                    "    /// Initial values of `{}`.\n    pub {}: {name}{}Init,\n",
+                    section.shown(),
+                    section.ident,
+                    section.camel
+                )?;
+            }
+            write!(
+                out,
+                "}}\n\nimpl Open{name} {{\n    fn new() -> Self {{\n        Self {{\n"
+            )?;
+            for section in self.mapped() {
+                writeln!(
+                    out,
+                    "            {}: rt::Value::read({}),",
+                    section.ident,
+                    initial(section)
+                )?;
+            }
+            write!(
+                out,
+                "        }}\n    }}\n\n    \
+                 /// Loads it into the running kernel. It is not signed: nothing vouches for it.\n    \
+                 pub fn insecure_load_unsigned(self, options: &rt::LoadOptions) -> Result<{name}, rt::LoadError> {{\n"
+            )?;
+            if self.mapped().next().is_some() {
+                out.write_str(
+                    "        let mut options = options.clone();\n        \
+                     let options = &mut options;\n",
+                )?;
+            }
+            for section in self.mapped() {
+                writeln!(
+                    out,
+                    "        options.set_initial_value({}, rt::value_over({}, self.{}));",
+                    section.data.index.0,
+                    initial(section),
+                    section.ident
+                )?;
+            }
+            out.write_str(
+                "        let loaded = rt::insecure_load_unsigned(&ARTIFACT, options)?;\n",
+            )?;
+        }
+        writeln!(out, "        Ok({name} {{")?;
+        for section in self.mapped() {
+            writeln!(
+                out,
+                "            {}: loaded.data_at({}, {})?,",
+                section.ident,
+                section.data.index.0,
+                section.data.value.len()
+            )?;
+        }
+        out.write_str("            loaded,\n        })\n    }\n}\n\n")
+    }
+
+    fn map_idents(&self) -> Vec<String> {
+        let mut names = Names::default();
+        let idents = self.interface.maps.iter();
+        idents.map(|map| names.unique(rust_ident(map))).collect()
+    }
+
+    fn program_idents(&self) -> Vec<(String, &crate::ProgramInterface)> {
+        let mut names = Names::default();
+        let programs = self.interface.programs.iter();
+        programs
+            .map(|program| (names.unique(rust_ident(&program.name)), program))
+            .collect()
+    }
+
+    /// Structs of maps and programs.
+    fn places(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        if !self.interface.maps.is_empty() {
+            write!(
+                out,
+                "/// Maps of `{}`.\n#[derive(Debug, Clone, Copy)]\npub struct {name}Maps<'a> {{\n",
+                self.interface.name
+            )?;
+            for map in self.map_idents() {
+                writeln!(out, "    pub {map}: &'a rt::Map,")?;
+            }
+            out.write_str("}\n\n")?;
+        }
+        if !self.interface.programs.is_empty() {
+            write!(
+                out,
+                "/// Programs of `{}`; those that are not loaded by default are options.\n\
+                 #[derive(Debug, Clone, Copy)]\npub struct {name}Progs<'a> {{\n",
+                self.interface.name
+            )?;
+            for (ident, program) in self.program_idents() {
+                if program.autoload == Some(false) {
+                    writeln!(out, "    pub {ident}: Option<&'a rt::Program>,")?;
+                } else {
+                    writeln!(out, "    pub {ident}: &'a rt::Program,")?;
+                }
+            }
+            out.write_str("}\n\n")?;
+        }
+        Ok(())
+    }
+
+    /// The struct of a section's variables, and how it is made from a mapping.
+    fn section(&self, out: &mut fmt::Formatter<'_>, section: &Section<'_>) -> fmt::Result {
+        let name = format!("{}{}", self.name(), section.camel);
+        let shown = section.shown();
+        if section.data.percpu {
+            return writeln!(
+                out,
+                "// `{shown}` has a value for each CPU: look them up in the map.\n"
+            );
+        }
+        let kind = if section.data.read_only {
+            "Const"
+        } else {
+            "Var"
+        };
+        write!(
+            out,
+            "/// Global variables of `{shown}`.\n#[derive(Debug, Clone, Copy)]\n\
+             pub struct {name}<'a> {{\n    mapping: &'a rt::Mapping,\n"
+        )?;
+        for field in &section.fields {
+            if !field.note.is_empty() {
+                writeln!(out, "    /// {}", field.note)?;
+            }
+            writeln!(
+                out,
+                "    pub {}: rt::{kind}<'a, {}>,",
+                section_field(&field.name),
+                field.rust
+            )?;
+        }
+        write!(
+            out,
+            "}}\n\nimpl<'a> {name}<'a> {{\n    \
+             fn new(mapping: &'a rt::Mapping) -> Self {{\n        Self {{\n            mapping,\n"
+        )?;
+        for field in &section.fields {
+            let super::rust_types::Bits::Bytes(offset) = field.place else {
+                continue;
+            };
+            writeln!(
+                out,
+                "            {}: rt::{kind}::new(mapping, {offset}),",
+                section_field(&field.name)
+            )?;
+        }
+        out.write_str(
+            "        }\n    }\n\n    \
+             /// All bytes, also of what has no name here.\n    \
+             pub fn bytes(&self) -> Vec<u8> {\n        self.mapping.read()\n    }\n}\n\n",
+        )?;
+        if !self.signed() {
+            let mut text = String::new();
+            let size = u32::try_from(section.data.value.len()).unwrap_or(u32::MAX);
+            let (small, large): (Vec<_>, Vec<_>) =
+                section.fields.iter().partition(|field| field.size <= LARGE);
+            push_struct(&mut text, &format!("{name}Init"), size, &small);
+            writeln!(out, "/// Initial values of `{shown}`.")?;
+            for field in large {
+                let name = &field.name;
+                writeln!(
+                    out,
+                    "///\n/// `{name}` is too large for this: it can be set after loading."
+                )?;
+            }
+            writeln!(out, "{text}")?;
+            if section.data.value.iter().any(|byte| *byte != 0) {
+                write!(out, "static {}_INITIAL: &[u8] = b", upper(&section.ident))?;
+                push_literal(out, section.data.value)?;
+                out.write_str(";\n\n")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The constants.
+    fn artifact(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(
+            "/// The loader, with the names of what it installs.\n\
+             pub fn artifact() -> &'static rt::Artifact {\n    &ARTIFACT\n}\n\n\
+             static ARTIFACT: rt::Artifact = rt::Artifact {\n    \
+             interface: rt::Interface {\n",
+        )?;
+        writeln!(
+            out,
+            "        name: rt::Cow::Borrowed({:?}),\n        maps: rt::Cow::Borrowed(&[",
+            self.interface.name
+        )?;
+        for map in self.interface.maps.iter() {
+            writeln!(out, "            rt::Cow::Borrowed({map:?}),")?;
+        }
+        out.write_str("        ]),\n        programs: rt::Cow::Borrowed(&[\n")?;
+        for program in self.interface.programs.iter() {
+            let attach = match &program.attach {
+                AutoAttach::Iterator => "Iterator".to_owned(),
+                AutoAttach::Manual => "Manual".to_owned(),
+                AutoAttach::RawTracepoint(name) => {
+                    format!("RawTracepoint(rt::Cow::Borrowed({name:?}))")
+                }
+                AutoAttach::Target => "Target".to_owned(),
+            };
+            write!(
+                out,
+                "            rt::ProgramInterface {{\n                \
+                 name: rt::Cow::Borrowed({:?}),\n                \
+                 autoload: {:?},\n                \
+                 attach: rt::AutoAttach::{attach},\n                \
+                 attach_type: {:?},\n            }},\n",
+                program.name, program.autoload, program.attach_type
+            )?;
+        }
+        out.write_str(
+            "        ]),\n    },\n    metadata: rt::Cow::Borrowed(METADATA),\n    \
+             forms: rt::Cow::Borrowed(&[\n",
+        )?;
+        for form in &self.skeleton.forms {
+            let instructions = constant(form, "INSTRUCTIONS");
+            match &form.seal {
+                Some(seal) => write!(
+                    out,
+                    "        rt::LoaderForm::Sealed {{\n            \
+                     instructions: rt::Cow::Borrowed({instructions}),\n            \
+                     seal: rt::Seal {{\n                \
+                     scheme: rt::Scheme::{},\n                \
+                     signature: rt::Cow::Borrowed({}),\n                \
+                     excl_prog_hash: {:?},\n            }},\n        }},\n",
+                    form.scheme,
+                    constant(form, "SIGNATURE"),
+                    seal.excl_prog_hash
+                )?,
+                None => write!(
+                    out,
+                    "        rt::LoaderForm::Unsigned {{\n            \
+                     instructions: rt::Cow::Borrowed({instructions}),\n        }},\n"
+                )?,
+            }
+        }
+        out.write_str("    ]),\n};\n\nstatic METADATA: &[u8] = b")?;
+        push_literal(out, self.skeleton.metadata)?;
+        out.write_str(";\n")?;
+        for form in &self.skeleton.forms {
+            write!(out, "static {}: &[u8] = b", constant(form, "INSTRUCTIONS"))?;
+            push_literal(out, form.instructions)?;
+            out.write_str(";\n")?;
+            if let Some(seal) = &form.seal {
+                write!(out, "static {}: &[u8] = b", constant(form, "SIGNATURE"))?;
+                push_literal(out, seal.signature)?;
+                out.write_str(";\n")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A variable that is called like the one member that every section has.
+fn section_field(name: &str) -> String {
+    if ["mapping", "bytes"].contains(&name) {
+        format!("{name}_")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// What a section starts with, as an expression.
+fn initial(section: &Section<'_>) -> String {
+    if section.data.value.iter().any(|byte| *byte != 0) {
+        format!("{}_INITIAL", upper(&section.ident))
+    } else {
+        format!("&[0; {}]", section.data.value.len())
+    }
+}
+
+/// The name of a constant of a form: `LOAD_TIME_SIGNATURE`.
+fn constant(form: &RustForm<'_>, what: &str) -> String {
+    if form.seal.is_none() {
+        return format!("UNSIGNED_{what}");
+    }
+    let mut name = String::new();
+    for (at, letter) in form.scheme.chars().enumerate() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    format!("{name}_{what}")
+}
+
+fn upper(ident: &str) -> String {
+    ident.trim_start_matches("r#").to_ascii_uppercase()
+}
+
+/// `one_map` as `OneMap`.
+fn camel(name: &str) -> String {
+    let mut out = String::new();
+    for part in name.trim_start_matches("r#").split('_') {
+        let mut letters = part.chars();
+        if let Some(first) = letters.next() {
+            let _ = write!(out, "{}{}", first.to_ascii_uppercase(), letters.as_str());
+        }
+    }
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert_str(0, "Object");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_rusts() {
+        assert_eq!(camel("one_map"), "OneMap");
+        assert_eq!(camel("_x__y_"), "XY");
+        assert_eq!(camel("9p"), "Object9p");
+        assert_eq!(rust_ident("type"), "r#type");
+        assert_eq!(rust_ident("self"), "self_");
+        assert_eq!(rust_ident("a.b"), "a_b");
+        let form = RustForm {
+            scheme: "InLoaderExclusive",
+            instructions: &[],
+            seal: Some(SkeletonSeal {
+                signature: &[],
+                excl_prog_hash: &[0; 32],
+            }),
+        };
+        assert_eq!(
+            constant(&form, "SIGNATURE"),
+            "IN_LOADER_EXCLUSIVE_SIGNATURE"
+        );
+    }
+}
