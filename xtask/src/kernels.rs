@@ -19,7 +19,14 @@ use crate::{headers, project, reference};
 /// The kernels that tests are run on without being told which.
 const DEFAULT: &str = "7.3";
 /// The tests that are run in a machine.
-const TESTS: [&str; 4] = ["admission", "end_to_end", "load", "scenarios"];
+const TESTS: [&str; 6] = [
+    "admission",
+    "end_to_end",
+    "faults",
+    "load",
+    "scenarios",
+    "work",
+];
 /// How long a machine may take.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -27,6 +34,10 @@ const LIMIT: Duration = Duration::from_secs(600);
 pub(crate) struct Args {
     /// Versions, such as 7.3: the newest package of each is taken
     versions: Vec<String>,
+
+    /// Only this test file, such as `work`; can be given several times
+    #[arg(long = "test", value_name = "NAME", value_parser = TESTS)]
+    tests: Vec<String>,
 
     /// Another kernel, by its image
     #[arg(long, value_name = "FILE")]
@@ -54,7 +65,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    let initramfs = initramfs()?;
+    let tests = if args.tests.is_empty() {
+        TESTS.map(str::to_owned).to_vec()
+    } else {
+        args.tests.clone()
+    };
+    let initramfs = initramfs(&tests)?;
     for (version, image) in images {
         println!("kernel {version}:");
         run_in(&image, &initramfs).with_context(|| format!("kernel {version}"))?;
@@ -115,7 +131,7 @@ fn find_image(root: &Path) -> Option<PathBuf> {
 }
 
 /// Builds the tests and packs them with the first process.
-fn initramfs() -> anyhow::Result<PathBuf> {
+fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
     let (mut cargo, built) = project::static_cargo("build")?;
     project::check(
         cargo
@@ -126,7 +142,8 @@ fn initramfs() -> anyhow::Result<PathBuf> {
     let output = cargo
         .args(["--quiet", "--no-run", "--message-format", "json"])
         .args(["--package", "bpfseal-kernel", "--package", "bpfseal-cli"])
-        .args(TESTS.iter().flat_map(|test| ["--test", test]))
+        .args(["--package", "bpfseal-work"])
+        .args(tests.iter().flat_map(|test| ["--test", test]))
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
@@ -143,13 +160,15 @@ fn initramfs() -> anyhow::Result<PathBuf> {
         }
         Err(error) => return Err(error),
     }
-    files.extend(seal_corpus()?);
+    if tests.iter().any(|test| test == "end_to_end") {
+        files.extend(seal_corpus()?);
+    }
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
         if let (Some(path), Some(name)) = (
             message["executable"].as_str(),
             message["target"]["name"].as_str(),
-        ) && TESTS.contains(&name)
+        ) && tests.iter().any(|test| test == name)
         {
             files.push((PathBuf::from(path), format!("tests/{name}")));
         }

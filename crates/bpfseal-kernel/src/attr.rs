@@ -63,7 +63,7 @@ impl<'a> Attr<'a> {
         self
     }
 
-    /// Points a field at bytes that the kernel reads.
+    /// Points a field at bytes that the kernel reads; at nothing when there are none.
     pub(crate) fn put_bytes(&mut self, at: usize, bytes: &'a [u8]) -> &mut Self {
         // The kernel tells nothing from something by the address.
         let address = if bytes.is_empty() {
@@ -72,6 +72,11 @@ impl<'a> Attr<'a> {
             bytes.as_ptr() as u64
         };
         self.put_u64(at, address)
+    }
+
+    /// Points a field at bytes that the kernel reads, also when there are none.
+    pub(crate) fn put_any_bytes(&mut self, at: usize, bytes: &'a [u8]) -> &mut Self {
+        self.put_u64(at, bytes.as_ptr() as u64)
     }
 
     /// Points a field at bytes that the kernel writes.

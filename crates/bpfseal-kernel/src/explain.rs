@@ -130,6 +130,56 @@ const ROWS: [Row; 17] = [
     ),
 ];
 
+/// What a call of the loader itself answers: errno, what it means, what to do.
+const LOADER_ROWS: [(i32, &str, &str); 8] = [
+    (
+        libc::EMFILE,
+        "the signature was good, and there are too many open files for all maps and programs of the object",
+        "raise the limit with `ulimit -n`",
+    ),
+    (
+        libc::ENOMEM,
+        "the signature was good, and there is not enough memory for the maps of the object",
+        "make its maps smaller, or the memory larger",
+    ),
+    (
+        libc::ESRCH,
+        "the signature was good, and this kernel has not got a function or type that the object needs",
+        "load it on a kernel that has it, or make its program `SEC(\"?…\")`",
+    ),
+    (
+        libc::ENOENT,
+        "the signature was good, and this kernel has not got a symbol that the object needs",
+        "load it on a kernel that has it, or declare it `__weak`",
+    ),
+    (
+        libc::EACCES,
+        "the signature was good, and the verifier refused a program of the object",
+        "the verifier's log above says why; --log-level 1 shows the whole way to it",
+    ),
+    (
+        libc::EINVAL,
+        "the signature was good, and a map or program of the object is not what this kernel takes",
+        "the verifier's log above says more when it was a program; --log-level 1 shows the whole way to it",
+    ),
+    (
+        libc::EPERM,
+        "the signature was good, and this process, or a security module, may not load a map or program of the object",
+        "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+    ),
+    (
+        libc::E2BIG,
+        "the signature was good, and a program or map of the object is larger than the kernel takes",
+        "the verifier's log above says more when it was a program",
+    ),
+];
+
+/// What any other errno means.
+const LOADER_OTHER: (&str, &str) = (
+    "the signature was good, and a map or program of the object was refused",
+    "the verifier's log above says more when it was a program; --log-level 1 shows the whole way to it",
+);
+
 impl InstallError {
     /// What the refusal means, and what to do about it.
     #[must_use]
@@ -145,10 +195,10 @@ impl InstallError {
                     ),
                     |row| (row.3, row.4),
                 ),
-            Self::Loader { .. } => (
-                "the signature was good, and a map or program of the object was refused",
-                "load the object with `bpftool -d prog load` to see the verifier's log",
-            ),
+            Self::Loader { errno, .. } => LOADER_ROWS
+                .iter()
+                .find(|row| row.0 == *errno)
+                .map_or(LOADER_OTHER, |row| (row.1, row.2)),
             Self::Descriptor { .. } => (
                 "the loader is not one that libbpf or bpfseal made",
                 "look at it with `bpfseal inspect`",

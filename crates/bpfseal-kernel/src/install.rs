@@ -22,6 +22,9 @@ const SLEEPABLE: u32 = 1 << 4;
 const CTX_HEADER: usize = 24;
 /// Bytes of `struct bpf_map_desc`.
 const MAP_DESC: usize = 16;
+/// `BPF_LOG_STATS`: errors are logged, and not every instruction on the way to them, which takes
+/// many times as long.
+const BRIEF_LOG: u32 = 4;
 /// Bytes that the log of what a loader loads may have; of a longer one the end is kept.
 const LOG_LEN: usize = 1024 * 1024;
 
@@ -182,7 +185,7 @@ pub fn install_with(
         run_loader(system, &program, context, options, options.log_level)?;
     if answer < 0 && options.log_level == 0 {
         // A second time with a log: what it had made is closed again, and it is the same loader.
-        (answer, bytes, log) = run_loader(system, &program, context, options, 1)?;
+        (answer, bytes, log) = run_loader(system, &program, context, options, BRIEF_LOG)?;
     }
     if answer < 0 {
         return Err(InstallError::Loader {
@@ -242,7 +245,7 @@ fn load_loader(
                 return Err(first);
             }
             let spec = ProgramSpec {
-                log_level: 1,
+                log_level: BRIEF_LOG,
                 ..spec.clone()
             };
             match Program::load(system, &spec) {

@@ -130,6 +130,14 @@ fn add(
     run(system, call, on).map(serial)
 }
 
+/// Gives this thread, and processes that it starts, a new and empty session keyring.
+///
+/// # Errors
+/// `EDQUOT` when the user has too many keys.
+pub fn join_session(system: &dyn System) -> Result<KeySerial, SyscallError> {
+    run(system, KeyCall::JoinSession, "a new session".to_owned()).map(serial)
+}
+
 /// The serial number of a keyring that is named by a special id or a serial number.
 ///
 /// # Errors

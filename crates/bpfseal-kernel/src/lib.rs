@@ -16,6 +16,7 @@ mod attr;
 mod btf;
 mod error;
 mod explain;
+mod ids;
 mod install;
 mod keyring;
 mod link;
@@ -28,12 +29,14 @@ mod system;
 
 pub use btf::Btf;
 pub use error::{SyscallError, errno_name};
+pub use ids::{map_ids, program_ids};
 pub use install::{
     Input, InstallError, InstallOptions, Installed, LoaderImage, Step, install, install_with,
 };
 pub use keyring::{
     KeyInfo, KeySerial, KeyringId, Restriction, add_certificate, describe_key, find_by_key_id,
-    keyring_serial, keys_of, link_key, new_keyring, restrict_keyring, revoke_key, unlink_key,
+    join_session, keyring_serial, keys_of, link_key, new_keyring, restrict_keyring, revoke_key,
+    unlink_key,
 };
 pub use link::{Direction, Link, LinkInfo, NetfilterHook, filter_socket};
 pub use map::{Map, MapInfo, MapSpec, Mapping};

@@ -91,7 +91,7 @@ impl Map {
             .put_u32(16, spec.flags)
             .put_name(28, spec.name);
         if let Some(hash) = spec.excl_prog_hash {
-            attr.put_bytes(80, hash)
+            attr.put_any_bytes(80, hash)
                 .put_u32(88, u32::try_from(hash.len()).unwrap_or(u32::MAX));
         }
         let fd = system

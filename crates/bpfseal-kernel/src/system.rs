@@ -90,6 +90,8 @@ pub enum KeyCall<'a> {
     },
     /// `KEYCTL_DESCRIBE`: text into the buffer; how long the whole text is.
     Describe { key: i32, buffer: &'a mut [u8] },
+    /// `KEYCTL_JOIN_SESSION_KEYRING`, a new one: its serial number.
+    JoinSession,
     /// `KEYCTL_LINK`.
     Link { key: i32, keyring: i32 },
     /// `KEYCTL_READ`: content into the buffer; how long the whole content is.
@@ -120,6 +122,7 @@ impl KeyCall<'_> {
         match self {
             Self::Add { .. } => "add_key",
             Self::Describe { .. } => "KEYCTL_DESCRIBE",
+            Self::JoinSession => "KEYCTL_JOIN_SESSION_KEYRING",
             Self::Link { .. } => "KEYCTL_LINK",
             Self::Read { .. } => "KEYCTL_READ",
             Self::Restrict { .. } => "KEYCTL_RESTRICT_KEYRING",
@@ -227,6 +230,9 @@ impl System for Linux {
                     buffer.as_mut_ptr(),
                     buffer.len(),
                 ),
+                KeyCall::JoinSession => {
+                    libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, NOTHING)
+                }
                 KeyCall::Link { key, keyring } => {
                     libc::syscall(libc::SYS_keyctl, libc::KEYCTL_LINK, key, keyring)
                 }

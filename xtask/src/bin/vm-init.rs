@@ -41,6 +41,13 @@ fn run() -> usize {
             println!("bpfseal-vm: {place} is not mounted: {error}");
         }
     }
+    // Tests look at their process group, and a first process has none.
+    if let Err(error) = rustix::process::setsid() {
+        println!("bpfseal-vm: no session: {error}");
+    }
+    if let Err(error) = loopback_up() {
+        println!("bpfseal-vm: the loopback interface is not up: {error}");
+    }
     if let Ok(version) = std::fs::read_to_string("/proc/version") {
         println!("bpfseal-vm: {}", version.trim());
     }
@@ -65,4 +72,26 @@ fn run() -> usize {
         }
     }
     failed
+}
+
+/// Brings the loopback interface up, by one message of rtnetlink.
+fn loopback_up() -> rustix::io::Result<()> {
+    use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
+    const RTM_NEWLINK: u16 = 16;
+    const REQUEST: u16 = 1;
+    const UP: u32 = 1;
+    let mut message = Vec::new();
+    // struct nlmsghdr: length, type, flags, sequence number, port.
+    message.extend(32u32.to_ne_bytes());
+    message.extend(RTM_NEWLINK.to_ne_bytes());
+    message.extend(REQUEST.to_ne_bytes());
+    message.extend([0; 8]);
+    // struct ifinfomsg: family, padding, type, index, flags, which flags to change.
+    message.extend([0; 4]);
+    message.extend(1i32.to_ne_bytes());
+    message.extend(UP.to_ne_bytes());
+    message.extend(UP.to_ne_bytes());
+    // Protocol 0 is NETLINK_ROUTE.
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    send(&socket, &message, SendFlags::empty()).map(drop)
 }

@@ -15,7 +15,8 @@ use crate::files;
 #[command(
     after_help = "Keyrings are session, user, process, or a serial number; the kernel's own \
     (builtin, secondary, platform) can not be changed from here, and are shown where the kernel \
-    lets them be read.\n\nExamples:\n  \
+    lets them be read. What is added to session stays as long as the login session; a service that \
+    has none uses user.\n\nExamples:\n  \
     bpfseal keyring list                            what the session keyring holds\n  \
     bpfseal keyring add cert.pem --to user\n  \
     bpfseal keyring new trusted --in session        prints its serial number\n  \

@@ -1,0 +1,341 @@
+//! `bpfseal load` where something is missing, or is killed: nothing is left behind, and it says
+//! what is wrong.
+//!
+//! Runs in the virtual machines of `cargo xtask kernels`; elsewhere each test says that it was
+//! skipped.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use bpfseal::kernel::probe::{self, Verification};
+use bpfseal::kernel::{
+    KeyringId, Linux, Restriction, add_certificate, describe_key, find_by_key_id, join_session,
+    keys_of, link_key, map_ids, new_keyring, program_ids, restrict_keyring, revoke_key, unlink_key,
+};
+use bpfseal::seal::{Certificate, hex};
+use bpfseal_work::{kill, maps};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
+const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
+const OTHER_CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/p256.cert.pem");
+const OBJECT: &[u8] = include_bytes!("../../../testdata/objects/work_tracing.bpf.o");
+const MANY_MAPS: &[u8] = include_bytes!("../../../testdata/objects/work_maps.bpf.o");
+const BPFFS: &str = "/sys/fs/bpf";
+
+struct Bench {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Option<Self> {
+        let Some(program) = std::env::var_os("BPFSEAL_BIN") else {
+            eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+            return None;
+        };
+        let scheme = probe::verification(&Linux);
+        if scheme != Verification::LoadTime {
+            eprintln!("skipped: this kernel does not verify at load time ({scheme:?})");
+            return None;
+        }
+        std::fs::create_dir_all("/tmp").unwrap();
+        let bench = Self {
+            folder: tempfile::tempdir().unwrap(),
+            program: program.into(),
+        };
+        for (name, bytes) in [
+            ("key.pem", KEY),
+            ("cert.pem", CERTIFICATE),
+            ("tracing.bpf.o", OBJECT),
+            ("maps.bpf.o", MANY_MAPS),
+        ] {
+            std::fs::write(bench.folder.path().join(name), bytes).unwrap();
+        }
+        let sealed = bench.run("seal tracing.bpf.o maps.bpf.o -k key.pem -i cert.pem");
+        assert!(sealed.status.success());
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(bench.folder.path(), open).unwrap();
+        Some(bench)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(line.split_whitespace())
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    #[track_caller]
+    fn check(&self, line: &str, code: i32, words: &[&str]) {
+        said(&self.run(line), code, words);
+    }
+}
+
+#[track_caller]
+fn said(output: &Output, code: i32, words: &[&str]) {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for word in words {
+        assert!(text.contains(word), "no `{word}` in {text}");
+    }
+}
+
+/// How many maps and programs there are.
+fn census() -> (usize, usize) {
+    let maps = map_ids(&Linux).unwrap().len();
+    (maps, program_ids(&Linux).unwrap().len())
+}
+
+/// How many there are when what was used before has been freed.
+fn baseline() -> (usize, usize) {
+    let mut last = census();
+    let mut same = 0;
+    while same < 5 {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = census();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
+/// Waits until there are as many as before: the kernel frees them after a while.
+#[track_caller]
+fn nothing_left(before: (usize, usize)) {
+    let start = Instant::now();
+    while census() != before {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "maps and programs: {before:?} before, {:?} after",
+            census()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn pins() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(BPFFS).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn whatever_fails_leaves_nothing() {
+    let Some(bench) = Bench::new() else { return };
+    let before = baseline();
+    bench.check(
+        "load tracing.lskel.h --trust cert.pem --attach",
+        0,
+        &["attached: link", "it goes away now"],
+    );
+    nothing_left(before);
+    // Attached, pinned, and found again.
+    let line = "load tracing.lskel.h --trust cert.pem --attach --pin /sys/fs/bpf/a/b --json";
+    let output = bench.run(line);
+    said(&output, 0, &["\"pinned\": \"/sys/fs/bpf/a/b\""]);
+    let folder = Path::new("/sys/fs/bpf/a/b");
+    for name in ["by_number", "bss", "entry", "link_entry", "link_raw_enter"] {
+        assert!(folder.join(name).exists(), "{name}");
+    }
+    std::fs::remove_dir_all("/sys/fs/bpf/a").unwrap();
+    nothing_left(before);
+    // As an ordinary user.
+    let output = bench
+        .command("load tracing.lskel.h")
+        .uid(1000)
+        .gid(1000)
+        .output()
+        .unwrap();
+    said(&output, 1, &["may not use BPF", "CAP_BPF"]);
+    nothing_left(before);
+    // Where there is no bpffs.
+    bench.check(
+        "load tracing.lskel.h --trust cert.pem --pin /tmp/no/bpffs",
+        3,
+        &["/sys/fs/bpf", "nothing was left behind"],
+    );
+    assert!(!Path::new("/tmp/no").exists());
+    bench.check(
+        "load tracing.lskel.h --trust cert.pem --pin /proc/here",
+        3,
+        &["can not make", "nothing was left behind"],
+    );
+    nothing_left(before);
+    // A dot is nothing that bpffs takes.
+    bench.check(
+        "load tracing.lskel.h --trust cert.pem --pin /sys/fs/bpf/a.b",
+        3,
+        &["nothing was left behind"],
+    );
+    nothing_left(before);
+    assert_eq!(pins(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn few_descriptors_are_a_clear_message() {
+    let Some(bench) = Bench::new() else { return };
+    let before = baseline();
+    let usual = getrlimit(Resource::Nofile);
+    let few = Rlimit {
+        current: Some(16),
+        ..usual
+    };
+    // For the child; what this process has open already stays open.
+    let mut command = bench.command("load maps.lskel.h --trust cert.pem");
+    command.stdin(Stdio::null());
+    setrlimit(Resource::Nofile, few).unwrap();
+    let output = command.output();
+    setrlimit(Resource::Nofile, usual).unwrap();
+    said(
+        &output.unwrap(),
+        1,
+        &["EMFILE", "too many open files", "ulimit -n"],
+    );
+    nothing_left(before);
+    bench.check("load maps.lskel.h --trust cert.pem", 0, &["map programs"]);
+    nothing_left(before);
+}
+
+#[test]
+fn without_keyring_rights_it_says_so() {
+    let Some(bench) = Bench::new() else { return };
+    // In a thread of its own, which alone gets another session.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            join_session(&Linux).unwrap();
+            restrict_keyring(&Linux, KeyringId::SESSION, &Restriction::Nothing).unwrap();
+            bench.check(
+                "load tracing.lskel.h --trust cert.pem",
+                3,
+                &["cert.pem", "EPERM", "session keyring has to be writable"],
+            );
+            bench.check("keyring add cert.pem", 1, &["refused", "not restricted"]);
+            bench.check(
+                "load tracing.lskel.h",
+                1,
+                &["not in the keyring", "--trust"],
+            );
+        });
+    });
+    bench.check("keyring add cert.pem --to builtin", 1, &["refused"]);
+    bench.check("keyring list 2147483647", 1, &["ENOKEY"]);
+}
+
+#[test]
+fn keyrings_are_listed_linked_restricted_and_revoked() {
+    let Some(bench) = Bench::new() else { return };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            join_session(&Linux).unwrap();
+            let session = KeyringId::SESSION;
+            let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+            let own = new_keyring(&Linux, session, "trusted").unwrap();
+            let key = add_certificate(&Linux, own.into(), "signer", certificate.der()).unwrap();
+            assert_eq!(keys_of(&Linux, own.into()).unwrap(), [key]);
+            assert_eq!(describe_key(&Linux, key).unwrap().description, "signer");
+            let id = hex(certificate.subject_key_id().unwrap());
+            assert_eq!(find_by_key_id(&Linux, session, &id).unwrap(), key);
+            let end = &id[id.len() - 12..];
+            assert_eq!(find_by_key_id(&Linux, session, end).unwrap(), key);
+            assert!(find_by_key_id(&Linux, session, "00000000").is_err());
+            // By its serial number, and by what the command makes of it.
+            let line = format!("load tracing.lskel.h --keyring {}", own.0);
+            bench.check(&line, 0, &["verified with a key of the"]);
+            bench.check(
+                &format!("keyring list {}", own.0),
+                0,
+                &["asymmetric", "signer", "rsa, key id …"],
+            );
+            bench.check(&format!("keyring find {id}"), 0, &["signer"]);
+            bench.check("keyring find xyz", 2, &["is no key id"]);
+            let made = bench.run("keyring new other");
+            let other: i32 = String::from_utf8(made.stdout)
+                .unwrap()
+                .trim()
+                .parse()
+                .unwrap();
+            let other = KeyringId(other);
+            link_key(&Linux, key, other).unwrap();
+            assert_eq!(keys_of(&Linux, other).unwrap(), [key]);
+            unlink_key(&Linux, key, other).unwrap();
+            assert_eq!(keys_of(&Linux, other).unwrap(), []);
+            // Restricted to what a key of `own` vouches for: the signer vouches for itself.
+            let rule = format!("keyring restrict {} --to {}", other.0, own.0);
+            bench.check(&rule, 0, &[]);
+            bench.check(&rule, 1, &["EEXIST"]);
+            let stranger = Certificate::from_bytes(OTHER_CERTIFICATE).unwrap();
+            let error = add_certificate(&Linux, other, "x", stranger.der()).unwrap_err();
+            assert_eq!(error.errno_name(), "ENOKEY");
+            revoke_key(&Linux, key).unwrap();
+            let line = format!("load tracing.lskel.h --keyring {}", own.0);
+            bench.check(&line, 1, &["refused"]);
+        });
+    });
+}
+
+/// Every step of loading, attaching and pinning: a process that is killed there leaves no map, no
+/// program, and either no folder or a whole one.
+#[test]
+fn killed_at_every_step_it_leaves_nothing() {
+    let Some(bench) = Bench::new() else { return };
+    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    add_certificate(&Linux, KeyringId::SESSION, "x", certificate.der()).unwrap();
+    let skel = kill::WorkKill::open_and_load().unwrap();
+    let skel = skel.attach().unwrap();
+    let before = baseline();
+    let folder = Path::new("/sys/fs/bpf/killed");
+    let line = "load tracing.lskel.h --attach --pin /sys/fs/bpf/killed";
+    let run = |kill_at: u64| {
+        let bss = skel.bss();
+        bss.steps.set(0);
+        bss.kill_at.set(kill_at);
+        bss.parent_tgid.set(std::process::id().cast_signed());
+        let output = bench.run(line);
+        bss.parent_tgid.set(0);
+        (output, bss.steps.get())
+    };
+    let (output, steps) = run(u64::MAX);
+    said(&output, 0, &["pinned in"]);
+    std::fs::remove_dir_all(folder).unwrap();
+    nothing_left(before);
+    assert!(steps > 20, "{steps}");
+    let mut complete = 0;
+    for step in 1..=steps {
+        let (output, _) = run(step);
+        assert_eq!(output.status.code(), None, "step {step}: it was killed");
+        if folder.exists() {
+            // Killed when it was through with pinning.
+            let count = std::fs::read_dir(folder).unwrap().count();
+            assert_eq!(count, 11, "step {step}: 3 maps, 4 programs, 4 links");
+            complete += 1;
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+        nothing_left(before);
+        let start = Instant::now();
+        while !pins().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(10), "{:?}", pins());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    println!("  killed at each of {steps} steps; {complete} times when all was pinned already");
+    assert_eq!(skel.bss().kills.get(), steps);
+    assert!(complete < steps / 2);
+    // The library: dropping closes everything.
+    let before = baseline();
+    drop(maps::WorkMaps::open_and_load().unwrap());
+    nothing_left(before);
+}
