@@ -296,18 +296,35 @@ pub(crate) fn c_example() -> anyhow::Result<PathBuf> {
         folder.join("one_map.lskel.h"),
         sealed.c_header()?.to_string(),
     )?;
-    let out = folder.join("counter");
+    static_c(
+        &project::root().join("examples/c/counter.c"),
+        &folder.join("counter"),
+    )
+}
+
+/// Compiles what loads the reference's bytes with the reference's code.
+pub(crate) fn reference_loader() -> anyhow::Result<PathBuf> {
+    let folder = project::target().join("headers");
+    std::fs::create_dir_all(&folder)?;
+    static_c(
+        &project::root().join("xtask/c/reference_loader.c"),
+        &folder.join("reference-loader"),
+    )
+}
+
+/// Compiles a program in C as a static file, with libbpf's headers and those beside the output.
+fn static_c(source: &Path, out: &Path) -> anyhow::Result<PathBuf> {
     let mut command = Command::new("gcc");
     command
         .args(["-O2", "-Wall", "-Werror", "-static", "-o"])
-        .arg(&out)
+        .arg(out)
         .arg("-I")
-        .arg(&folder);
+        .arg(out.parent().unwrap_or(Path::new(".")));
     for headers in libbpf_1_8()?.folders {
         command.arg("-isystem").arg(headers);
     }
-    project::check(command.arg(project::root().join("examples/c/counter.c")))?;
-    Ok(out)
+    project::check(command.arg(source))?;
+    Ok(out.to_owned())
 }
 
 /// Headers of libbpf 1.7, out of the sources that the crate `libbpf-sys` carries.

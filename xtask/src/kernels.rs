@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use bpfseal::object::{Endian, Object, object_name};
-use bpfseal::seal::{Certificate, SigningKey};
+use bpfseal::seal::{Artifact, Certificate, SigningKey};
 use bpfseal::{RunningHost, seal_object};
 
+use crate::reference::Reference;
 use crate::{headers, project, reference};
 
 /// The kernels that tests are run on without being told which.
@@ -153,12 +154,19 @@ fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
         (built.join("debug/vm-init"), "init".to_owned()),
         (built.join("debug/bpfseal"), "bin/bpfseal".to_owned()),
     ];
-    match headers::c_example() {
-        Ok(path) => files.push((path, "bin/counter".to_owned())),
-        Err(error) if !project::in_ci() => {
-            eprintln!("SKIPPED: the example in C, which can not be built here: {error:#}");
+    for (name, built) in [
+        ("counter", headers::c_example()),
+        ("reference-loader", headers::reference_loader()),
+    ] {
+        match built {
+            Ok(path) => files.push((path, format!("bin/{name}"))),
+            Err(error) if !project::in_ci() => {
+                eprintln!(
+                    "SKIPPED: `{name}`, a program in C that can not be built here: {error:#}"
+                );
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => return Err(error),
     }
     if tests.iter().any(|test| test == "end_to_end") {
         files.extend(seal_corpus()?);
@@ -196,15 +204,19 @@ fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Seals the corpus that may lie beside the project: files, and their names in the machine.
+/// Seals the corpus that may lie beside the project, with ours and with the reference: files, and
+/// their names in the machine.
 fn seal_corpus() -> anyhow::Result<Vec<(PathBuf, String)>> {
     let Some(corpus) = project::shared("corpus") else {
         eprintln!("SKIPPED: no corpus beside the project");
         return Ok(Vec::new());
     };
+    let reference = Reference::fetch_or_skip()?;
     let keys = project::root().join("testdata/keys");
-    let key = SigningKey::from_pem(&std::fs::read(keys.join("rsa2048.key.pem"))?)?;
-    let certificate = Certificate::from_bytes(&std::fs::read(keys.join("rsa2048.cert.pem"))?)?;
+    let key_path = keys.join("rsa2048.key.pem");
+    let certificate_path = keys.join("rsa2048.cert.pem");
+    let key = SigningKey::from_pem(&std::fs::read(&key_path)?)?;
+    let certificate = Certificate::from_bytes(&std::fs::read(&certificate_path)?)?;
     let folder = project::target().join("kernels/corpus");
     std::fs::create_dir_all(&folder)?;
     let mut files = Vec::new();
@@ -213,7 +225,10 @@ fn seal_corpus() -> anyhow::Result<Vec<(PathBuf, String)>> {
             .strip_prefix(&corpus)?
             .to_string_lossy()
             .replace('/', ":");
-        let object = Object::parse(&std::fs::read(&path)?, &object_name(&name));
+        let object = Object::parse(
+            &std::fs::read(&path)?,
+            &object_name(&path.to_string_lossy()),
+        );
         // Another byte order is for another machine.
         let Some(object) = object.ok().filter(|object| object.endian == Endian::Little) else {
             continue;
@@ -224,8 +239,38 @@ fn seal_corpus() -> anyhow::Result<Vec<(PathBuf, String)>> {
         let to = folder.join(format!("{name}.lskel.h"));
         std::fs::write(&to, sealed.c_header()?.to_string())?;
         files.push((to, format!("corpus/{name}")));
+        let Some(reference) = &reference else {
+            continue;
+        };
+        let output = reference.skeleton(&path, Some((&key_path, &certificate_path)))?;
+        if output.status.success() {
+            let to = folder.join(format!("{name}.pieces"));
+            std::fs::write(&to, pieces(&Artifact::parse(&output.stdout)?))?;
+            files.push((to, format!("corpus/{name}.pieces")));
+        }
     }
     Ok(files)
+}
+
+/// An artifact in the form that `xtask/c/reference_loader.c` reads.
+pub(crate) fn pieces(artifact: &Artifact) -> Vec<u8> {
+    let form = &artifact.forms[0];
+    let signature = form.seal().map_or(&[][..], |seal| &seal.signature);
+    let context = artifact.interface.context();
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let words = [
+        context.maps,
+        context.programs,
+        size(&artifact.metadata),
+        size(form.instructions()),
+        size(signature),
+    ];
+    let mut out: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    out.extend(form.excl_prog_hash());
+    out.extend(&*artifact.metadata);
+    out.extend(form.instructions());
+    out.extend(signature);
+    out
 }
 
 /// How often a machine is started that dies before its first process runs.
