@@ -20,11 +20,12 @@ use crate::{headers, project, reference};
 /// The kernels that tests are run on without being told which.
 const DEFAULT: &str = "7.3";
 /// The tests that are run in a machine.
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 7] = [
     "admission",
     "end_to_end",
     "faults",
     "load",
+    "refusals",
     "scenarios",
     "work",
 ];

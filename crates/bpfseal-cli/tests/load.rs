@@ -163,6 +163,62 @@ fn refusals_are_explained() {
     );
 }
 
+/// A light skeleton with any contents.
+fn skeleton(instructions: &[u8], metadata: &[u8], signature: &[u8], hash: &[u8]) -> String {
+    let array = |name: &str, bytes: &[u8]| {
+        let mut text = format!("static const char {name}[] = \"");
+        for byte in bytes {
+            match byte {
+                0 => text.push_str("\\0"),
+                byte => text.push_str(&format!("\\x{byte:02x}")),
+            }
+        }
+        text + "\";\n"
+    };
+    array("opts_insn", instructions)
+        + &array("opts_data", metadata)
+        + &array("opts_sig", signature)
+        + &array("opts_excl_hash", hash)
+}
+
+/// Artifacts that are well-formed for us, and that the kernel refuses for what they are.
+#[test]
+fn refusals_of_crafted_artifacts_are_explained() {
+    use bpfseal::seal::{Artifact, Certificate, SigningKey, seal_load_time};
+    let Some(bench) = Bench::new() else { return };
+    let key = SigningKey::from_pem(KEY).unwrap();
+    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    let good = std::fs::read(bench.folder.path().join("one_map.lskel.h")).unwrap();
+    let good = Artifact::parse(&good).unwrap();
+    let good = good.sealed().next().unwrap();
+    let check = |text: String, words: &[&str]| {
+        bench.write("crafted.h", text.as_bytes());
+        bench.check("load crafted.h --trust cert.pem", 1, words);
+    };
+    let hash = &good.seal.excl_prog_hash;
+    let with = |signature: &[u8]| skeleton(good.instructions, good.metadata, signature, hash);
+    check(with(&[]), &["size of the signature", "EINVAL"]);
+    check(with(&[0x30; 8193]), &["size of the signature", "EINVAL"]);
+    let mut unknown = good.seal.signature.to_vec();
+    unknown[99] = 0x77;
+    check(with(&unknown), &["algorithm", "ENOPKG"]);
+    let large = skeleton(good.instructions, &vec![0; 17 << 20], &unknown, hash);
+    check(
+        large,
+        &[
+            "larger than the kernel verifies",
+            "E2BIG",
+            "payload too large",
+        ],
+    );
+    // Signed by a trusted key, and still not let in: `r1 = map by descriptor 0; r0 = 0; exit`.
+    let mut raw = vec![0x18, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    raw.extend([0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+    let seal = seal_load_time(&raw, b"metadata", &key, &certificate).unwrap();
+    let raw = skeleton(&raw, b"metadata", &seal.signature, &seal.excl_prog_hash);
+    check(raw, &["by its descriptor", "EINVAL", "via fd_array index"]);
+}
+
 #[test]
 fn an_unsigned_artifact_has_to_be_asked_for() {
     let Some(bench) = Bench::new() else { return };

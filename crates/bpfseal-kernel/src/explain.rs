@@ -7,8 +7,8 @@ use crate::install::{InstallError, Step};
 /// Step, errno, part of the kernel's log if that tells cases apart, what it means, what to do.
 type Row = (Step, i32, &'static str, &'static str, &'static str);
 
-/// The first row that fits counts.
-const ROWS: [Row; 17] = [
+/// The first row that fits counts: what the log says comes before what only an errno says.
+const ROWS: [Row; 27] = [
     (
         Step::CreateMetadata,
         libc::EPERM,
@@ -36,6 +36,20 @@ const ROWS: [Row; 17] = [
         "",
         "this kernel has no BPF",
         "use a kernel with CONFIG_BPF_SYSCALL",
+    ),
+    (
+        Step::CreateMetadata,
+        libc::EMFILE,
+        "",
+        "this process has too many open files",
+        "raise the limit with `ulimit -n`",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EMFILE,
+        "",
+        "this process has too many open files",
+        "raise the limit with `ulimit -n`",
     ),
     (
         Step::LoadLoader,
@@ -83,7 +97,7 @@ const ROWS: [Row; 17] = [
         Step::LoadLoader,
         libc::E2BIG,
         "",
-        "this kernel does not know signatures of BPF programs",
+        "this kernel does not know signatures of BPF programs, or more than 4,096 maps are bound",
         "use Linux 7.3 or later",
     ),
     (
@@ -95,10 +109,59 @@ const ROWS: [Row; 17] = [
     ),
     (
         Step::LoadLoader,
+        libc::EINVAL,
+        "must be an array",
+        "a bound map is no array, and only arrays can be covered by a signature",
+        "this is a fault of who loads; please report it, if that was bpfseal",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EINVAL,
+        "not pointing to valid bpf_map or btf",
+        "something is bound that is no map",
+        "this is a fault of who loads; please report it, if that was bpfseal",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EINVAL,
+        "by fd",
+        "the loader names a map by its descriptor, which no signature can cover",
+        "make the loader with bpfseal or bpftool, which name maps by their place",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EINVAL,
+        "",
+        "the kernel does not take the size of the signature (1 to 8,192 bytes), or the loader's instructions",
+        "look at the artifact with `bpfseal inspect`, and get it from its maker again",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EBADF,
+        "",
+        "something is bound that is not open",
+        "this is a fault of who loads; please report it, if that was bpfseal",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EBUSY,
+        "",
+        "the metadata map is being written to",
+        "let nobody else write to it, and try again",
+    ),
+    (
+        Step::LoadLoader,
         libc::EPERM,
         "must be",
-        "the metadata map is not as a signed loader needs it",
-        "this is a fault of bpfseal; please report it",
+        "the metadata map is not frozen, or not exclusive, as a signature needs it",
+        "this is a fault of who loads; please report it, if that was bpfseal",
+    ),
+    (
+        Step::LoadLoader,
+        libc::EPERM,
+        "",
+        "a security module refused the loader, or this process may not load programs",
+        "ask the module's policy, or run as root",
     ),
     (
         Step::LoadLoader,
@@ -109,24 +172,31 @@ const ROWS: [Row; 17] = [
     ),
     (
         Step::LoadLoader,
-        libc::EPERM,
-        "",
-        "this process may not load programs, or a security module refused it",
-        "run as root, or ask the module's policy",
+        libc::EACCES,
+        "cannot bind any BTF",
+        "the loader uses type information or functions of a module, which no signature covers",
+        "make the loader with bpfseal or bpftool",
     ),
     (
-        Step::RunLoader,
-        libc::EPERM,
-        "",
-        "this process may not run programs",
-        "run as root, or with CAP_BPF",
+        Step::LoadLoader,
+        libc::EACCES,
+        "signed program",
+        "the loader uses a map that the signature does not cover",
+        "the loader is not one for load-time verification: seal the object again",
     ),
     (
         Step::LoadLoader,
         libc::EACCES,
         "",
         "the verifier or a security module refused the loader",
-        "look at the kernel's log below",
+        "look at the kernel's log above",
+    ),
+    (
+        Step::RunLoader,
+        libc::EPERM,
+        "",
+        "this process may not run programs, or a security module refused",
+        "run as root, or with CAP_BPF",
     ),
 ];
 

@@ -231,6 +231,7 @@ fn load_loader(
         fd_array: &[map.as_fd().as_raw_fd()],
         // The kernel folds bound maps into what the signature covers.
         bind: image.signature.is_some(),
+        claimed_count: 0,
         signature: image.signature.map(|(bytes, keyring)| Signature {
             bytes,
             keyring,

@@ -27,6 +27,8 @@ pub struct MapSpec<'a> {
     pub flags: u32,
     /// Name, cut to 15 bytes.
     pub name: &'a str,
+    /// For a map of maps: one like those that it is to hold.
+    pub inner_map: Option<&'a Map>,
     /// Digest of the program that alone may use the map. Needs Linux 6.18.
     pub excl_prog_hash: Option<&'a [u8]>,
 }
@@ -90,6 +92,9 @@ impl Map {
             .put_u32(12, spec.max_entries)
             .put_u32(16, spec.flags)
             .put_name(28, spec.name);
+        if let Some(inner) = spec.inner_map {
+            attr.put_fd(20, inner.as_fd().as_raw_fd());
+        }
         if let Some(hash) = spec.excl_prog_hash {
             attr.put_any_bytes(80, hash)
                 .put_u32(88, u32::try_from(hash.len()).unwrap_or(u32::MAX));

@@ -42,6 +42,8 @@ pub struct ProgramSpec<'a> {
     pub fd_array: &'a [i32],
     /// Whether the kernel is told how many they are, and binds them to the program.
     pub bind: bool,
+    /// A count to tell the kernel although there are no descriptors, for tests of its checks.
+    pub claimed_count: u32,
     /// The signature, for a signed program.
     pub signature: Option<Signature<'a>>,
     /// How much the kernel is to log; 0 for nothing.
@@ -93,12 +95,15 @@ impl Program {
         if !fds.is_empty() {
             attr.put_bytes(120, &fds);
         }
-        if spec.bind {
+        if fds.is_empty() {
+            attr.put_u32(148, spec.claimed_count);
+        } else if spec.bind {
             attr.put_u32(148, u32::try_from(spec.fd_array.len()).unwrap_or(u32::MAX));
         }
         if let Some(signature) = &spec.signature {
             let size = u32::try_from(signature.bytes.len()).unwrap_or(u32::MAX);
-            attr.put_bytes(152, signature.bytes)
+            // An empty one too: without an address the load would not be a signed one.
+            attr.put_any_bytes(152, signature.bytes)
                 .put_u32(160, signature.claimed_size.unwrap_or(size))
                 .put_fd(164, signature.keyring.0);
         }

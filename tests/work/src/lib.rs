@@ -13,6 +13,7 @@ macro_rules! skeletons {
 
 skeletons!(
     cgroup,
+    gate,
     iter,
     kill,
     lsm,

@@ -19,7 +19,8 @@ use bpfseal::kernel::{
 use bpfseal::seal::Certificate;
 use bpfseal::{LoadError, LoadOptions};
 use bpfseal_work::{
-    cgroup, iter, lsm, maps, more_maps, probes, socket, syscall, syscall_unsigned, tc, tracing, xdp,
+    cgroup, gate, iter, lsm, maps, more_maps, probes, socket, syscall, syscall_unsigned, tc,
+    tracing, xdp,
 };
 
 const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
@@ -442,4 +443,31 @@ fn tasks_kernel_functions_and_symbols_are_used() {
     assert_eq!(bss.worked.get(), 63, "{:b}", bss.worked.get());
     let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
     assert_eq!(bss.parent_tgid.get(), parent, "CO-RE");
+}
+
+/// A policy: while the gate is closed, only signed loaders, and what they install, are let in.
+#[test]
+fn a_gate_lets_signed_loaders_in() {
+    if !in_vm() {
+        return;
+    }
+    let skel = gate::WorkGate::open_and_load().unwrap();
+    let skel = skel.attach().unwrap();
+    let unsigned =
+        || syscall_unsigned::WorkSyscall::open().insecure_load_unsigned(&LoadOptions::default());
+    assert!(unsigned().is_ok());
+    skel.bss().closed_for.set(own_pid());
+    let error = unsigned().unwrap_err();
+    let signed = syscall::WorkSyscall::open_and_load();
+    skel.bss().closed_for.set(0);
+    let LoadError::Refused(refused) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(refused.errno(), 1, "EPERM");
+    let (meaning, help) = refused.explain();
+    assert!(meaning.contains("a security module refused"), "{meaning}");
+    assert!(help.contains("policy"), "{help}");
+    assert!(signed.is_ok());
+    // The loader and its one program; the refused one was tried twice, the second time with a log.
+    assert_eq!((skel.bss().passed.get(), skel.bss().refused.get()), (2, 2));
 }

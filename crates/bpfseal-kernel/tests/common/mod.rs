@@ -149,6 +149,7 @@ pub fn spec<'a>(instructions: &'a [u8], fds: &'a [i32], bind: bool) -> ProgramSp
         flags: SLEEPABLE,
         fd_array: fds,
         bind,
+        claimed_count: 0,
         signature: None,
         log_level: 1,
     }

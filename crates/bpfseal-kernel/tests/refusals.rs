@@ -1,0 +1,228 @@
+//! Every refusal of the admission of signed programs that user space can bring about, on a real
+//! kernel, and the words that explain it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::os::fd::AsRawFd as _;
+
+use bpfseal_kernel::{
+    Btf, InstallError, KeyringId, Linux, Map, MapSpec, Program, ProgramSpec, Signature, Step,
+    SyscallError,
+};
+use bpfseal_loader::Form;
+use bpfseal_seal::excl_prog_hash;
+
+use common::{
+    ARRAY, HASH, SESSION, Subject, errno, fd, in_vm, load, load_from, metadata_map, sign, spec,
+    trust,
+};
+
+/// `r0 = 0; exit`.
+const RETURN_ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// What a failed load of a loader has to be: errno, and words of the explanation.
+#[track_caller]
+fn check(result: Result<Program, SyscallError>, errno: &str, words: &str) {
+    let source = match result {
+        Ok(_) => panic!("it was taken, and should be refused: {words}"),
+        Err(source) => source,
+    };
+    let said = format!("{source}; log: {}", source.log);
+    assert_eq!(source.errno_name(), errno, "{said}");
+    let step = Step::LoadLoader;
+    let (meaning, help) = InstallError::Call { step, source }.explain();
+    assert!(meaning.contains(words), "{said}; explained as: {meaning}");
+    assert!(!help.is_empty());
+    println!("  {errno:<13} {meaning}");
+}
+
+/// A map that is frozen.
+fn frozen(spec: &MapSpec<'_>) -> Map {
+    let map = Map::create(&Linux, spec).unwrap();
+    map.freeze(&Linux).unwrap();
+    map
+}
+
+/// A signed program that loads the address of a map, given by `pseudo` and `value`.
+fn touching(pseudo: u8, value: i32) -> Vec<u8> {
+    let mut instructions = vec![0x18, pseudo << 4 | 1, 0, 0];
+    instructions.extend(value.to_le_bytes());
+    instructions.extend([0; 8]);
+    instructions.extend(RETURN_ZERO);
+    instructions
+}
+
+#[test]
+fn what_is_bound() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = Subject::new(object!("minimal"), Form::Signed);
+    let insns = &subject.instructions;
+    let signed = |fds: &[i32]| load(insns, fds, true, Some(&subject.signature));
+    let claiming = ProgramSpec {
+        claimed_count: 1,
+        ..spec(insns, &[], true)
+    };
+    check(Program::load(&Linux, &claiming), "EINVAL", "");
+    let map = subject.map();
+    check(signed(&vec![fd(&map); 4097]), "E2BIG", "4,096 maps");
+    check(signed(&[1 << 20]), "EBADF", "not open");
+    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    check(signed(&[file.as_raw_fd()]), "EINVAL", "no map");
+    let other = frozen(&MapSpec {
+        map_type: ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        name: "other",
+        excl_prog_hash: Some(&[7; 32]),
+        ..MapSpec::default()
+    });
+    check(signed(&[fd(&other)]), "EACCES", "bound to another program");
+    let btf = Btf::load(&Linux, &smallest_btf()).unwrap();
+    check(signed(&[fd(&map), fd(&btf)]), "EACCES", "type information");
+    // Twice the same map is one map.
+    assert!(signed(&[fd(&map), fd(&map)]).is_ok());
+}
+
+fn smallest_btf() -> Vec<u8> {
+    let mut bytes = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0];
+    for word in [0u32, 16, 16, 5, 1, 1 << 24, 4, 32 | 1 << 24] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(b"\0int\0");
+    bytes
+}
+
+#[test]
+fn the_signature() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = Subject::new(object!("minimal"), Form::Signed);
+    let insns = &subject.instructions;
+    let map = subject.map();
+    let fds = [fd(&map)];
+    for size in [0, 8193] {
+        let spec = ProgramSpec {
+            signature: Some(Signature {
+                bytes: &subject.signature,
+                keyring: SESSION,
+                claimed_size: Some(size),
+            }),
+            ..spec(insns, &fds, true)
+        };
+        check(
+            Program::load(&Linux, &spec),
+            "EINVAL",
+            "size of the signature",
+        );
+    }
+    let from = |keyring| load_from(insns, &fds, true, Some(&subject.signature), keyring);
+    check(from(KeyringId(i32::MAX)), "EINVAL", "no such keyring");
+    check(from(KeyringId::BUILTIN), "ENOKEY", "not in the keyring");
+    let signed = |signature: &[u8]| load(insns, &fds, true, Some(signature));
+    check(signed(&[0x30, 0x42, 0x13, 0x37]), "EBADMSG", "no PKCS#7");
+    let other = sign(insns, b"other metadata");
+    check(signed(&other), "EKEYREJECTED", "does not hold");
+    // A digest that the kernel does not know, where there was SHA-256.
+    let mut unknown = subject.signature.clone();
+    assert_eq!(unknown[91..100], [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1]);
+    unknown[99] = 0x77;
+    check(signed(&unknown), "ENOPKG", "algorithm");
+}
+
+#[test]
+fn the_maps() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    let subject = Subject::new(object!("minimal"), Form::Signed);
+    let hash = excl_prog_hash(&subject.instructions);
+    let table = frozen(&MapSpec {
+        map_type: HASH,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        name: "table",
+        excl_prog_hash: Some(&hash),
+        ..MapSpec::default()
+    });
+    check(subject.load(&table), "EINVAL", "no array");
+    check(subject.load(&subject.open_map()), "EPERM", "not frozen");
+    let shared = metadata_map(&subject.metadata, None).unwrap();
+    shared.freeze(&Linux).unwrap();
+    check(subject.load(&shared), "EPERM", "not exclusive");
+    let large = vec![0; 17 << 20];
+    let map = metadata_map(&large, Some(&hash)).unwrap();
+    map.freeze(&Linux).unwrap();
+    check(
+        subject.load(&map),
+        "E2BIG",
+        "larger than the kernel verifies",
+    );
+    // Rules of the maps themselves.
+    for (size, digest) in [(31, &[1; 31][..]), (33, &[1; 33])] {
+        let result = metadata_map(b"12345678", Some(digest));
+        assert_eq!(errno(result), "EINVAL", "{size}");
+    }
+    let inner = metadata_map(b"12345678", Some(&hash)).unwrap();
+    let template = metadata_map(b"12345678", None).unwrap();
+    let outer = |inner: &Map| {
+        Map::create(
+            &Linux,
+            &MapSpec {
+                // BPF_MAP_TYPE_ARRAY_OF_MAPS
+                map_type: 12,
+                key_size: 4,
+                value_size: 4,
+                max_entries: 1,
+                name: "outer",
+                inner_map: Some(inner),
+                ..MapSpec::default()
+            },
+        )
+    };
+    let outside = outer(&template).unwrap();
+    let descriptor = fd(&inner).to_ne_bytes();
+    let result = outside.update(&Linux, &[0; 4], &descriptor, 0);
+    assert_eq!(
+        errno(result),
+        "ENOTSUPP",
+        "an exclusive map as an inner one"
+    );
+}
+
+#[test]
+fn what_is_reached() {
+    if !in_vm() {
+        return;
+    }
+    trust();
+    // By descriptor, which differs from load to load.
+    let map = frozen(&MapSpec {
+        map_type: ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        name: "free",
+        ..MapSpec::default()
+    });
+    let insns = touching(1, fd(&map));
+    let signature = sign(&insns, &[]);
+    check(
+        load(&insns, &[], false, Some(&signature)),
+        "EINVAL",
+        "by its descriptor",
+    );
+    // By its place in an array that the kernel was not told the length of.
+    let insns = touching(5, 0);
+    let signature = sign(&insns, &[]);
+    let sparse = load(&insns, &[fd(&map)], false, Some(&signature));
+    check(sparse, "EACCES", "does not cover");
+}
