@@ -4,8 +4,8 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* The process that is watched: set after loading. */
-int only_tgid;
+/* The process that is watched: set after loading, in a section of its own. */
+int only_tgid SEC(".data.config") = 0;
 __u64 entries, exits, calls, raw_calls, last_result;
 
 struct {

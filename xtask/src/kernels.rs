@@ -20,9 +20,10 @@ use crate::{headers, project, reference};
 /// The kernels that tests are run on without being told which.
 const DEFAULT: &str = "7.3";
 /// The tests that are run in a machine.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 8] = [
     "admission",
     "end_to_end",
+    "examples",
     "faults",
     "load",
     "refusals",
@@ -40,6 +41,10 @@ pub(crate) struct Args {
     /// Only this test file, such as `work`; can be given several times
     #[arg(long = "test", value_name = "NAME", value_parser = TESTS)]
     tests: Vec<String>,
+
+    /// Measure what loading costs, instead of running tests
+    #[arg(long, conflicts_with = "tests")]
+    bench: bool,
 
     /// Another kernel, by its image
     #[arg(long, value_name = "FILE")]
@@ -67,7 +72,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    let tests = if args.tests.is_empty() {
+    let tests = if args.bench {
+        Vec::new()
+    } else if args.tests.is_empty() {
         TESTS.map(str::to_owned).to_vec()
     } else {
         args.tests.clone()
@@ -132,29 +139,19 @@ fn find_image(root: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Builds the tests and packs them with the first process.
+/// Files, and their names in the machine.
+type Files = Vec<(PathBuf, String)>;
+
+/// Builds what is needed and packs it with the first process. Without tests, the benchmark.
 fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
     let (mut cargo, built) = project::static_cargo("build")?;
-    project::check(
-        cargo
-            .args(["--quiet", "--package", "xtask", "--bin", "vm-init"])
-            .args(["--package", "bpfseal-cli", "--bin", "bpfseal"]),
-    )?;
-    let (mut cargo, _) = project::static_cargo("test")?;
-    let output = cargo
-        .args(["--quiet", "--no-run", "--message-format", "json"])
-        .args(["--package", "bpfseal-kernel", "--package", "bpfseal-cli"])
-        .args(["--package", "bpfseal-work"])
-        .args(tests.iter().flat_map(|test| ["--test", test]))
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        bail!("the tests do not compile");
+    project::check(cargo.args(["--quiet", "--package", "xtask", "--bin", "vm-init"]))?;
+    let mut files = vec![(built.join("debug/vm-init"), "init".to_owned())];
+    if tests.is_empty() {
+        files.extend(bench_files(&built)?);
+    } else {
+        files.extend(test_files(&built, tests)?);
     }
-    let mut files = vec![
-        (built.join("debug/vm-init"), "init".to_owned()),
-        (built.join("debug/bpfseal"), "bin/bpfseal".to_owned()),
-    ];
     for (name, built) in [
         ("counter", headers::c_example()),
         ("reference-loader", headers::reference_loader()),
@@ -169,8 +166,31 @@ fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-    if tests.iter().any(|test| test == "end_to_end") {
-        files.extend(seal_corpus()?);
+    pack(files)
+}
+
+/// The tests, the command and the examples.
+fn test_files(built: &Path, tests: &[String]) -> anyhow::Result<Files> {
+    let mut files = Files::new();
+    let (mut cargo, _) = project::static_cargo("build")?;
+    project::check(
+        cargo
+            .args(["--quiet", "--package", "bpfseal-cli", "--bin", "bpfseal"])
+            .args(["--package", "watch", "--bin", "watch"]),
+    )?;
+    for name in ["bpfseal", "watch"] {
+        files.push((built.join("debug").join(name), format!("bin/{name}")));
+    }
+    let (mut cargo, _) = project::static_cargo("test")?;
+    let output = cargo
+        .args(["--quiet", "--no-run", "--message-format", "json"])
+        .args(["--package", "bpfseal-kernel", "--package", "bpfseal-cli"])
+        .args(["--package", "bpfseal-work"])
+        .args(tests.iter().flat_map(|test| ["--test", test]))
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("the tests do not compile");
     }
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
@@ -182,12 +202,86 @@ fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
             files.push((PathBuf::from(path), format!("tests/{name}")));
         }
     }
+    let wanted = |name| tests.iter().any(|test| test == name);
+    if wanted("end_to_end") {
+        files.extend(seal_corpus()?);
+    }
+    if wanted("examples") {
+        files.extend(handover(built)?);
+    }
+    Ok(files)
+}
+
+/// The examples that hand maps over to other libraries: a workspace of their own.
+fn handover(built: &Path) -> anyhow::Result<Files> {
+    let mut files = Files::new();
+    for name in ["handover-aya", "handover-libbpf-rs"] {
+        let (mut cargo, _) = project::static_cargo("build")?;
+        // Where the C compiler finds static libraries; libbpf-sys does not ask it.
+        let libelf = Command::new("gcc")
+            .arg("-print-file-name=libelf.a")
+            .output()?;
+        let libelf = PathBuf::from(String::from_utf8(libelf.stdout)?.trim());
+        cargo
+            .args(["--quiet", "--package", name])
+            .env(
+                "LIBBPF_SYS_LIBRARY_PATH",
+                libelf.parent().unwrap_or(&libelf),
+            )
+            .current_dir(project::root().join("examples/handover"));
+        match project::check(&mut cargo) {
+            Ok(()) => files.push((built.join("debug").join(name), format!("bin/{name}"))),
+            Err(error) if !project::in_ci() => {
+                eprintln!("SKIPPED: the example `{name}`, which can not be built here: {error:#}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+/// Objects that loading is measured with: a small one, one with many maps, one with many programs.
+const BENCH_OBJECTS: [&str; 4] = ["one_map", "work_maps", "work_probes", "subprograms"];
+
+/// The benchmark, in release mode, and its objects.
+fn bench_files(built: &Path) -> anyhow::Result<Files> {
+    let (mut cargo, _) = project::static_cargo("build")?;
+    project::check(
+        cargo
+            .args([
+                "--quiet",
+                "--release",
+                "--package",
+                "xtask",
+                "--bin",
+                "vm-bench",
+            ])
+            .args(["--package", "bpfseal-cli", "--bin", "bpfseal"]),
+    )?;
+    let keys = project::root().join("testdata/keys");
+    let certificate = keys.join("rsa2048.cert.pem");
+    let mut files = vec![
+        (built.join("release/vm-bench"), "vm-bench".to_owned()),
+        (built.join("release/bpfseal"), "bin/bpfseal".to_owned()),
+        (certificate, "bench/cert.pem".to_owned()),
+    ];
+    let identity = Identity::read(&keys)?;
+    let reference = Reference::fetch()?;
+    for name in BENCH_OBJECTS {
+        let path = project::objects().join(format!("{name}.bpf.o"));
+        files.extend(identity.seal(&path, name, "bench", Some(&reference))?);
+    }
+    Ok(files)
+}
+
+/// Writes the file that a machine starts from.
+fn pack(files: Files) -> anyhow::Result<PathBuf> {
     let folder = project::target().join("kernels");
     std::fs::create_dir_all(&folder)?;
     let path = folder.join("initramfs.cpio");
     let mut out = std::fs::File::create(&path)?;
     let mut entries = Vec::new();
-    for name in ["bin", "corpus", "dev", "tests"] {
+    for name in ["bench", "bin", "corpus", "dev", "tests"] {
         entries.push((cpio::NewcBuilder::new(name).mode(0o040_755), Vec::new()));
     }
     for (from, to) in files {
@@ -205,56 +299,83 @@ fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Seals the corpus that may lie beside the project, with ours and with the reference: files, and
-/// their names in the machine.
-fn seal_corpus() -> anyhow::Result<Vec<(PathBuf, String)>> {
+/// Seals the corpus that may lie beside the project, with ours and with the reference.
+fn seal_corpus() -> anyhow::Result<Files> {
     let Some(corpus) = project::shared("corpus") else {
         eprintln!("SKIPPED: no corpus beside the project");
         return Ok(Vec::new());
     };
     let reference = Reference::fetch_or_skip()?;
-    let keys = project::root().join("testdata/keys");
-    let key_path = keys.join("rsa2048.key.pem");
-    let certificate_path = keys.join("rsa2048.cert.pem");
-    let key = SigningKey::from_pem(&std::fs::read(&key_path)?)?;
-    let certificate = Certificate::from_bytes(&std::fs::read(&certificate_path)?)?;
-    let folder = project::target().join("kernels/corpus");
-    std::fs::create_dir_all(&folder)?;
+    let identity = Identity::read(&project::root().join("testdata/keys"))?;
     let mut files = Vec::new();
     for path in project::objects_in(&corpus)? {
         let name = path
             .strip_prefix(&corpus)?
             .to_string_lossy()
             .replace('/', ":");
-        let object = Object::parse(
-            &std::fs::read(&path)?,
-            &object_name(&path.to_string_lossy()),
-        );
-        // Another byte order is for another machine.
-        let Some(object) = object.ok().filter(|object| object.endian == Endian::Little) else {
-            continue;
-        };
-        let Ok(sealed) = seal_object(object, &RunningHost, &key, &certificate) else {
-            continue;
-        };
-        let to = folder.join(format!("{name}.lskel.h"));
-        std::fs::write(&to, sealed.c_header()?.to_string())?;
-        files.push((to, format!("corpus/{name}")));
-        let Some(reference) = &reference else {
-            continue;
-        };
-        let output = reference.skeleton(&path, Some((&key_path, &certificate_path)))?;
-        if output.status.success() {
-            let to = folder.join(format!("{name}.pieces"));
-            std::fs::write(&to, pieces(&Artifact::parse(&output.stdout)?))?;
-            files.push((to, format!("corpus/{name}.pieces")));
-        }
+        files.extend(identity.seal(&path, &name, "corpus", reference.as_ref())?);
     }
     Ok(files)
 }
 
+/// Who signs what goes into a machine.
+struct Identity {
+    key_path: PathBuf,
+    certificate_path: PathBuf,
+    key: SigningKey,
+    certificate: Certificate,
+}
+
+impl Identity {
+    fn read(keys: &Path) -> anyhow::Result<Self> {
+        let key_path = keys.join("rsa2048.key.pem");
+        let certificate_path = keys.join("rsa2048.cert.pem");
+        Ok(Self {
+            key: SigningKey::from_pem(&std::fs::read(&key_path)?)?,
+            certificate: Certificate::from_bytes(&std::fs::read(&certificate_path)?)?,
+            key_path,
+            certificate_path,
+        })
+    }
+
+    /// Our artifact of an object, and the reference's; none for an object that has no loader, or
+    /// one for machines of another byte order.
+    fn seal(
+        &self,
+        path: &Path,
+        name: &str,
+        place: &str,
+        reference: Option<&Reference>,
+    ) -> anyhow::Result<Files> {
+        let mut files = Files::new();
+        let bytes = std::fs::read(path)?;
+        let object = Object::parse(&bytes, &object_name(&path.to_string_lossy()));
+        let Some(object) = object.ok().filter(|object| object.endian == Endian::Little) else {
+            return Ok(files);
+        };
+        let Ok(sealed) = seal_object(object, &RunningHost, &self.key, &self.certificate) else {
+            return Ok(files);
+        };
+        let folder = project::target().join("kernels").join(place);
+        std::fs::create_dir_all(&folder)?;
+        let to = folder.join(format!("{name}.lskel.h"));
+        std::fs::write(&to, sealed.c_header()?.to_string())?;
+        files.push((to, format!("{place}/{name}.lskel.h")));
+        if let Some(reference) = reference {
+            let sign = Some((self.key_path.as_path(), self.certificate_path.as_path()));
+            let output = reference.skeleton(path, sign)?;
+            if output.status.success() {
+                let to = folder.join(format!("{name}.pieces"));
+                std::fs::write(&to, pieces(&Artifact::parse(&output.stdout)?))?;
+                files.push((to, format!("{place}/{name}.pieces")));
+            }
+        }
+        Ok(files)
+    }
+}
+
 /// An artifact in the form that `xtask/c/reference_loader.c` reads.
-pub(crate) fn pieces(artifact: &Artifact) -> Vec<u8> {
+fn pieces(artifact: &Artifact) -> Vec<u8> {
     let form = &artifact.forms[0];
     let signature = form.seal().map_or(&[][..], |seal| &seal.signature);
     let context = artifact.interface.context();

@@ -103,6 +103,8 @@ pub(crate) fn static_cargo(verb: &str) -> anyhow::Result<(Command, PathBuf)> {
         .env("RUSTFLAGS", STATIC)
         // Debug information would fill the machines' memory.
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        // Code that is not optimised at all is very slow in an emulated machine.
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         .current_dir(root());
     Ok((command, dist.join(triple)))
 }

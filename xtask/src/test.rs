@@ -15,12 +15,14 @@ pub(crate) struct Args {
     offline: bool,
 }
 
-/// Commands that the tests call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 4] = [
+/// Commands and files that the tests need, and the Debian packages that have them.
+const TOOLS: [(&str, &str); 6] = [
     ("gcc", "gcc"),
     ("g++", "g++"),
     ("openssl", "openssl"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("/usr/include/libelf.h", "libelf-dev"),
+    ("/usr/include/zlib.h", "zlib1g-dev"),
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -85,7 +87,7 @@ fn step(name: &str) {
 fn install_tools() -> anyhow::Result<()> {
     let missing: Vec<&str> = TOOLS
         .iter()
-        .filter(|(command, _)| !has(command))
+        .filter(|(needed, _)| !has(needed) && !std::path::Path::new(needed).is_file())
         .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {

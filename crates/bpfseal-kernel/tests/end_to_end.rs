@@ -75,7 +75,8 @@ fn the_corpus_gets_the_answers_of_the_references() {
         if path.extension().is_some_and(|ending| ending == "pieces") {
             continue;
         }
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let name = path.file_name().unwrap().to_string_lossy();
+        let name = name.trim_end_matches(".lskel.h").to_owned();
         let bytes = std::fs::read(&path).unwrap();
         let artifact = Artifact::parse(&bytes).unwrap();
         let sealed = artifact.sealed().next().unwrap();
@@ -88,7 +89,7 @@ fn the_corpus_gets_the_answers_of_the_references() {
             Err(InstallError::Loader { errno, .. }) => format!("its object: {}", text(errno)),
             Err(error) => format!("its loader: {} ({error})", text(error.errno())),
         };
-        let theirs = path.with_added_extension("pieces");
+        let theirs = path.with_file_name(format!("{name}.pieces"));
         if theirs.exists() && std::path::Path::new("/bin/reference-loader").exists() {
             let output = std::process::Command::new("/bin/reference-loader")
                 .arg(theirs)

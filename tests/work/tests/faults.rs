@@ -320,7 +320,7 @@ fn killed_at_every_step_it_leaves_nothing() {
         if folder.exists() {
             // Killed when it was through with pinning.
             let count = std::fs::read_dir(folder).unwrap().count();
-            assert_eq!(count, 11, "step {step}: 3 maps, 4 programs, 4 links");
+            assert_eq!(count, 12, "step {step}: 4 maps, 4 programs, 4 links");
             complete += 1;
             std::fs::remove_dir_all(folder).unwrap();
         }

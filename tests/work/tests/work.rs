@@ -79,11 +79,11 @@ fn tracing_counts_and_sends_events() {
     let skel = tracing::WorkTracing::open_and_load().unwrap();
     let skel = skel.attach().unwrap();
     assert_eq!(skel.links.len(), 4);
-    skel.bss().only_tgid.set(own_pid());
+    skel.data_config().only_tgid.set(own_pid());
     for _ in 0..5 {
         call();
     }
-    skel.bss().only_tgid.set(0);
+    skel.data_config().only_tgid.set(0);
     let bss = skel.bss();
     assert_eq!((bss.entries.get(), bss.exits.get()), (5, 5));
     let group = rustix::process::getpgrp().as_raw_nonzero().get();
@@ -101,7 +101,7 @@ fn tracing_counts_and_sends_events() {
     // Detached, nothing moves any more.
     let entries = bss.entries.get();
     let skel = skel.detach();
-    skel.bss().only_tgid.set(own_pid());
+    skel.data_config().only_tgid.set(own_pid());
     call();
     assert_eq!(skel.bss().entries.get(), entries);
 }

@@ -19,6 +19,9 @@ const MOUNTS: [(&str, &str); 7] = [
     ("cgroup2", "/sys/fs/cgroup"),
 ];
 
+/// The benchmark; where it is packed, nothing else is.
+const BENCH: &str = "/vm-bench";
+
 fn main() {
     let failed = run();
     // The line that the other side waits for.
@@ -50,6 +53,11 @@ fn run() -> usize {
     }
     if let Ok(version) = std::fs::read_to_string("/proc/version") {
         println!("bpfseal-vm: {}", version.trim());
+    }
+    if Path::new(BENCH).exists() {
+        println!("bpfseal-vm: measuring");
+        let status = Command::new(BENCH).status();
+        return usize::from(!status.is_ok_and(|status| status.success()));
     }
     let mut tests: Vec<_> = std::fs::read_dir(Path::new("/tests"))
         .into_iter()
