@@ -339,6 +339,8 @@ fn against_reference(
 fn differences(made: &Made, instructions: &[u8], metadata: &[u8]) -> Vec<String> {
     let loader = &made.loader;
     let form = match loader.form {
+        Form::CheckingExclusive => "in-loader, exclusive",
+        Form::CheckingMetadata => "in-loader",
         Form::Signed => "signed",
         Form::Unsigned => "unsigned",
     };

@@ -5,7 +5,10 @@
 //! The stack frame holds the BTF descriptor, that of an inner map, and those of the programs.
 //! Source: `tools/lib/bpf/gen_loader.c`.
 
-use bpfseal_object::{BPF_INSN_SZ, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64};
+use bpfseal_object::{
+    BPF_INSN_SZ, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64,
+};
+use sha2::Digest as _;
 
 use super::{DataRegion, InsnRegion, Part};
 use crate::Error;
@@ -17,6 +20,8 @@ pub(super) const MAX_KFUNC_SLOTS: u32 = 256;
 pub(super) const MAP_SLOTS: u32 = MAX_MAPS as u32;
 /// Bytes of the stack frame: BTF and inner map descriptor, then one for each program.
 const STACK_SIZE: i32 = 8 + 4 * MAX_PROGRAMS as i32;
+/// `EINVAL`.
+const EINVAL: i32 = 22;
 /// Most bytes of either buffer (`INT32_MAX`).
 const MAX_BYTES: u64 = i32::MAX as u64;
 
@@ -93,6 +98,7 @@ pub(super) mod op {
     pub(in super::super) const JA: u8 = 0x05;
     pub(in super::super) const JEQ_IMM: u8 = 0x15;
     pub(in super::super) const JNE_IMM: u8 = 0x55;
+    pub(in super::super) const JNE_REG: u8 = 0x5d;
     pub(in super::super) const JSGE_IMM: u8 = 0x75;
     pub(in super::super) const JSLT_IMM: u8 = 0xc5;
     pub(in super::super) const JSLE_IMM: u8 = 0xd5;
@@ -141,6 +147,8 @@ pub(super) struct Code {
     insns: Vec<Insn>,
     data: Vec<u8>,
     cleanup: usize,
+    /// Loads of the words of the metadata's digest, which is known last.
+    digest_words: Vec<usize>,
     step: Option<usize>,
     pub(super) insn_regions: Vec<InsnRegion>,
     pub(super) data_regions: Vec<DataRegion>,
@@ -155,6 +163,7 @@ impl Code {
             insns: Vec::new(),
             data: Vec::with_capacity(expected),
             cleanup: 0,
+            digest_words: Vec::new(),
             step: None,
             insn_regions: Vec::new(),
             data_regions: Vec::new(),
@@ -175,7 +184,10 @@ impl Code {
         });
     }
 
-    pub(super) fn finish(self) -> Result<Finished, Error> {
+    pub(super) fn finish(mut self) -> Result<Finished, Error> {
+        if !self.digest_words.is_empty() {
+            self.fill_digest();
+        }
         let size = (self.insns.len() * BPF_INSN_SZ) as u64;
         if size > MAX_BYTES {
             return Err(Error::TooLarge {
@@ -334,12 +346,75 @@ impl Code {
 
     /// `if r7 < 0 goto cleanup`.
     pub(super) fn check_error(&mut self) -> Result<(), Error> {
-        let distance = self.insns.len() - self.cleanup;
-        let off = i16::try_from(-(distance as i64) - 1).map_err(|_| Error::JumpTooFar {
-            insns: self.insns.len(),
-        })?;
+        let off = self.to_cleanup()?;
         self.op(op::JSLT_IMM, 7, 0, off, 0);
         Ok(())
+    }
+
+    /// The offset of a jump from the next instruction to the cleanup code.
+    fn to_cleanup(&self) -> Result<i16, Error> {
+        let distance = self.insns.len() - self.cleanup;
+        i16::try_from(-(distance as i64) - 1).map_err(|_| Error::JumpTooFar {
+            insns: self.insns.len(),
+        })
+    }
+
+    // --- the loader's own check of its metadata (Linux 6.18 to 7.2) ---
+
+    /// Compares the digest that the kernel has of the metadata map with that of the metadata,
+    /// which is filled in when it is complete; before that, with `exclusive`, whether the map is
+    /// bound to one program.
+    ///
+    /// The map's address (`BPF_PSEUDO_MAP_IDX`) is that of `struct bpf_map`, which begins with the
+    /// digest, 32 bytes, and the mark of exclusive maps, 4 bytes.
+    pub(super) fn check_metadata(&mut self, exclusive: bool) -> Result<(), Error> {
+        self.mark("check of the metadata");
+        if exclusive {
+            self.map_addr(1);
+            self.load(Width::W4, 2, 1, 32);
+            self.mov_imm(7, -EINVAL);
+            let off = self.to_cleanup()?;
+            self.op(op::JNE_IMM, 2, 0, off, 1);
+        }
+        for word in 0..4 {
+            self.map_addr(1);
+            self.load(Width::W8, 2, 1, word * 8);
+            self.digest_words.push(self.insns.len());
+            self.op(LD_IMM64, 3, 0, 0, 0);
+            self.op(0, 0, 0, 0, 0);
+            self.mov_imm(7, -EINVAL);
+            let off = self.to_cleanup()?;
+            self.op(op::JNE_REG, 2, 3, off, 0);
+        }
+        Ok(())
+    }
+
+    /// `dst = map 0 of fd_array`.
+    fn map_addr(&mut self, dst: u8) {
+        self.op(LD_IMM64, dst, BPF_PSEUDO_MAP_IDX, 0, 0);
+        self.op(0, 0, 0, 0, 0);
+    }
+
+    /// Fills in the digest of the metadata, where it is compared.
+    fn fill_digest(&mut self) {
+        let digest = sha2::Sha256::digest(&self.data);
+        let words = digest.chunks_exact(4).map(|half| {
+            let half = [half[0], half[1], half[2], half[3]];
+            match self.endian {
+                Endian::Big => i32::from_be_bytes(half),
+                Endian::Little => i32::from_le_bytes(half),
+            }
+        });
+        let halves: Vec<i32> = words.collect();
+        for (at, pair) in self.digest_words.iter().zip(halves.chunks_exact(2)) {
+            // As one load of 64 bits sees it: the first half is the upper one in big-endian order.
+            let (low, high) = match self.endian {
+                Endian::Big => (pair[1], pair[0]),
+                Endian::Little => (pair[0], pair[1]),
+            };
+            self.insns[*at].imm = low;
+            self.insns[at + 1].imm = high;
+        }
     }
 
     // --- descriptors ---

@@ -15,13 +15,19 @@ use crate::plan::{LoadPlan, MapAttr, ProgramLoad, Step};
 use code::{Blob, Code, Stack, Width, ctx, helper, op};
 use kernel_refs::KernelSymbols;
 
-/// Whether a loader is to be signed.
+/// What a loader is made for: who checks it, and what of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// For a signature: ignores `max_entries` and `initial_value` of the context, so that no
-    /// host can change what was signed.
+    /// For a signature over its instructions alone: checks its metadata itself when it runs, by
+    /// the digest that the kernel has of it, and that the map is exclusive (Linux 7.2).
+    CheckingExclusive,
+    /// For a signature over its instructions alone: checks its metadata itself (Linux 6.18).
+    CheckingMetadata,
+    /// For a signature over instructions and metadata (Linux 7.3): ignores `max_entries` and
+    /// `initial_value` of the context, as the two above, so that no host can change what was
+    /// signed.
     Signed,
-    /// Without one: the context can give maps another size or initial value.
+    /// Without a signature: the context can give maps another size or initial value.
     Unsigned,
 }
 
@@ -188,6 +194,11 @@ impl Loader {
             Part::FdArray,
         )?;
         emitter.code.prologue(plan.function_count, plan.map_count)?;
+        match options.form {
+            Form::CheckingExclusive => emitter.code.check_metadata(true)?,
+            Form::CheckingMetadata => emitter.code.check_metadata(false)?,
+            Form::Signed | Form::Unsigned => {}
+        }
         for (index, step) in plan.steps.iter().enumerate() {
             emitter.code.begin_step(Some(index));
             emitter.step(step)?;
