@@ -12,10 +12,10 @@ for bits in 2048 3072 4096; do
     openssl genpkey -quiet -algorithm RSA -pkeyopt "rsa_keygen_bits:$bits" -out "rsa$bits.key.pem"
     cert "rsa$bits"
 done
-for curve in 256 384; do
+for curve in 256 384 521; do
     openssl genpkey -quiet -algorithm EC -pkeyopt "ec_paramgen_curve:P-$curve" -out "p$curve.key.pem"
     cert "p$curve"
-    openssl ec -in "p$curve.key.pem" -out "p$curve.sec1.pem" 2>/dev/null
+    [ "$curve" = 521 ] || openssl ec -in "p$curve.key.pem" -out "p$curve.sec1.pem" 2>/dev/null
 done
 openssl rsa -traditional -in rsa2048.key.pem -out rsa2048.pkcs1.pem 2>/dev/null
 openssl x509 -in rsa2048.cert.pem -outform DER -out rsa2048.cert.der

@@ -1,6 +1,6 @@
 //! X.509 certificates, as far as signing and the kernel's trust walk look at them.
 
-use der::asn1::{ObjectIdentifier, OctetStringRef};
+use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use sha2::Digest as _;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
@@ -141,6 +141,13 @@ impl Certificate {
         self.subject_key_id.as_deref()
     }
 
+    /// `IssuerAndSerialNumber` of CMS.
+    pub(crate) fn issuer_and_serial(&self) -> Result<Vec<u8>, der::Error> {
+        let tbs = &self.parsed.tbs_certificate;
+        let parts = [tbs.issuer.to_der()?, tbs.serial_number.to_der()?];
+        Ok(crate::writer::tlv(crate::ber::SEQUENCE, &parts.concat()))
+    }
+
     pub(crate) fn authority_key_id(&self) -> Option<&[u8]> {
         self.authority_key_id.as_deref()
     }
@@ -235,9 +242,4 @@ fn name_contents(name: &x509_cert::name::Name) -> Option<Vec<u8>> {
         .next()
         .ok()
         .map(|tlv| tlv.value.to_vec())
-}
-
-/// An octet string's contents, for the identifier in a signature.
-pub(crate) fn octets(bytes: &[u8]) -> Result<OctetStringRef<'_>, der::Error> {
-    OctetStringRef::new(bytes)
 }

@@ -51,6 +51,20 @@ impl DigestAlgorithm {
         DIGESTS.iter().find(|row| row.1 == text).map(|row| row.0)
     }
 
+    /// Contents of the object identifier: of SHA-2 and SHA-3, which alone are signed with.
+    pub(crate) fn oid_contents(self) -> &'static [u8] {
+        match self {
+            Self::Sha1 => &[0x2b, 14, 3, 2, 26],
+            Self::Sha224 => &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 4],
+            Self::Sha256 => &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1],
+            Self::Sha384 => &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2],
+            Self::Sha512 => &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3],
+            Self::Sha3_256 => &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 8],
+            Self::Sha3_384 => &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 9],
+            Self::Sha3_512 => &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 10],
+        }
+    }
+
     /// The kernel's name of it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -60,7 +74,9 @@ impl DigestAlgorithm {
             .map_or("", |row| row.2)
     }
 
-    pub(crate) fn digest(self, bytes: &[u8]) -> Vec<u8> {
+    /// The digest of bytes.
+    #[must_use]
+    pub fn digest(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha1 => sha1::Sha1::digest(bytes).to_vec(),
             Self::Sha224 => sha2::Sha224::digest(bytes).to_vec(),

@@ -5,13 +5,16 @@
 
 use der::Decode as _;
 use der::asn1::ObjectIdentifier;
-use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+use p256::ecdsa::signature::hazmat::{PrehashSigner as _, RandomizedPrehashSigner as _};
 use ring::rand::SystemRandom;
-use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
-use sha2::Digest as _;
+use ring::signature::{
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
+};
 
+use crate::digest::DigestAlgorithm;
 use crate::error::KeyError;
-use crate::public_key::{P256, P384, P521};
+use crate::public_key::{P256, P384, P521, widened};
+use crate::writer::algorithm_identifier;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -24,6 +27,8 @@ pub enum KeyAlgorithm {
     EcdsaP256,
     /// ECDSA on NIST P-384.
     EcdsaP384,
+    /// ECDSA on NIST P-521.
+    EcdsaP521,
     /// RSA, PKCS#1 v1.5, with that many bits.
     Rsa(usize),
 }
@@ -33,10 +38,39 @@ impl std::fmt::Display for KeyAlgorithm {
         match self {
             Self::EcdsaP256 => f.write_str("ECDSA P-256"),
             Self::EcdsaP384 => f.write_str("ECDSA P-384"),
+            Self::EcdsaP521 => f.write_str("ECDSA P-521"),
             Self::Rsa(bits) => write!(f, "RSA-{bits}"),
         }
     }
 }
+
+impl KeyAlgorithm {
+    /// The algorithm of a signature as CMS names it: for RSA without the digest, as bpftool does.
+    pub(crate) fn signature_identifier(self, digest: DigestAlgorithm) -> Vec<u8> {
+        const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+        const NULL: &[u8] = &[5, 0];
+        match self {
+            Self::Rsa(_) => algorithm_identifier(RSA, NULL),
+            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => {
+                // ecdsa-with-SHA224 to -SHA512 (RFC 5758).
+                let last = match digest {
+                    DigestAlgorithm::Sha224 => 1,
+                    DigestAlgorithm::Sha384 => 3,
+                    DigestAlgorithm::Sha512 => 4,
+                    _ => 2,
+                };
+                algorithm_identifier(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, last], &[])
+            }
+        }
+    }
+}
+
+/// Digests that signatures are made with.
+pub const SIGNING_DIGESTS: [DigestAlgorithm; 3] = [
+    DigestAlgorithm::Sha256,
+    DigestAlgorithm::Sha384,
+    DigestAlgorithm::Sha512,
+];
 
 /// Something that signs with a private key.
 pub trait Signer {
@@ -47,11 +81,12 @@ pub trait Signer {
     /// uncompressed point.
     fn public_key(&self) -> Vec<u8>;
 
-    /// Signs a message with SHA-256: PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in DER for ECDSA.
+    /// Signs a message with one of [`SIGNING_DIGESTS`]: PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in
+    /// DER for ECDSA.
     ///
     /// # Errors
     /// [`KeyError::Sign`] when the key can not sign.
-    fn sign_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+    fn sign(&self, digest: DigestAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 }
 
 /// A private key in memory.
@@ -61,6 +96,7 @@ enum Inner {
     Rsa(Box<RsaKeyPair>),
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
+    P521(p521::ecdsa::SigningKey),
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -144,6 +180,9 @@ fn from_sec1(
         P384 => p384::ecdsa::SigningKey::from_slice(key.private_key)
             .map(|k| SigningKey(Inner::P384(k)))
             .map_err(|e| malformed(label, e)),
+        P521 => p521::ecdsa::SigningKey::from_slice(key.private_key)
+            .map(|k| SigningKey(Inner::P521(k)))
+            .map_err(|e| malformed(label, e)),
         other => Err(unsupported(other)),
     }
 }
@@ -154,7 +193,6 @@ fn unsupported(oid: ObjectIdentifier) -> KeyError {
         "1.3.101.113" => "Ed448".to_owned(),
         "1.2.840.113549.1.1.10" => "RSA-PSS".to_owned(),
         "1.3.132.0.10" => "ECDSA secp256k1".to_owned(),
-        _ if oid == P521 => "ECDSA P-521 (not in this version)".to_owned(),
         other => other.to_owned(),
     };
     KeyError::Unsupported { algorithm: name }
@@ -178,6 +216,7 @@ impl Signer for SigningKey {
             Inner::Rsa(key) => KeyAlgorithm::Rsa(key.public().modulus_len() * 8),
             Inner::P256(_) => KeyAlgorithm::EcdsaP256,
             Inner::P384(_) => KeyAlgorithm::EcdsaP384,
+            Inner::P521(_) => KeyAlgorithm::EcdsaP521,
         }
     }
 
@@ -194,35 +233,48 @@ impl Signer for SigningKey {
                 .to_encoded_point(false)
                 .as_bytes()
                 .to_vec(),
+            Inner::P521(key) => p521::ecdsa::VerifyingKey::from(key)
+                .to_encoded_point(false)
+                .as_bytes()
+                .to_vec(),
         }
     }
 
-    fn sign_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        match &self.0 {
-            Inner::Rsa(key) => {
-                let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(
-                    &RSA_PKCS1_SHA256,
-                    &SystemRandom::new(),
-                    message,
-                    &mut signature,
-                )
+    fn sign(&self, digest: DigestAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        if let Inner::Rsa(key) = &self.0 {
+            let encoding: &'static dyn RsaEncoding = match digest {
+                DigestAlgorithm::Sha256 => &RSA_PKCS1_SHA256,
+                DigestAlgorithm::Sha384 => &RSA_PKCS1_SHA384,
+                DigestAlgorithm::Sha512 => &RSA_PKCS1_SHA512,
+                _ => return Err(KeyError::Sign),
+            };
+            let mut signature = vec![0; key.public().modulus_len()];
+            key.sign(encoding, &SystemRandom::new(), message, &mut signature)
                 .map_err(|_| KeyError::Sign)?;
-                Ok(signature)
-            }
+            return Ok(signature);
+        }
+        // Any digest with any curve: the reference signs with SHA-256 whatever the curve.
+        let digest = digest.digest(message);
+        let failed = |_| KeyError::Sign;
+        Ok(match &self.0 {
+            Inner::Rsa(_) => return Err(KeyError::Sign),
             Inner::P256(key) => {
-                let digest = sha2::Sha256::digest(message);
                 let signature: p256::ecdsa::Signature =
-                    key.sign_prehash(&digest).map_err(|_| KeyError::Sign)?;
-                Ok(signature.to_der().as_bytes().to_vec())
+                    key.sign_prehash(&digest).map_err(failed)?;
+                signature.to_der().as_bytes().to_vec()
             }
             Inner::P384(key) => {
-                // The reference signs with SHA-256 whatever the curve.
-                let digest = sha2::Sha256::digest(message);
                 let signature: p384::ecdsa::Signature =
-                    key.sign_prehash(&digest).map_err(|_| KeyError::Sign)?;
-                Ok(signature.to_der().as_bytes().to_vec())
+                    key.sign_prehash(&digest).map_err(failed)?;
+                signature.to_der().as_bytes().to_vec()
             }
-        }
+            Inner::P521(key) => {
+                // Randomised: the library has no deterministic nonces for this curve.
+                let signature: p521::ecdsa::Signature = key
+                    .sign_prehash_with_rng(&mut rand_core::OsRng, &widened(&digest, 33))
+                    .map_err(failed)?;
+                signature.to_der().as_bytes().to_vec()
+            }
+        })
     }
 }

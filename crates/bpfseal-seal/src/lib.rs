@@ -19,10 +19,12 @@ mod ber;
 mod certificate;
 mod digest;
 mod error;
+mod hornet;
 mod key;
 mod lskel;
 mod message;
 mod public_key;
+mod scheme;
 mod seal;
 mod summary;
 mod trust;
@@ -33,10 +35,14 @@ pub use artifact::{Artifact, ArtifactError, ArtifactKind, LoaderForm};
 pub use certificate::Certificate;
 pub use digest::DigestAlgorithm;
 pub use error::{CertificateError, KeyError, SealError};
-pub use key::{KeyAlgorithm, Signer, SigningKey};
+pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
 pub use lskel::LskelError;
 pub use public_key::SignatureAlgorithm;
-pub use seal::{Scheme, Seal, SealedLoader, check_key, excl_prog_hash, seal_load_time};
+pub use scheme::{Scheme, chain};
+pub use seal::{
+    Seal, SealOptions, SealedLoader, ToBeSigned, check_key, checked_digest, excl_prog_hash, seal,
+    seal_load_time,
+};
 pub use summary::{SignatureSummary, SignerSummary};
 pub use trust::TrustStore;
 pub use verify::{Attestation, Rejection, SignerId, TrustPath, verify_detached};

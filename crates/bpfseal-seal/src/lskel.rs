@@ -10,7 +10,8 @@ use std::borrow::Cow;
 use bpfseal_loader::{AutoAttach, Interface, ProgramInterface};
 
 use crate::artifact::{Artifact, LoaderForm};
-use crate::seal::{Scheme, Seal};
+use crate::scheme::Scheme;
+use crate::seal::Seal;
 
 /// A fault of a header.
 #[derive(Debug, thiserror::Error)]

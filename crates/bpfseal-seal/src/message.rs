@@ -46,6 +46,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) message_digest: &'a [u8],
     /// Seconds since 1970.
     pub(crate) signing_time: Option<u64>,
+    /// The value of Hornet's attribute, which the kernel passes over.
+    pub(crate) hornet: Option<Tlv<'a>>,
 }
 
 /// A message.
@@ -319,11 +321,16 @@ fn signed_attributes(set: Tlv<'_>) -> Result<Attributes<'_>, Rejection> {
     let mut content_type = false;
     let mut message_digest = None;
     let mut signing_time = None;
+    let mut hornet = None;
+    let hornet_oid = crate::writer::hornet_oid();
     for_each(set, |attribute| {
         let (id, values) = attribute_parts(attribute)?;
+        // The library has no such long arcs.
+        let is_hornet = id.value == hornet_oid;
         let id = oid(id);
         for_each(values, |value| {
             match id {
+                _ if is_hornet => hornet = Some(value),
                 Some(CONTENT_TYPE) => {
                     if std::mem::replace(&mut content_type, true) {
                         return Err(Rejection::RepeatedAttribute { offset: value.at });
@@ -363,6 +370,7 @@ fn signed_attributes(set: Tlv<'_>) -> Result<Attributes<'_>, Rejection> {
             encoded: set.whole,
             message_digest,
             signing_time,
+            hornet,
         }),
         _ => Err(bad(
             set,

@@ -166,11 +166,18 @@ fn ecdsa(
             let raw = fixed_signature(signature, 66).ok_or(Fault::Wrong)?;
             let signature = p521::ecdsa::Signature::from_slice(&raw).map_err(|_| Fault::Wrong)?;
             p521::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .and_then(|key| key.verify_prehash(&digest, &signature))
+                .and_then(|key| key.verify_prehash(&widened(&digest, 33), &signature))
                 .map_err(|_| Fault::Wrong)
         }
         _ => Err(Fault::Unsupported),
     }
+}
+
+/// A digest with zeroes in front, which do not change the number that it is: the libraries want at
+/// least half as many bytes as the curve has.
+pub(crate) fn widened(digest: &[u8], len: usize) -> Vec<u8> {
+    let missing = len.saturating_sub(digest.len());
+    [&vec![0; missing], digest].concat()
 }
 
 /// `SEQUENCE { r INTEGER, s INTEGER }` as two numbers of the field's size.

@@ -5,49 +5,14 @@ use std::borrow::Cow;
 use sha2::Digest as _;
 
 use crate::certificate::Certificate;
+use crate::digest::DigestAlgorithm;
 use crate::error::SealError;
 use crate::hex;
-use crate::key::Signer;
+use crate::key::{KeyAlgorithm, Signer};
+use crate::scheme::Scheme;
 use crate::trust::TrustStore;
 use crate::verify::{Attestation, MAX_SIGNATURE, Rejection, verify_detached};
 use crate::writer;
-
-/// Which bytes are signed, and who checks them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Scheme {
-    /// Linux ≥ 7.3: instructions, then metadata; the kernel checks both in `BPF_PROG_LOAD`,
-    /// before any security module is asked.
-    LoadTime,
-}
-
-impl Scheme {
-    /// All of them, strongest first.
-    pub const ALL: [Self; 1] = [Self::LoadTime];
-
-    /// Names of the statics of a Rust skeleton: instructions and signature.
-    pub(crate) fn constants(self) -> (&'static str, &'static str) {
-        match self {
-            Self::LoadTime => ("LOAD_TIME_INSTRUCTIONS", "LOAD_TIME_SIGNATURE"),
-        }
-    }
-
-    /// Name of the variant, for generated code.
-    #[must_use]
-    pub fn variant(self) -> &'static str {
-        match self {
-            Self::LoadTime => "LoadTime",
-        }
-    }
-
-    /// Name on the command line and in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LoadTime => "load-time",
-        }
-    }
-}
 
 /// A scheme, its signature, and the digest that the metadata map is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,37 +31,169 @@ pub fn excl_prog_hash(instructions: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(instructions).into()
 }
 
-/// Signs a loader for load-time verification.
+/// How a loader is signed, besides with which key.
+#[derive(Debug, Clone, Default)]
+pub struct SealOptions {
+    /// Digest of the signature; SHA-256 without one.
+    pub digest: Option<DigestAlgorithm>,
+    /// Certificates to embed: the signer's, then those between it and what is trusted. The signer
+    /// is named by issuer and serial number then, as the kernel's walk wants it.
+    pub embed: Vec<Certificate>,
+    /// When it is signed, in seconds since 1970: in Hornet's signatures, which have to say so.
+    pub signing_time: u64,
+}
+
+/// What is to be signed, for who has the key: the first of two steps.
+#[derive(Debug, Clone)]
+pub struct ToBeSigned {
+    scheme: Scheme,
+    excl_prog_hash: [u8; 32],
+    certificate: Certificate,
+    embed: Vec<Certificate>,
+    by_issuer: bool,
+    attributes: Option<Vec<u8>>,
+    /// The bytes that the signature is over.
+    pub message: Vec<u8>,
+    /// Digest of the signature.
+    pub digest: DigestAlgorithm,
+}
+
+impl ToBeSigned {
+    /// Of a loader, for a signer with a certificate.
+    ///
+    /// # Errors
+    /// When the certificate can not name the signer.
+    pub fn new(
+        scheme: Scheme,
+        instructions: &[u8],
+        metadata: &[u8],
+        certificate: &Certificate,
+        options: &SealOptions,
+    ) -> Result<Self, SealError> {
+        let digest = options.digest.unwrap_or(DigestAlgorithm::Sha256);
+        let content = scheme.content(instructions, metadata).concat();
+        let (message, attributes) = if scheme == Scheme::Hornet {
+            let attributes = writer::hornet_attributes(
+                &digest.digest(&content),
+                &utc_time(options.signing_time),
+                &[sha2::Sha256::digest(metadata).into()],
+            );
+            (writer::tlv(crate::ber::SET, &attributes), Some(attributes))
+        } else {
+            (content, None)
+        };
+        if scheme != Scheme::Hornet
+            && options.embed.is_empty()
+            && certificate.subject_key_id().is_none()
+        {
+            return Err(SealError::NoKeyIdentifier {
+                subject: certificate.subject(),
+            });
+        }
+        Ok(Self {
+            scheme,
+            excl_prog_hash: excl_prog_hash(instructions),
+            certificate: certificate.clone(),
+            embed: options.embed.clone(),
+            // As Hornet's own tool does.
+            by_issuer: !options.embed.is_empty() || scheme == Scheme::Hornet,
+            attributes,
+            message,
+            digest,
+        })
+    }
+
+    /// The digest that a signature is over, for signers that take no message.
+    #[must_use]
+    pub fn message_digest(&self) -> Vec<u8> {
+        self.digest.digest(&self.message)
+    }
+
+    /// Puts a signature in: the second step.
+    ///
+    /// # Errors
+    /// [`SealError::TooLong`] when the kernel would not take it.
+    pub fn finish(self, algorithm: KeyAlgorithm, signature: &[u8]) -> Result<Seal, SealError> {
+        let shape = writer::Shape {
+            certificate: &self.certificate,
+            digest: self.digest,
+            by_issuer: self.by_issuer,
+            embed: &self.embed,
+            attributes: self.attributes,
+        };
+        let encoded = writer::signed_data(&shape, algorithm, signature)?;
+        if encoded.len() > MAX_SIGNATURE {
+            return Err(SealError::TooLong {
+                size: encoded.len(),
+                limit: MAX_SIGNATURE,
+            });
+        }
+        Ok(Seal {
+            scheme: self.scheme,
+            signature: Cow::Owned(encoded),
+            excl_prog_hash: self.excl_prog_hash,
+        })
+    }
+}
+
+/// `YYMMDDHHMMSSZ`.
+fn utc_time(seconds: u64) -> String {
+    let time = der::DateTime::from_unix_duration(std::time::Duration::from_secs(seconds));
+    // The time of an encoding that ends in 2049, and then begins again.
+    time.map_or_else(
+        |_| "700101000000Z".to_owned(),
+        |t| {
+            format!(
+                "{:02}{:02}{:02}{:02}{:02}{:02}Z",
+                t.year() % 100,
+                t.month(),
+                t.day(),
+                t.hour(),
+                t.minutes(),
+                t.seconds()
+            )
+        },
+    )
+}
+
+/// Signs a loader.
 ///
 /// # Errors
 /// [`SealError`] when key and certificate do not belong together, the certificate has no key
 /// identifier, or the key can not sign.
+pub fn seal(
+    scheme: Scheme,
+    instructions: &[u8],
+    metadata: &[u8],
+    key: &dyn Signer,
+    certificate: &Certificate,
+    options: &SealOptions,
+) -> Result<Seal, SealError> {
+    check_key(key, certificate)?;
+    let to_be_signed = ToBeSigned::new(scheme, instructions, metadata, certificate, options)?;
+    let signature = key.sign(to_be_signed.digest, &to_be_signed.message)?;
+    to_be_signed.finish(key.algorithm(), &signature)
+}
+
+/// Signs a loader for load-time verification, with SHA-256 and by key identifier, as bpftool does.
+///
+/// # Errors
+/// As [`seal`].
 pub fn seal_load_time(
     instructions: &[u8],
     metadata: &[u8],
     key: &dyn Signer,
     certificate: &Certificate,
 ) -> Result<Seal, SealError> {
-    check_key(key, certificate)?;
-    let key_id = certificate
-        .subject_key_id()
-        .ok_or_else(|| SealError::NoKeyIdentifier {
-            subject: certificate.subject(),
-        })?;
-    let message = [instructions, metadata].concat();
-    let signature = key.sign_sha256(&message)?;
-    let signature = writer::signed_data(key_id, key.algorithm(), signature)?;
-    if signature.len() > MAX_SIGNATURE {
-        return Err(SealError::TooLong {
-            size: signature.len(),
-            limit: MAX_SIGNATURE,
-        });
-    }
-    Ok(Seal {
-        scheme: Scheme::LoadTime,
-        signature: Cow::Owned(signature),
-        excl_prog_hash: excl_prog_hash(instructions),
-    })
+    let options = SealOptions::default();
+    seal(
+        Scheme::LoadTime,
+        instructions,
+        metadata,
+        key,
+        certificate,
+        &options,
+    )
 }
 
 /// Checks that a key is the certificate's: both have to have the same public key.
@@ -163,12 +260,60 @@ impl SealedLoader<'_> {
                 computed: hex(&computed),
             });
         }
-        match self.seal.scheme {
-            Scheme::LoadTime => verify_detached(
-                &[self.instructions, self.metadata],
-                &self.seal.signature,
-                trust,
-            ),
+        let scheme = self.seal.scheme;
+        if scheme.checks_in_loader() {
+            let checked = checked_digest(self.instructions);
+            let computed: [u8; 32] = sha2::Sha256::digest(self.metadata).into();
+            if checked != Some(computed) {
+                return Err(Rejection::LoaderCheck {
+                    found: checked.map_or("nothing".to_owned(), |digest| hex(&digest)),
+                    computed: hex(&computed),
+                });
+            }
+        }
+        let content = scheme.content(self.instructions, self.metadata);
+        let content: Vec<&[u8]> = content.iter().map(|part| &**part).collect();
+        let attestation = verify_detached(&content, &self.seal.signature, trust)?;
+        if scheme == Scheme::Hornet {
+            crate::hornet::check(&self.seal.signature, &[self.metadata])?;
+        }
+        Ok(attestation)
+    }
+}
+
+/// The digest that a loader of an in-loader scheme compares its metadata with: the constants of
+/// the comparison that it begins with.
+#[must_use]
+pub fn checked_digest(instructions: &[u8]) -> Option<[u8; 32]> {
+    // Registers share a byte, whose halves are the other way round in big-endian code; the first
+    // instruction is `r6 = r1`.
+    let big = instructions.get(1) == Some(&0x61);
+    let registers = |dst: u8, src: u8| if big { dst << 4 | src } else { src << 4 | dst };
+    let insns: Vec<&[u8]> = instructions.chunks_exact(8).collect();
+    let mut digest = [0; 32];
+    let mut words = 0;
+    // `r1 = map`, in two; `r2 = *(u64 *)(r1 + 8 * word)`; `r3 = constant`, in two.
+    for window in insns.windows(5) {
+        let offset: u8 = words * 8;
+        let wanted = if big { [0, offset] } else { [offset, 0] };
+        let found = window[0][..2] == [0x18, registers(1, 5)]
+            && window[2][..2] == [0x79, registers(2, 1)]
+            && window[2][2..4] == wanted
+            && window[3][..2] == [0x18, registers(3, 0)];
+        if !found {
+            continue;
+        }
+        let halves = if big {
+            [&window[4][4..8], &window[3][4..8]]
+        } else {
+            [&window[3][4..8], &window[4][4..8]]
+        };
+        let at = usize::from(offset);
+        digest[at..at + 8].copy_from_slice(&halves.concat());
+        words += 1;
+        if words == 4 {
+            return Some(digest);
         }
     }
+    None
 }

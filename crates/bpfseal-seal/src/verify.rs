@@ -22,6 +22,21 @@ pub enum Rejection {
     /// The digest that the metadata map is bound to is not that of the instructions.
     #[error("excl_prog_hash is {found}, but the instructions have SHA-256 {computed}")]
     ExclProgHash { found: String, computed: String },
+    /// The metadata is not what the loader checks it to be when it runs.
+    #[error(
+        "the loader checks its metadata for SHA-256 {found}, but the metadata has {computed}: it would refuse to run"
+    )]
+    LoaderCheck { found: String, computed: String },
+    /// A map is not what the signed attribute says.
+    #[error("map {index} has SHA-256 {computed}, but the signed attribute lists {found}")]
+    MapDigest {
+        index: usize,
+        found: String,
+        computed: String,
+    },
+    /// The attribute with the digests of maps is missing.
+    #[error("the signature lists no maps: it covers the instructions alone (partial)")]
+    Partial,
     /// No signature, or one that is too long.
     #[error("the signature has {size} bytes, the kernel takes 1 to {limit}")]
     Size { size: usize, limit: usize },
@@ -71,6 +86,10 @@ impl Rejection {
     pub fn errno_name(&self) -> &'static str {
         match self {
             Self::ExclProgHash { .. } => "EACCES",
+            // The loader answers it, not the kernel.
+            Self::LoaderCheck { .. } => "EINVAL",
+            // As a security module would.
+            Self::MapDigest { .. } | Self::Partial => "EPERM",
             Self::Size { .. } | Self::Invalid { .. } => "EINVAL",
             Self::Malformed { .. } => "EBADMSG",
             Self::UnsupportedAlgorithm { .. } => "ENOPKG",
@@ -90,6 +109,7 @@ impl Rejection {
     pub fn check(&self) -> &'static str {
         match self {
             Self::ExclProgHash { .. } => "excl_prog_hash",
+            Self::LoaderCheck { .. } | Self::MapDigest { .. } | Self::Partial => "metadata",
             Self::NoKey { .. } | Self::Revoked { .. } => "trust",
             Self::MessageDigest { .. } | Self::WrongSignature { .. } => "signature",
             _ => "form",
@@ -101,6 +121,8 @@ impl Rejection {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::ExclProgHash { .. }
+            | Self::LoaderCheck { .. }
+            | Self::MapDigest { .. }
             | Self::MessageDigest { .. }
             | Self::WrongSignature { .. } => {
                 "do not load it; get the artifact from its maker again"

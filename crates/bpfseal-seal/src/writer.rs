@@ -1,76 +1,206 @@
-//! Writing the signature: CMS `SignedData` in the one form that bpftool writes.
+//! Writing signatures: CMS `SignedData`, detached (RFC 5652, section 5).
 //!
 //! ```text
 //! ContentInfo { signedData, SignedData {
-//!     version 3, { sha256 }, { id-data },
-//!     { SignerInfo { version 3, [0] subjectKeyIdentifier, sha256, algorithm, signature } } } }
+//!     version, { digest }, { id-data }, [0] certificates,
+//!     { SignerInfo { version, signer, digest, [0] attributes, algorithm, signature } } } }
 //! ```
 //!
-//! Detached, without certificates and without signed attributes (RFC 5652, section 5).
+//! Without certificates and attributes, by key identifier, it is the one form that bpftool writes.
+//! Encoded here, because one attribute has an identifier with an arc of 128 bits, which no library
+//! of the field takes; it is but nested lengths.
 
-use cms::content_info::{CmsVersion, ContentInfo};
-use cms::signed_data::{
-    EncapsulatedContentInfo, SignedData, SignerIdentifier, SignerInfo, SignerInfos,
-};
-use der::asn1::{ObjectIdentifier, OctetString, SetOfVec};
-use der::{Any, Encode as _};
-use x509_cert::ext::pkix::SubjectKeyIdentifier;
-use x509_cert::spki::AlgorithmIdentifierOwned;
-
-use crate::certificate::octets;
+use crate::ber::{INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET};
+use crate::certificate::Certificate;
+use crate::digest::DigestAlgorithm;
+use crate::error::SealError;
 use crate::key::KeyAlgorithm;
 
-const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
-const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
-const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+/// Contents of object identifiers.
+mod oid {
+    pub(super) const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
+    pub(super) const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+    pub(super) const CONTENT_TYPE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3];
+    pub(super) const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
+    pub(super) const SIGNING_TIME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 5];
+}
 
-/// Encodes a signature of a signer named by its key identifier.
-pub(crate) fn signed_data(
-    key_id: &[u8],
-    algorithm: KeyAlgorithm,
-    signature: Vec<u8>,
-) -> Result<Vec<u8>, der::Error> {
-    let sha256 = AlgorithmIdentifierOwned {
-        oid: SHA256,
-        parameters: None,
-    };
-    let signature_algorithm = match algorithm {
-        KeyAlgorithm::Rsa(_) => AlgorithmIdentifierOwned {
-            oid: RSA_ENCRYPTION,
-            parameters: Some(Any::null()),
-        },
-        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 => AlgorithmIdentifierOwned {
-            oid: ECDSA_WITH_SHA256,
-            parameters: None,
-        },
-    };
-    let signer = SignerInfo {
-        version: CmsVersion::V3,
-        sid: SignerIdentifier::SubjectKeyIdentifier(SubjectKeyIdentifier(OctetString::new(
-            octets(key_id)?.as_bytes(),
-        )?)),
-        digest_alg: sha256.clone(),
-        signed_attrs: None,
-        signature_algorithm,
-        signature: OctetString::new(signature)?,
-        unsigned_attrs: None,
-    };
-    let signed = SignedData {
-        version: CmsVersion::V3,
-        digest_algorithms: SetOfVec::try_from(vec![sha256])?,
-        encap_content_info: EncapsulatedContentInfo {
-            econtent_type: DATA,
-            econtent: None,
-        },
-        certificates: None,
-        crls: None,
-        signer_infos: SignerInfos(SetOfVec::try_from(vec![signer])?),
-    };
-    ContentInfo {
-        content_type: SIGNED_DATA,
-        content: Any::encode_from(&signed)?,
+/// The last arc of Hornet's attribute, `2.25.316487325684022475439036912669789383960`.
+const HORNET_ARC: u128 = 316_487_325_684_022_475_439_036_912_669_789_383_960;
+
+/// Contents of the identifier of Hornet's attribute.
+pub(crate) fn hornet_oid() -> Vec<u8> {
+    let mut reversed = Vec::new();
+    let mut rest = HORNET_ARC;
+    while rest > 0 {
+        let more = if reversed.is_empty() { 0 } else { 0x80 };
+        reversed.push((rest & 0x7f) as u8 | more);
+        rest >>= 7;
     }
-    .to_der()
+    // 2.25, in one byte.
+    reversed.push(2 * 40 + 25);
+    reversed.reverse();
+    reversed
+}
+
+/// What a signature is to say besides the signature itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape<'a> {
+    pub(crate) certificate: &'a Certificate,
+    pub(crate) digest: DigestAlgorithm,
+    /// Name the signer by issuer and serial number, instead of by key identifier.
+    pub(crate) by_issuer: bool,
+    /// Certificates to embed.
+    pub(crate) embed: &'a [Certificate],
+    /// Signed attributes: the contents of the set, sorted, without its tag.
+    pub(crate) attributes: Option<Vec<u8>>,
+}
+
+/// The attributes of a Hornet signature over instructions, whose maps have these digests.
+pub(crate) fn hornet_attributes(
+    message_digest: &[u8],
+    signing_time: &str,
+    maps: &[[u8; 32]],
+) -> Vec<u8> {
+    let entries: Vec<Vec<u8>> = maps
+        .iter()
+        .enumerate()
+        .map(|(index, sha)| {
+            // At most 64 maps: one byte.
+            let index = tlv(INTEGER, &[index as u8]);
+            tlv(SEQUENCE, &[index, tlv(OCTET_STRING, sha)].concat())
+        })
+        .collect();
+    let list = tlv(SEQUENCE, &set_of(entries));
+    let mut attributes = vec![
+        attribute(oid::CONTENT_TYPE, tlv(OBJECT_IDENTIFIER, oid::DATA)),
+        attribute(oid::SIGNING_TIME, tlv(UTC_TIME, signing_time.as_bytes())),
+        attribute(oid::MESSAGE_DIGEST, tlv(OCTET_STRING, message_digest)),
+        attribute(&hornet_oid(), list),
+    ];
+    attributes.sort();
+    attributes.concat()
+}
+
+const UTC_TIME: u8 = 0x17;
+
+fn attribute(id: &[u8], value: Vec<u8>) -> Vec<u8> {
+    let id = tlv(OBJECT_IDENTIFIER, id);
+    tlv(SEQUENCE, &[id, tlv(SET, &value)].concat())
+}
+
+/// Encodes a signature.
+pub(crate) fn signed_data(
+    shape: &Shape<'_>,
+    algorithm: KeyAlgorithm,
+    signature: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    let signer = signer_info(shape, algorithm, signature)?;
+    let digest = algorithm_identifier(shape.digest.oid_contents(), &[]);
+    // Version 3 for signers by key identifier (RFC 5652, section 5.1).
+    let version = if shape.by_issuer { 1 } else { 3 };
+    let mut certificates: Vec<Vec<u8>> = shape.embed.iter().map(|c| c.der().to_vec()).collect();
+    certificates.sort();
+    let certificates = if certificates.is_empty() {
+        Vec::new()
+    } else {
+        tlv(0xa0, &certificates.concat())
+    };
+    Ok(content_info(&[
+        tlv(INTEGER, &[version]),
+        tlv(SET, &digest),
+        tlv(SEQUENCE, &tlv(OBJECT_IDENTIFIER, oid::DATA)),
+        certificates,
+        tlv(SET, &signer),
+    ]))
+}
+
+fn content_info(parts: &[Vec<u8>]) -> Vec<u8> {
+    let signed_data = tlv(SEQUENCE, &parts.concat());
+    let content_type = tlv(OBJECT_IDENTIFIER, oid::SIGNED_DATA);
+    tlv(SEQUENCE, &[content_type, tlv(0xa0, &signed_data)].concat())
+}
+
+fn signer_info(
+    shape: &Shape<'_>,
+    algorithm: KeyAlgorithm,
+    signature: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    let (version, id) = if shape.by_issuer {
+        (1, shape.certificate.issuer_and_serial()?)
+    } else {
+        let key_id =
+            shape
+                .certificate
+                .subject_key_id()
+                .ok_or_else(|| SealError::NoKeyIdentifier {
+                    subject: shape.certificate.subject(),
+                })?;
+        (3, tlv(0x80, key_id))
+    };
+    let attributes = match &shape.attributes {
+        Some(attributes) => tlv(0xa0, attributes),
+        None => Vec::new(),
+    };
+    let parts = [
+        tlv(INTEGER, &[version]),
+        id,
+        algorithm_identifier(shape.digest.oid_contents(), &[]),
+        attributes,
+        algorithm.signature_identifier(shape.digest),
+        tlv(OCTET_STRING, signature),
+    ];
+    Ok(tlv(SEQUENCE, &parts.concat()))
+}
+
+/// `SEQUENCE { OBJECT IDENTIFIER, parameters }`.
+pub(crate) fn algorithm_identifier(id: &[u8], parameters: &[u8]) -> Vec<u8> {
+    let id = tlv(OBJECT_IDENTIFIER, id);
+    tlv(SEQUENCE, &[id.as_slice(), parameters].concat())
+}
+
+/// Elements in the order that DER wants of a `SET OF`, under its tag.
+fn set_of(mut elements: Vec<Vec<u8>>) -> Vec<u8> {
+    elements.sort();
+    tlv(SET, &elements.concat())
+}
+
+/// Tag, length, value.
+pub(crate) fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    let len = value.len();
+    if len < 0x80 {
+        out.push(len as u8);
+    } else {
+        let bytes = len.to_be_bytes();
+        let skipped = bytes.iter().take_while(|b| **b == 0).count();
+        // At most eight bytes of a length.
+        out.push(0x80 | (bytes.len() - skipped) as u8);
+        out.extend(&bytes[skipped..]);
+    }
+    out.extend(value);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_as_short_as_they_can_be() {
+        assert_eq!(tlv(4, &[7]), [4, 1, 7]);
+        assert_eq!(tlv(4, &[0; 0x80])[..3], [4, 0x81, 0x80]);
+        assert_eq!(tlv(4, &[0; 0x1234])[..4], [4, 0x82, 0x12, 0x34]);
+    }
+
+    #[test]
+    fn an_arc_of_128_bits_is_encoded() {
+        let oid = hornet_oid();
+        // 128 bits in groups of seven, and the first two arcs.
+        assert_eq!((oid.len(), oid[0]), (20, 0x69));
+        let back = oid[1..]
+            .iter()
+            .fold(0u128, |all, byte| all << 7 | u128::from(byte & 0x7f));
+        assert_eq!(back, HORNET_ARC);
+    }
 }

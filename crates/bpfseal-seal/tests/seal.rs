@@ -4,8 +4,9 @@
 mod common;
 
 use bpfseal_seal::{
-    Attestation, Certificate, KeyError, Rejection, Scheme, Seal, SealError, SealedLoader,
-    SigningKey, TrustPath, TrustStore, seal_load_time, verify_detached,
+    Attestation, Certificate, KeyError, Rejection, SIGNING_DIGESTS, Scheme, Seal, SealError,
+    SealOptions, SealedLoader, SigningKey, TrustPath, TrustStore, chain, excl_prog_hash, seal,
+    seal_load_time, verify_detached,
 };
 use common::{KEYS, certificate, file, key, keys_dir, openssl_accepts, trust, vectors};
 
@@ -283,4 +284,172 @@ fn the_reference_samples_verify_and_come_out_the_same() {
     let content: Vec<&[u8]> = content.iter().map(Vec::as_slice).collect();
     let found = verify_detached(&content, &read("chain/signature.der"), &anchor).unwrap();
     assert!(matches!(found.path, TrustPath::Chain(_)));
+}
+
+/// The samples of the other schemes: their bytes where signing is deterministic, and what is in
+/// them.
+#[test]
+fn the_samples_of_every_scheme() {
+    let Some(dir) = vectors() else { return };
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    let key = SigningKey::from_pem(&read("key.pem")).unwrap();
+    let certificate = Certificate::from_bytes(&read("cert.pem")).unwrap();
+    let mut store = TrustStore::new();
+    store.add(certificate.clone());
+    for (scheme, folder) in [
+        (Scheme::LoadTime, "loadtime"),
+        (Scheme::InLoaderExclusive, "inloader-exclusive"),
+        (Scheme::InLoader, "inloader-libbpf-1.7"),
+        (Scheme::HashChain, "hashchain"),
+        (Scheme::Hornet, "hornet"),
+    ] {
+        let instructions = read(&format!("{folder}/insns.bin"));
+        let metadata = read(&format!("{folder}/metadata.bin"));
+        let signature = read(&format!("{folder}/signature.der"));
+        let options = SealOptions {
+            signing_time: signing_time(&signature),
+            ..SealOptions::default()
+        };
+        let ours = seal(
+            scheme,
+            &instructions,
+            &metadata,
+            &key,
+            &certificate,
+            &options,
+        )
+        .unwrap();
+        if scheme == Scheme::HashChain {
+            let end = read("hashchain/signed-bytes.bin");
+            assert_eq!(chain(&instructions, &[&metadata]).to_vec(), end);
+        }
+        let theirs = Owned {
+            seal: Seal {
+                signature: signature.into(),
+                ..ours.clone()
+            },
+            instructions,
+            metadata,
+        };
+        let attestation = theirs.verify(&store).unwrap();
+        assert_eq!(attestation.trusted, certificate, "{folder}");
+        assert_eq!(ours, theirs.seal, "{folder}");
+        // Every scheme covers both, one way or the other.
+        for at in [0, theirs.metadata.len() - 1] {
+            let mut bad = theirs.clone();
+            bad.metadata[at] ^= 1;
+            assert!(bad.verify(&store).is_err(), "{folder}");
+        }
+        let mut bad = theirs.clone();
+        bad.instructions[100] ^= 1;
+        assert_eq!(bad.verify(&store).unwrap_err().errno_name(), "EACCES");
+        bad.seal.excl_prog_hash = excl_prog_hash(&bad.instructions);
+        assert_eq!(bad.verify(&store).unwrap_err().errno_name(), "EKEYREJECTED");
+    }
+}
+
+/// The UTCTime of a signature, in seconds since 1970; 0 without one.
+fn signing_time(signature: &[u8]) -> u64 {
+    use std::process::{Command, Stdio};
+    let Some(at) = signature.windows(2).position(|two| two == [0x17, 13]) else {
+        return 0;
+    };
+    let text = std::str::from_utf8(&signature[at + 2..at + 14]).unwrap();
+    let part = |i: usize| text[i..i + 2].to_owned();
+    let date = format!(
+        "20{}-{}-{} {}:{}:{}",
+        part(0),
+        part(2),
+        part(4),
+        part(6),
+        part(8),
+        part(10)
+    );
+    let output = Command::new("date")
+        .args(["-u", "-d", &date, "+%s"])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn every_key_signs_with_every_digest_and_openssl_agrees() {
+    for name in ["rsa2048", "p256", "p384", "p521"] {
+        for digest in SIGNING_DIGESTS {
+            let options = SealOptions {
+                digest: Some(digest),
+                ..SealOptions::default()
+            };
+            let (key, certificate) = (key(name), certificate(name));
+            let scheme = Scheme::LoadTime;
+            let seal = seal(
+                scheme,
+                &INSTRUCTIONS,
+                METADATA,
+                &key,
+                &certificate,
+                &options,
+            )
+            .unwrap();
+            let owned = Owned {
+                instructions: INSTRUCTIONS.to_vec(),
+                metadata: METADATA.to_vec(),
+                seal,
+            };
+            assert!(owned.verify(&trust(name)).is_ok(), "{name} {digest:?}");
+            let content = [&INSTRUCTIONS, METADATA].concat();
+            let path = keys_dir().join(format!("{name}.cert.pem"));
+            let accepted = openssl_accepts(&content, &owned.seal.signature, &path);
+            assert!(accepted, "{name} {digest:?}");
+        }
+    }
+}
+
+/// The signer's certificate and what is between it and the trusted one are embedded.
+#[test]
+fn a_chain_is_embedded() {
+    let options = SealOptions {
+        embed: vec![certificate("leaf"), certificate("middle")],
+        ..SealOptions::default()
+    };
+    let seal = seal(
+        Scheme::LoadTime,
+        &INSTRUCTIONS,
+        METADATA,
+        &key("leaf"),
+        &certificate("leaf"),
+        &options,
+    )
+    .unwrap();
+    let owned = Owned {
+        instructions: INSTRUCTIONS.to_vec(),
+        metadata: METADATA.to_vec(),
+        seal,
+    };
+    for anchor in ["root", "middle", "leaf"] {
+        let attestation = owned.verify(&trust(anchor)).unwrap();
+        assert_eq!(attestation.trusted, certificate(anchor), "{anchor}");
+    }
+    assert_eq!(
+        owned.verify(&trust("p256")).unwrap_err().errno_name(),
+        "ENOKEY"
+    );
+    let root = keys_dir().join("root.cert.pem");
+    let content = [&INSTRUCTIONS, METADATA].concat();
+    assert!(openssl_accepts(&content, &owned.seal.signature, &root));
+    // Named by key identifier, nobody finds the embedded one.
+    let bare = seal_load_time(&INSTRUCTIONS, METADATA, &key("leaf"), &certificate("leaf")).unwrap();
+    let owned = Owned {
+        seal: bare,
+        ..owned
+    };
+    assert_eq!(
+        owned.verify(&trust("root")).unwrap_err().errno_name(),
+        "ENOKEY"
+    );
 }

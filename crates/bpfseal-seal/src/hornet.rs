@@ -1,0 +1,81 @@
+//! Hornet's signed attribute: digests of maps, by index.
+//!
+//! ```text
+//! SEQUENCE { SET OF SEQUENCE { index INTEGER, sha OCTET STRING } }     as its tool writes it
+//! SET OF SEQUENCE { index INTEGER, sha OCTET STRING }                  as its documentation has it
+//! ```
+//!
+//! An empty `sha` means that the map is not looked at.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::ber::{INTEGER, OCTET_STRING, SEQUENCE, SET, Tlv};
+use crate::hex;
+use crate::message::Message;
+use crate::verify::Rejection;
+
+/// Most maps that an attribute lists.
+const MAX_MAPS: usize = 64;
+
+/// Checks the maps of a signature that holds: each one that is listed has to be there, with that
+/// digest. A signature without the attribute attests to the instructions alone.
+pub(crate) fn check(signature: &[u8], maps: &[&[u8]]) -> Result<(), Rejection> {
+    for (index, sha) in listed(signature)?.ok_or(Rejection::Partial)? {
+        if sha.is_empty() {
+            continue;
+        }
+        let computed = maps
+            .get(index)
+            .map_or_else(|| "no such map".to_owned(), |map| hex(&Sha256::digest(map)));
+        if computed != hex(&sha) {
+            return Err(Rejection::MapDigest {
+                index,
+                found: hex(&sha),
+                computed,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What a signature lists: indices and digests; `None` without the attribute.
+fn listed(signature: &[u8]) -> Result<Option<Vec<(usize, Vec<u8>)>>, Rejection> {
+    let message = Message::parse(signature)?;
+    let Some(value) = message
+        .signers
+        .iter()
+        .find_map(|signer| signer.attributes.as_ref()?.hornet)
+    else {
+        return Ok(None);
+    };
+    let set = if value.tag == SEQUENCE {
+        value.inside().expect(SET, "the list of maps is no set")?
+    } else {
+        value
+    };
+    let mut entries = Vec::new();
+    let mut reader = set.inside();
+    while !reader.is_empty() {
+        entries.push(entry(reader.expect(SEQUENCE, "a map is no sequence")?)?);
+        if entries.len() > MAX_MAPS {
+            return Err(Rejection::Invalid {
+                offset: set.at,
+                what: "more than 64 maps are listed",
+            });
+        }
+    }
+    Ok(Some(entries))
+}
+
+fn entry(entry: Tlv<'_>) -> Result<(usize, Vec<u8>), Rejection> {
+    let mut reader = entry.inside();
+    let index = reader.expect(INTEGER, "a map has no index")?;
+    let sha = reader.expect(OCTET_STRING, "a map has no digest")?;
+    let [index] = *index.value else {
+        return Err(Rejection::Invalid {
+            offset: index.at,
+            what: "the index of a map has more than one byte",
+        });
+    };
+    Ok((usize::from(index), sha.value.to_vec()))
+}
