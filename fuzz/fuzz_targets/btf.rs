@@ -14,7 +14,11 @@ fuzz_target!(|bytes: &[u8]| {
         for t in btf.types() {
             let _ = (t.name(), btf.resolve_size(t.id), btf.align_of(t.id));
             let _ = btf.skip_mods_and_typedefs(t.id);
-            let _ = (t.members().count(), t.vars().count(), t.enumerators().count());
+            let _ = (
+                t.members().count(),
+                t.vars().count(),
+                t.enumerators().count(),
+            );
         }
     }
 });

@@ -1,9 +1,9 @@
-//! An object from its bytes to loader and header, in both forms.
+//! An object from its bytes to loader and skeletons, in every form.
 #![no_main]
 
 use std::io::Write as _;
 
-use bpfseal::loader::skeleton::CSkeleton;
+use bpfseal::loader::skeleton::{CSkeleton, RustForm, RustSkeleton};
 use bpfseal::loader::{EmitOptions, FixedHost, Form, LoadPlan, Loader};
 use bpfseal::object::Object;
 use libfuzzer_sys::fuzz_target;
@@ -22,16 +22,35 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(plan) = LoadPlan::new(&object, &host) else {
         return;
     };
-    for form in [Form::Signed, Form::Unsigned] {
+    for form in [
+        Form::CheckingExclusive,
+        Form::CheckingMetadata,
+        Form::Signed,
+        Form::Unsigned,
+    ] {
         if let Ok(loader) = Loader::new(&plan, EmitOptions::new(form)) {
             let skeleton = CSkeleton {
                 object: &object,
                 plan: &plan,
-                loader: &loader,
+                instructions: &loader.instructions,
+                metadata: &loader.metadata,
                 seal: None,
             };
             if let Ok(header) = skeleton.to_header() {
                 let _ = write!(std::io::sink(), "{header}");
+            }
+            let skeleton = RustSkeleton {
+                object: &object,
+                plan: &plan,
+                metadata: &loader.metadata,
+                forms: vec![RustForm {
+                    scheme: "",
+                    instructions: &loader.instructions,
+                    seal: None,
+                }],
+            };
+            if let Ok(module) = skeleton.into_module() {
+                let _ = write!(std::io::sink(), "{module}");
             }
         }
     }

@@ -17,15 +17,19 @@ use bpfseal::{RunningHost, seal_object};
 use crate::reference::Reference;
 use crate::{headers, project, reference};
 
-/// The kernels that tests are run on without being told which.
+/// The kernel that all tests are run on without being told which.
 const DEFAULT: &str = "7.3";
+/// The kernels of the older schemes, and the tests that are run on them.
+const OLDER: [&str; 4] = ["6.19", "7.0", "7.1", "7.2"];
+const OLDER_TESTS: [&str; 2] = ["load", "matrix"];
 /// The tests that are run in a machine.
-const TESTS: [&str; 8] = [
+const TESTS: [&str; 9] = [
     "admission",
     "end_to_end",
     "examples",
     "faults",
     "load",
+    "matrix",
     "refusals",
     "scenarios",
     "work",
@@ -55,23 +59,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !project::has("qemu-system-x86_64") {
         bail!("`qemu-system-x86_64` is needed: apt-get install qemu-system-x86");
     }
-    let mut images = Vec::new();
-    if let Some(image) = &args.kernel {
-        images.push((image.display().to_string(), image.clone()));
-    }
-    let versions = match (args.versions.as_slice(), &args.kernel) {
-        ([], None) => vec![DEFAULT.to_owned()],
-        (given, _) => given.to_vec(),
-    };
-    for version in versions {
-        match fetch(&version) {
-            Ok(image) => images.push((version, image)),
-            Err(error) if !project::in_ci() => {
-                eprintln!("SKIPPED: kernel {version}, which can not be had: {error:#}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
     let tests = if args.bench {
         Vec::new()
     } else if args.tests.is_empty() {
@@ -79,25 +66,68 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         args.tests.clone()
     };
-    let initramfs = initramfs(&tests)?;
+    let mut images = Vec::new();
+    if let Some(image) = &args.kernel {
+        images.push((image.display().to_string(), image.clone()));
+    }
+    let told = !args.versions.is_empty() || args.kernel.is_some();
+    let versions = if told {
+        args.versions.clone()
+    } else {
+        vec![DEFAULT.to_owned()]
+    };
+    for version in versions {
+        match fetch(&version) {
+            Ok(Some(image)) => images.push((version, image)),
+            Ok(None) => bail!("Debian has no kernel {version}"),
+            Err(error) if !project::in_ci() => {
+                eprintln!("SKIPPED: kernel {version}, which can not be had: {error:#}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    run_all(&images, &tests)?;
+    if told || !args.tests.is_empty() || args.bench {
+        return Ok(());
+    }
+    let mut images = Vec::new();
+    for version in OLDER {
+        match fetch(version) {
+            Ok(Some(image)) => images.push((version.to_owned(), image)),
+            // Suites drop old versions.
+            Ok(None) => eprintln!("SKIPPED: kernel {version}, which Debian has not got (any more)"),
+            Err(error) if !project::in_ci() => {
+                eprintln!("SKIPPED: kernel {version}, which can not be had: {error:#}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    run_all(&images, &OLDER_TESTS.map(str::to_owned))
+}
+
+fn run_all(images: &[(String, PathBuf)], tests: &[String]) -> anyhow::Result<()> {
+    if images.is_empty() {
+        return Ok(());
+    }
+    let initramfs = initramfs(tests)?;
     for (version, image) in images {
         println!("kernel {version}:");
-        run_in(&image, &initramfs).with_context(|| format!("kernel {version}"))?;
+        run_in(image, &initramfs).with_context(|| format!("kernel {version}"))?;
     }
     Ok(())
 }
 
-/// The image of the newest kernel package of a version.
-fn fetch(version: &str) -> anyhow::Result<PathBuf> {
+/// The image of the newest kernel package of a version; `None` when there is none.
+fn fetch(version: &str) -> anyhow::Result<Option<PathBuf>> {
     let folder = project::target().join("kernels").join(version);
     let root = folder.join("root");
     if let Some(image) = find_image(&root) {
-        return Ok(image);
+        return Ok(Some(image));
     }
     std::fs::create_dir_all(&folder)?;
     let mut names = Vec::new();
     for prefix in ["linux-binary-unsigned-", "linux-binary-", "linux-image-"] {
-        let found = reference::package_names(&folder, &format!("{prefix}{version}"))?;
+        let found = reference::package_names(&folder, &format!("{prefix}{version}."))?;
         names.extend(
             found
                 .into_iter()
@@ -107,14 +137,14 @@ fn fetch(version: &str) -> anyhow::Result<PathBuf> {
             break;
         }
     }
-    let newest = names
-        .into_iter()
-        .max_by_key(|name| numbers(name))
-        .with_context(|| format!("Debian has no kernel {version}"))?;
+    let Some(newest) = names.into_iter().max_by_key(|name| numbers(name)) else {
+        return Ok(None);
+    };
     eprintln!("fetching {newest} ...");
     let debs = reference::download(&folder, &[&newest])?;
     reference::unpack(&debs, &root)?;
-    find_image(&root).with_context(|| format!("`{newest}` has no kernel image"))
+    let image = find_image(&root).with_context(|| format!("`{newest}` has no kernel image"))?;
+    Ok(Some(image))
 }
 
 /// The numbers in a name, to sort by.

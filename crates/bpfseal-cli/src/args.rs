@@ -1,23 +1,36 @@
 //! Arguments that several verbs share, and how they become values.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::kernel::KeyringId;
 use bpfseal::object::object_name;
-use bpfseal::seal::{Certificate, SigningKey, check_key};
+use bpfseal::seal::{
+    Certificate, KeyError, SIGNING_DIGESTS, Scheme, SealOptions, SigningKey, check_key,
+};
 use clap::Args;
+use zeroize::Zeroizing;
 
 use crate::Outcome;
 use crate::failure::{Failure, Report};
 use crate::files;
 
 /// Key and certificate.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct SignArgs {
-    /// Private key: PEM, not encrypted (PKCS#8, PKCS#1 or SEC1; RSA 2048 to 4096 bits, ECDSA
-    /// P-256 or P-384)
+    /// Private key: PEM (PKCS#8, encrypted or not, PKCS#1 or SEC1; RSA 2048 to 4096 bits, ECDSA
+    /// P-256, P-384 or P-521)
     #[arg(short = 'k', long = "key", value_name = "KEY.pem")]
     pub(crate) key: Option<PathBuf>,
+
+    /// File with the passphrase of the key, in its first line; `-` is standard input, and
+    /// /dev/fd/N a descriptor
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_env")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Environment variable with the passphrase of the key
+    #[arg(long, value_name = "NAME")]
+    pub(crate) passphrase_env: Option<String>,
 
     /// Certificate of that key: PEM or DER
     #[arg(short = 'i', long = "cert", value_name = "CERT")]
@@ -25,6 +38,28 @@ pub(crate) struct SignArgs {
 }
 
 impl SignArgs {
+    /// The passphrase, from where it was said to be.
+    fn passphrase(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        if let Some(path) = &self.passphrase_file {
+            let bytes = Zeroizing::new(files::read(path)?);
+            let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+            let text = std::str::from_utf8(line).map_err(|e| {
+                Report::new(&files::shown(path), &e, "give a passphrase that is text")
+            })?;
+            return Ok(Some(Zeroizing::new(text.trim_end_matches('\r').to_owned())));
+        }
+        let Some(name) = &self.passphrase_env else {
+            return Ok(None);
+        };
+        let value = std::env::var(name).map_err(|e| {
+            Failure::usage(
+                format!("environment variable `{name}`: {e}"),
+                "set it to the passphrase",
+            )
+        })?;
+        Ok(Some(Zeroizing::new(value)))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.key.is_none() && self.cert.is_none()
     }
@@ -37,9 +72,23 @@ impl SignArgs {
                 "give both: -k KEY.pem -i CERT.pem",
             ));
         };
-        let key_bytes = files::read(key)?;
-        let key = SigningKey::from_pem(&key_bytes).map_err(|e| {
-            let help = "give a private key in PEM; to make one: openssl req -new -x509 -newkey rsa:2048 -noenc -keyout key.pem -out cert.pem -subj /CN=me";
+        let key_bytes = Zeroizing::new(files::read(key)?);
+        let given = self.passphrase()?;
+        let mut parsed =
+            SigningKey::from_encrypted_pem(&key_bytes, given.as_ref().map(|p| p.as_bytes()));
+        if matches!(parsed, Err(KeyError::Encrypted)) && std::io::stdin().is_terminal() {
+            let prompt = format!("passphrase of {}: ", files::shown(key));
+            let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
+            if let Ok(typed) = typed {
+                parsed = SigningKey::from_encrypted_pem(&key_bytes, Some(typed.as_bytes()));
+            }
+        }
+        let key = parsed.map_err(|e| {
+            let help = match e {
+                KeyError::Encrypted => "say where its passphrase is: --passphrase-file or --passphrase-env; on a terminal it is asked for",
+                KeyError::Passphrase => "check the passphrase",
+                _ => "give a private key in PEM; to make one: openssl req -new -x509 -newkey rsa:2048 -noenc -keyout key.pem -out cert.pem -subj /CN=me",
+            };
             Report::new(&files::shown(key), &e, help)
         })?;
         let certificate = read_certificate(cert)?;
@@ -50,6 +99,96 @@ impl SignArgs {
         })?;
         Ok((key, certificate))
     }
+}
+
+/// How to sign, besides with which key.
+#[derive(Debug, Args)]
+pub(crate) struct SchemeArgs {
+    /// Schemes to sign by, with commas: load-time, in-loader-exclusive, in-loader, hash-chain,
+    /// hornet; or all-kernels for the first three. Several need a bundle or a Rust skeleton
+    #[arg(
+        long,
+        value_name = "SCHEME,…",
+        default_value = "load-time",
+        value_delimiter = ','
+    )]
+    scheme: Vec<String>,
+
+    /// Digest of the signature: sha256, sha384 or sha512
+    #[arg(long, value_name = "DIGEST", default_value = "sha256")]
+    digest: String,
+
+    /// Certificates to embed besides the signer's own: those between it and what is trusted. Then
+    /// only the topmost has to be in the keyring; without a value, the signer's alone
+    #[arg(long, value_name = "CERT", num_args = 0..)]
+    embed_chain: Option<Vec<PathBuf>>,
+}
+
+impl SchemeArgs {
+    /// The schemes, strongest first.
+    pub(crate) fn schemes(&self) -> Result<Vec<Scheme>, Failure> {
+        let mut schemes = Vec::new();
+        for name in &self.scheme {
+            if name == "all-kernels" {
+                schemes.extend(Scheme::KERNELS);
+            } else {
+                schemes.push(parse_scheme(name)?);
+            }
+        }
+        schemes.sort_unstable();
+        schemes.dedup();
+        Ok(schemes)
+    }
+
+    /// The rest, for a signer.
+    pub(crate) fn options(&self, certificate: &Certificate) -> Result<SealOptions, Failure> {
+        let digest = SIGNING_DIGESTS
+            .into_iter()
+            .find(|digest| digest.name() == self.digest)
+            .ok_or_else(|| {
+                Failure::usage(
+                    format!("`{}` is no digest to sign with", self.digest),
+                    "say sha256, sha384 or sha512",
+                )
+            })?;
+        let mut embed = Vec::new();
+        if let Some(paths) = &self.embed_chain {
+            embed.push(certificate.clone());
+            for path in paths {
+                for found in read_certificates(path)? {
+                    if !embed.contains(&found) {
+                        embed.push(found);
+                    }
+                }
+            }
+        }
+        Ok(SealOptions {
+            digest: Some(digest),
+            embed,
+            signing_time: now(),
+        })
+    }
+}
+
+/// Seconds since 1970, by `SOURCE_DATE_EPOCH` where it is set: only Hornet's signatures say when.
+fn now() -> u64 {
+    let given = std::env::var("SOURCE_DATE_EPOCH").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs())
+    })
+}
+
+/// A scheme, by name.
+pub(crate) fn parse_scheme(name: &str) -> Result<Scheme, Failure> {
+    Scheme::from_name(name).ok_or_else(|| {
+        let names = Scheme::ALL.map(Scheme::name).join(", ");
+        Failure::usage(
+            format!("`{name}` is no scheme"),
+            format!("say one of {names}"),
+        )
+    })
 }
 
 /// Reads one certificate.

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use bpfseal_loader::ContextLayout;
-use bpfseal_seal::{SealedLoader, excl_prog_hash};
+use bpfseal_seal::{Scheme, SealedLoader, excl_prog_hash};
 
 use crate::error::SyscallError;
 use crate::keyring::KeyringId;
@@ -39,6 +39,9 @@ pub struct LoaderImage<'a> {
     pub excl_prog_hash: [u8; 32],
     /// CMS signature and the keyring of its key; `None` loads it unsigned.
     pub signature: Option<(&'a [u8], KeyringId)>,
+    /// What the signature is over: whether the kernel binds the map, or only has to know its
+    /// digest.
+    pub scheme: Scheme,
 }
 
 impl<'a> LoaderImage<'a> {
@@ -50,6 +53,7 @@ impl<'a> LoaderImage<'a> {
             metadata: sealed.metadata,
             excl_prog_hash: sealed.seal.excl_prog_hash,
             signature: Some((&sealed.seal.signature, keyring)),
+            scheme: sealed.seal.scheme,
         }
     }
 
@@ -61,6 +65,7 @@ impl<'a> LoaderImage<'a> {
             metadata,
             excl_prog_hash: excl_prog_hash(instructions),
             signature: None,
+            scheme: Scheme::LoadTime,
         }
     }
 }
@@ -75,6 +80,8 @@ pub enum Step {
     FillMetadata,
     /// Freezing it.
     FreezeMetadata,
+    /// Having the kernel compute its digest, for loaders that check it themselves.
+    DigestMetadata,
     /// Loading the loader: here the kernel checks the signature.
     LoadLoader,
     /// Running it.
@@ -222,6 +229,9 @@ fn load_loader(
     map.update(system, &0u32.to_ne_bytes(), image.metadata, 0)
         .map_err(at(Step::FillMetadata))?;
     map.freeze(system).map_err(at(Step::FreezeMetadata))?;
+    if image.scheme.checks_in_loader() {
+        map.hash(system, 32).map_err(at(Step::DigestMetadata))?;
+    }
     let spec = ProgramSpec {
         prog_type: SYSCALL,
         instructions: image.instructions,
@@ -230,7 +240,7 @@ fn load_loader(
         flags: SLEEPABLE,
         fd_array: &[map.as_fd().as_raw_fd()],
         // The kernel folds bound maps into what the signature covers.
-        bind: image.signature.is_some(),
+        bind: image.signature.is_some() && image.scheme.binds_map(),
         claimed_count: 0,
         signature: image.signature.map(|(bytes, keyring)| Signature {
             bytes,
@@ -342,6 +352,7 @@ impl Step {
             Self::CreateMetadata => "making the metadata map",
             Self::FillMetadata => "writing the metadata map",
             Self::FreezeMetadata => "freezing the metadata map",
+            Self::DigestMetadata => "asking for the digest of the metadata map",
             Self::LoadLoader => "loading the loader, where the kernel checks the signature",
             Self::RunLoader => "running the loader",
         }
@@ -354,6 +365,7 @@ impl Step {
             Self::CreateMetadata => Command::MapCreate,
             Self::FillMetadata => Command::MapUpdateElem,
             Self::FreezeMetadata => Command::MapFreeze,
+            Self::DigestMetadata => Command::ObjGetInfoByFd,
             Self::LoadLoader => Command::ProgLoad,
             Self::RunLoader => Command::ProgRun,
         }

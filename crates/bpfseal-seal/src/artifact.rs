@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use bpfseal_loader::Interface;
 
+use crate::bundle::{self, Bundle, BundleError};
 use crate::lskel::{self, LskelError};
 use crate::seal::{Seal, SealedLoader, excl_prog_hash};
 
@@ -71,6 +72,8 @@ impl LoaderForm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ArtifactKind {
+    /// A bundle.
+    Bundle,
     /// A C header, bpftool's or ours.
     CSkeleton,
     /// A Rust module of ours.
@@ -81,7 +84,9 @@ impl ArtifactKind {
     /// What bytes look like; everything unknown is taken for C.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        if lskel::is_rust(bytes) {
+        if bytes.starts_with(&bundle::MAGIC) {
+            Self::Bundle
+        } else if lskel::is_rust(bytes) {
             Self::RustSkeleton
         } else {
             Self::CSkeleton
@@ -92,6 +97,7 @@ impl ArtifactKind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Bundle => "bundle",
             Self::CSkeleton => "C light skeleton",
             Self::RustSkeleton => "Rust light skeleton",
         }
@@ -102,18 +108,22 @@ impl ArtifactKind {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactError {
+    /// A bundle that can not be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// A light skeleton that can not be read.
     #[error(transparent)]
     Skeleton(#[from] LskelError),
 }
 
 impl Artifact {
-    /// Reads an artifact of any kind: a C light skeleton, bpftool's or ours, or a Rust one of ours.
+    /// Reads an artifact of any kind: a C light skeleton, bpftool's or ours, a Rust one of ours, or a bundle.
     ///
     /// # Errors
     /// [`ArtifactError`] that names the place.
     pub fn parse(bytes: &[u8]) -> Result<Self, ArtifactError> {
         Ok(match ArtifactKind::of(bytes) {
+            ArtifactKind::Bundle => Bundle::decode(bytes)?.artifact,
             ArtifactKind::CSkeleton => lskel::parse_c(bytes)?,
             ArtifactKind::RustSkeleton => lskel::parse_rust(bytes)?,
         })

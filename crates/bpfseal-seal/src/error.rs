@@ -6,8 +6,18 @@
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum KeyError {
     /// The key is protected by a passphrase.
-    #[error("the key is encrypted; decrypt it first: `openssl pkey -in KEY.pem -out PLAIN.pem`")]
+    #[error("the key is encrypted, and no passphrase was given")]
     Encrypted,
+    /// The passphrase does not open the key.
+    #[error(
+        "the passphrase is not that of the key, or the key is encrypted in a way that is not known"
+    )]
+    Passphrase,
+    /// Encryption of OpenSSL's older form.
+    #[error(
+        "the key is encrypted in the older form of OpenSSL; write it anew: `openssl pkcs8 -topk8 -in KEY.pem -out NEW.pem`"
+    )]
+    TraditionalEncryption,
     /// Not a key.
     #[error(
         "no private key found: expected PEM with `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`{}",

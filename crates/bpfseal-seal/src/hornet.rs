@@ -38,8 +38,11 @@ pub(crate) fn check(signature: &[u8], maps: &[&[u8]]) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// A map of the list: index and digest.
+type Listed = (usize, Vec<u8>);
+
 /// What a signature lists: indices and digests; `None` without the attribute.
-fn listed(signature: &[u8]) -> Result<Option<Vec<(usize, Vec<u8>)>>, Rejection> {
+fn listed(signature: &[u8]) -> Result<Option<Vec<Listed>>, Rejection> {
     let message = Message::parse(signature)?;
     let Some(value) = message
         .signers
@@ -67,7 +70,7 @@ fn listed(signature: &[u8]) -> Result<Option<Vec<(usize, Vec<u8>)>>, Rejection> 
     Ok(Some(entries))
 }
 
-fn entry(entry: Tlv<'_>) -> Result<(usize, Vec<u8>), Rejection> {
+fn entry(entry: Tlv<'_>) -> Result<Listed, Rejection> {
     let mut reader = entry.inside();
     let index = reader.expect(INTEGER, "a map has no index")?;
     let sha = reader.expect(OCTET_STRING, "a map has no digest")?;

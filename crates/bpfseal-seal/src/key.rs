@@ -1,7 +1,7 @@
 //! Private keys, and what signs with them.
 //!
 //! [`Signer`] is the seam: a key in a file here, a token or a service elsewhere. Keys come from
-//! unencrypted PEM.
+//! PEM, encrypted or not.
 
 use der::Decode as _;
 use der::asn1::ObjectIdentifier;
@@ -112,19 +112,32 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError`] that says what was found instead, or what is wrong with the key.
     pub fn from_pem(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::from_encrypted_pem(bytes, None)
+    }
+
+    /// Reads the first private key of a PEM file, which may be encrypted (PKCS#8, PBES2).
+    ///
+    /// # Errors
+    /// [`KeyError::Encrypted`] without a passphrase, [`KeyError::Passphrase`] with a wrong one;
+    /// else as [`Self::from_pem`].
+    pub fn from_encrypted_pem(bytes: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
         let blocks = pem::parse_many(bytes).map_err(|e| KeyError::Malformed {
             label: "PEM".to_owned(),
             reason: e.to_string(),
         })?;
         for block in &blocks {
             let label = block.tag();
-            if label == "ENCRYPTED PRIVATE KEY"
-                || block
-                    .headers()
-                    .get("Proc-Type")
-                    .is_some_and(|v| v.contains("ENCRYPTED"))
-            {
-                return Err(KeyError::Encrypted);
+            if label == "ENCRYPTED PRIVATE KEY" {
+                let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
+                let info = pkcs8::EncryptedPrivateKeyInfo::from_der(block.contents())
+                    .map_err(|e| malformed(label, e))?;
+                // Wiped when it goes out of scope.
+                let plain = info.decrypt(passphrase).map_err(|_| KeyError::Passphrase)?;
+                return from_pkcs8(plain.as_bytes());
+            }
+            let traditional = block.headers().get("Proc-Type");
+            if traditional.is_some_and(|v| v.contains("ENCRYPTED")) {
+                return Err(KeyError::TraditionalEncryption);
             }
             match label {
                 "PRIVATE KEY" => return from_pkcs8(block.contents()),

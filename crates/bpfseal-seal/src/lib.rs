@@ -16,6 +16,7 @@
 
 mod artifact;
 mod ber;
+mod bundle;
 mod certificate;
 mod digest;
 mod error;
@@ -32,6 +33,7 @@ mod verify;
 mod writer;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactKind, LoaderForm};
+pub use bundle::{Bundle, BundleError, Provenance};
 pub use certificate::Certificate;
 pub use digest::DigestAlgorithm;
 pub use error::{CertificateError, KeyError, SealError};

@@ -77,7 +77,7 @@ const FACTS: [Facts; 5] = [
             "IN_LOADER_EXCLUSIVE_INSTRUCTIONS",
             "IN_LOADER_EXCLUSIVE_SIGNATURE",
         ),
-        kernels: "Linux 7.2",
+        kernels: "Linux 7.2, and 7.1 in its later releases",
         attests: "instructions, checked by the kernel; the metadata is checked by the loader when it runs, after security modules were asked",
         weakness: Some(
             "at admission the metadata is not covered; CVE-2026-74364: an exclusive map reached as an inner map (6.18 before 6.18.40, 6.19 up to 7.1.4)",
@@ -196,7 +196,7 @@ impl Scheme {
 /// SHA-256(mapₙ)) and the last h is SHA-256 of the last map.
 #[must_use]
 pub fn chain(instructions: &[u8], maps: &[&[u8]]) -> [u8; 32] {
-    let mut links = maps.iter().rev().map(|map| Sha256::digest(map));
+    let mut links = maps.iter().rev().map(Sha256::digest);
     let program = Sha256::digest(instructions);
     let Some(last) = links.next() else {
         return program.into();

@@ -72,7 +72,7 @@ pub(crate) fn hornet_attributes(
         })
         .collect();
     let list = tlv(SEQUENCE, &set_of(entries));
-    let mut attributes = vec![
+    let mut attributes = [
         attribute(oid::CONTENT_TYPE, tlv(OBJECT_IDENTIFIER, oid::DATA)),
         attribute(oid::SIGNING_TIME, tlv(UTC_TIME, signing_time.as_bytes())),
         attribute(oid::MESSAGE_DIGEST, tlv(OCTET_STRING, message_digest)),

@@ -3,6 +3,7 @@
 
 mod common;
 
+use bpfseal_seal::Signer as _;
 use bpfseal_seal::{
     Attestation, Certificate, KeyError, Rejection, SIGNING_DIGESTS, Scheme, Seal, SealError,
     SealOptions, SealedLoader, SigningKey, TrustPath, TrustStore, chain, excl_prog_hash, seal,
@@ -88,7 +89,12 @@ fn keys_that_can_not_sign_say_why() {
         let error = SigningKey::from_pem(&file(name)).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
-    check("p256.encrypted.pem", "encrypted");
+    check("p256.encrypted.pem", "no passphrase was given");
+    let encrypted = file("p256.encrypted.pem");
+    let wrong = SigningKey::from_encrypted_pem(&encrypted, Some(b"wrong"));
+    assert!(matches!(wrong.unwrap_err(), KeyError::Passphrase));
+    let right = SigningKey::from_encrypted_pem(&encrypted, Some(b"test")).unwrap();
+    assert_eq!(right.public_key(), key("p256").public_key());
     check("ed25519.key.pem", "Ed25519");
     check("p256.cert.pem", "found `CERTIFICATE`");
     assert!(matches!(

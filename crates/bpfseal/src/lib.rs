@@ -60,7 +60,10 @@ use loader::skeleton::{
 };
 use loader::{EmitOptions, Form, Host, Interface, LoadPlan, Loader};
 use object::Object;
-use seal::{Artifact, Certificate, LoaderForm, Seal, SealError, SealedLoader, Signer};
+use seal::{
+    Artifact, Bundle, Certificate, LoaderForm, Scheme, Seal, SealError, SealOptions, SealedLoader,
+    Signer,
+};
 
 /// Why nothing could be made from the bytes of an object.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,9 @@ pub enum MakeError {
     /// The object can be read, but has no loader.
     #[error(transparent)]
     Loader(#[from] loader::Error),
+    /// No scheme was named.
+    #[error("there is no scheme to sign by")]
+    NoScheme,
     /// The loader can not be signed.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -87,6 +93,7 @@ impl MakeError {
         match self {
             Self::Object(error) => error.advice(),
             Self::Loader(error) => error.advice(),
+            Self::NoScheme => "name at least one scheme",
             Self::Seal(_) => "sign with a key and the certificate that belongs to it",
             Self::Skeleton(error) => error.advice(),
         }
@@ -110,7 +117,7 @@ impl Made {
     /// # Errors
     /// When the object's global variables can not be declared in C.
     pub fn c_header(&self) -> Result<CHeader<'_>, SkeletonError> {
-        self.skeleton(None).to_header()
+        self.skeleton(&self.loader.instructions, None).to_header()
     }
 
     /// The loader as an unsigned Rust light skeleton.
@@ -141,75 +148,109 @@ impl Made {
         .into_module()
     }
 
-    fn skeleton<'a>(&'a self, seal: Option<SkeletonSeal<'a>>) -> CSkeleton<'a> {
+    fn skeleton<'a>(
+        &'a self,
+        instructions: &'a [u8],
+        seal: Option<SkeletonSeal<'a>>,
+    ) -> CSkeleton<'a> {
         CSkeleton {
             object: &self.object,
             plan: &self.plan,
-            loader: &self.loader,
+            instructions,
+            metadata: &self.loader.metadata,
             seal,
         }
     }
 }
 
-/// An object's loader in the signed form, and the seal over it.
+/// An object's loader, signed by one scheme or several.
 #[derive(Debug, Clone)]
 pub struct Sealed {
-    /// The object and its loader.
+    /// The object and its loader, in the form of the first scheme.
     pub made: Made,
-    /// What vouches for the loader.
-    pub seal: Seal,
+    /// A seal for each scheme, with the instructions that it is for; strongest first.
+    forms: Vec<(Vec<u8>, Seal)>,
 }
 
 impl Sealed {
-    /// The sealed loader as a C light skeleton.
+    /// The seals, with the instructions that each is for; strongest first. There is at least one.
+    pub fn forms(&self) -> impl Iterator<Item = SealedLoader<'_>> {
+        self.forms.iter().map(|(instructions, seal)| SealedLoader {
+            instructions,
+            metadata: &self.made.loader.metadata,
+            seal,
+        })
+    }
+
+    /// The strongest seal and what it is for.
+    #[must_use]
+    pub fn sealed_loader(&self) -> SealedLoader<'_> {
+        let (instructions, seal) = &self.forms[0];
+        SealedLoader {
+            instructions,
+            metadata: &self.made.loader.metadata,
+            seal,
+        }
+    }
+
+    /// The strongest seal as a C light skeleton.
     ///
     /// # Errors
     /// When the object's global variables can not be declared in C.
     pub fn c_header(&self) -> Result<CHeader<'_>, SkeletonError> {
-        let seal = SkeletonSeal {
-            signature: &self.seal.signature,
-            excl_prog_hash: &self.seal.excl_prog_hash,
-        };
-        self.made.skeleton(Some(seal)).to_header()
+        let (instructions, seal) = &self.forms[0];
+        let seal = skeleton_seal(seal);
+        self.made.skeleton(instructions, Some(seal)).to_header()
     }
 
-    /// The parts that a verification looks at.
-    #[must_use]
-    pub fn sealed_loader(&self) -> SealedLoader<'_> {
-        SealedLoader {
-            instructions: &self.made.loader.instructions,
-            metadata: &self.made.loader.metadata,
-            seal: &self.seal,
-        }
-    }
-
-    /// The sealed loader as a Rust light skeleton.
+    /// All seals as a Rust light skeleton.
     ///
     /// # Errors
     /// When the object's global variables can not be declared.
     pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
-        let seal = SkeletonSeal {
-            signature: &self.seal.signature,
-            excl_prog_hash: &self.seal.excl_prog_hash,
-        };
-        self.made.rust(vec![RustForm {
-            scheme: self.seal.scheme.variant(),
-            instructions: &self.made.loader.instructions,
-            seal: Some(seal),
-        }])
+        let forms = self.forms.iter().map(|(instructions, seal)| RustForm {
+            scheme: seal.scheme.variant(),
+            instructions,
+            seal: Some(skeleton_seal(seal)),
+        });
+        self.made.rust(forms.collect())
     }
 
     /// What is in such a skeleton, ready to be loaded.
     #[must_use]
     pub fn into_artifact(self) -> Artifact {
+        let interface = self.made.interface();
+        let forms = self
+            .forms
+            .into_iter()
+            .map(|(instructions, seal)| LoaderForm::Sealed {
+                instructions: Cow::Owned(instructions),
+                seal,
+            });
         Artifact {
-            interface: self.made.interface(),
+            interface,
             metadata: Cow::Owned(self.made.loader.metadata),
-            forms: Cow::Owned(vec![LoaderForm::Sealed {
-                instructions: Cow::Owned(self.made.loader.instructions),
-                seal: self.seal,
-            }]),
+            forms: forms.collect(),
         }
+    }
+
+    /// All seals as a bundle.
+    #[must_use]
+    pub fn into_bundle(self) -> Bundle {
+        Bundle {
+            endian: self.made.plan.endian,
+            artifact: self.into_artifact(),
+            object_digest: None,
+            certificates: Vec::new(),
+            provenance: None,
+        }
+    }
+}
+
+fn skeleton_seal(seal: &Seal) -> SkeletonSeal<'_> {
+    SkeletonSeal {
+        signature: &seal.signature,
+        excl_prog_hash: &seal.excl_prog_hash,
     }
 }
 
@@ -237,12 +278,44 @@ pub fn seal_object(
     key: &dyn Signer,
     certificate: &Certificate,
 ) -> Result<Sealed, MakeError> {
-    let made = make_loader(object, host, Form::Signed)?;
-    let seal = seal::seal_load_time(
-        &made.loader.instructions,
-        &made.loader.metadata,
+    let options = SealOptions::default();
+    seal_object_as(
+        &[Scheme::LoadTime],
+        object,
+        host,
         key,
         certificate,
-    )?;
-    Ok(Sealed { made, seal })
+        &options,
+    )
+}
+
+/// Makes an object's loader for each of some schemes, and signs each.
+///
+/// # Errors
+/// As [`seal_object`]; [`MakeError::NoScheme`] without one.
+pub fn seal_object_as(
+    schemes: &[Scheme],
+    object: Object,
+    host: &dyn Host,
+    key: &dyn Signer,
+    certificate: &Certificate,
+    options: &SealOptions,
+) -> Result<Sealed, MakeError> {
+    let mut schemes = schemes.to_vec();
+    schemes.sort_unstable();
+    schemes.dedup();
+    let first = *schemes.first().ok_or(MakeError::NoScheme)?;
+    let made = make_loader(object, host, first.form())?;
+    let mut forms = Vec::new();
+    for scheme in schemes {
+        let instructions = if scheme.form() == made.loader.form {
+            made.loader.instructions.clone()
+        } else {
+            Loader::new(&made.plan, EmitOptions::new(scheme.form()))?.instructions
+        };
+        let metadata = &made.loader.metadata;
+        let seal = seal::seal(scheme, &instructions, metadata, key, certificate, options)?;
+        forms.push((instructions, seal));
+    }
+    Ok(Sealed { made, forms })
 }

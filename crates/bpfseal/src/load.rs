@@ -5,13 +5,15 @@
 
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use crate::kernel::probe::{self, Verification};
 use crate::kernel::{
     self, Input, InstallError, InstallOptions, Installed, KeyringId, Link, Linux, LoaderImage, Map,
     Mapping, Program, Step, SyscallError,
 };
 use crate::loader::{AutoAttach, Interface};
-use crate::seal::{Artifact, Scheme};
+use crate::seal::{Artifact, Scheme, SealedLoader};
 
 /// Keyrings that are asked when none is named, in this order: a kernel does not tell what its own
 /// ones hold.
@@ -28,6 +30,8 @@ pub const KEYRINGS: [KeyringId; 5] = [
 pub struct LoadOptions {
     /// Where the signer's key is looked for: the first keyring that has it is taken.
     pub keyrings: Vec<KeyringId>,
+    /// The weakest scheme that is taken, if a kernel checks no stronger one of the artifact.
+    pub min_scheme: Scheme,
     /// How much the kernel is to log; 0 asks for a log only when something is refused.
     pub log_level: u32,
     /// What an unsigned loader is asked for, by map.
@@ -38,6 +42,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             keyrings: KEYRINGS.to_vec(),
+            min_scheme: Scheme::InLoader,
             log_level: 0,
             inputs: Vec::new(),
         }
@@ -84,6 +89,16 @@ pub enum LoadError {
     /// It is not signed.
     #[error("the artifact is not signed")]
     NotSigned,
+    /// It is not signed by a scheme that is strong enough.
+    #[error(
+        "the artifact is not signed by a scheme that is taken: it has {found}, and {} or stronger is wanted", wanted.name()
+    )]
+    TooWeak {
+        /// What it has.
+        found: String,
+        /// The weakest that is taken.
+        wanted: Scheme,
+    },
     /// It has signed forms only.
     #[error("the artifact has no unsigned form")]
     NotUnsigned,
@@ -157,26 +172,74 @@ pub fn load(artifact: &Artifact, options: &LoadOptions) -> Result<Loaded, LoadEr
             map: map.to_owned(),
         });
     }
-    let sealed = artifact.sealed().next().ok_or(LoadError::NotSigned)?;
+    let candidates = candidates(artifact, options.min_scheme)?;
     let mut last: Option<InstallError> = None;
-    for keyring in &options.keyrings {
-        let image = LoaderImage::sealed(sealed, *keyring);
-        match install(&image, artifact, options) {
-            Ok(installed) => {
-                let verified = Some((sealed.seal.scheme, *keyring));
-                return Loaded::new(artifact, installed, verified);
-            }
-            Err(error) if is_elsewhere(&error) => {
-                // That a key is missing says more than that a keyring is.
-                let better = error.errno() == ENOKEY || last.is_none();
-                if better {
-                    last = Some(error);
+    for (index, sealed) in candidates.iter().enumerate() {
+        for keyring in &options.keyrings {
+            let image = LoaderImage::sealed(*sealed, *keyring);
+            match install(&image, artifact, options) {
+                Ok(installed) => {
+                    let verified = Some((sealed.seal.scheme, *keyring));
+                    return Loaded::new(artifact, installed, verified);
                 }
+                Err(error) if is_elsewhere(&error) => {
+                    // That a key is missing says more than that a keyring is.
+                    let better = error.errno() == ENOKEY || last.is_none();
+                    if better {
+                        last = Some(error);
+                    }
+                }
+                Err(error) if index + 1 < candidates.len() && is_for_newer(&error) => break,
+                Err(error) => return Err(LoadError::Refused(error)),
             }
-            Err(error) => return Err(LoadError::Refused(error)),
         }
     }
     Err(last.map_or(LoadError::NoKeyring, LoadError::Refused))
+}
+
+/// The seals to try, strongest first: those that the running kernel checks, or all that are taken
+/// when it checks none of them, so that its answer can be explained.
+fn candidates(artifact: &Artifact, min: Scheme) -> Result<Vec<SealedLoader<'_>>, LoadError> {
+    let all: Vec<_> = artifact.sealed().collect();
+    if all.is_empty() {
+        return Err(LoadError::NotSigned);
+    }
+    let mut taken: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|sealed| sealed.seal.scheme <= min)
+        .collect();
+    if taken.is_empty() {
+        let names: Vec<_> = all.iter().map(|sealed| sealed.seal.scheme.name()).collect();
+        return Err(LoadError::TooWeak {
+            found: names.join(", "),
+            wanted: min,
+        });
+    }
+    taken.sort_by_key(|sealed| sealed.seal.scheme);
+    let checked = |scheme: Scheme| match verification() {
+        Verification::LoadTime => scheme.binds_map(),
+        Verification::InLoader => scheme.checks_in_loader(),
+        _ => true,
+    };
+    let fit: Vec<_> = taken
+        .iter()
+        .copied()
+        .filter(|sealed| checked(sealed.seal.scheme))
+        .collect();
+    Ok(if fit.is_empty() { taken } else { fit })
+}
+
+/// What the running kernel checks: found out by trying, once.
+fn verification() -> Verification {
+    static FOUND: OnceLock<Verification> = OnceLock::new();
+    *FOUND.get_or_init(|| probe::verification(&Linux))
+}
+
+/// Whether the kernel may take an older scheme's loader, but not this one's: the mark of exclusive
+/// maps, which Linux 7.2 has, can not be read before.
+fn is_for_newer(error: &InstallError) -> bool {
+    matches!(error, InstallError::Call { step: Step::LoadLoader, source } if source.errno == EACCES)
 }
 
 /// Loads the unsigned form of an artifact: nobody vouches for it.
@@ -195,6 +258,8 @@ pub fn insecure_load_unsigned(
 
 /// `ENOKEY`.
 const ENOKEY: i32 = 126;
+/// `EACCES`.
+const EACCES: i32 = 13;
 /// `EINVAL`.
 const EINVAL: i32 = 22;
 

@@ -64,12 +64,12 @@ fn every_recorded_object() {
         let expect = &entry["signed"];
         assert_eq!(
             expect["signature_sha256"],
-            sha256(&sealed.seal.signature),
+            sha256(&sealed.sealed_loader().seal.signature),
             "{path}"
         );
         assert_eq!(
             expect["excl_prog_hash"],
-            hex(&sealed.seal.excl_prog_hash),
+            hex(&sealed.sealed_loader().seal.excl_prog_hash),
             "{path}"
         );
         made += 1;

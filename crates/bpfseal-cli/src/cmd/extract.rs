@@ -124,7 +124,8 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
         }
         let (key, certificate) = args.sign.load()?;
         let sealed = bpfseal::seal_object(object, &host, &key, &certificate).map_err(report)?;
-        (sealed.made, Some(sealed.seal.signature.into_owned()))
+        let signature = sealed.sealed_loader().seal.signature.to_vec();
+        (sealed.made, Some(signature))
     };
     for note in super::generate::notes(&place, &made, &host) {
         eprintln!("{note}");
@@ -161,7 +162,7 @@ pub(super) fn read_artifact(place: &str, bytes: &[u8]) -> Result<Artifact, Repor
         let help = if is_object(bytes) {
             "this is an object, not an artifact: seal it first, with `bpfseal seal`"
         } else {
-            "give a light skeleton as `bpfseal seal` or `bpftool gen skeleton -L` write it"
+            "give what `bpfseal seal` or `bpftool gen skeleton -L` write: a light skeleton or a bundle"
         };
         Report::new(place, &e, help)
     })

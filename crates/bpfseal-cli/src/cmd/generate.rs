@@ -78,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let sign = SignArgs {
         key: options.key.clone(),
         cert: options.cert.clone(),
+        ..SignArgs::default()
     };
     if !options.use_loader && !options.sign && !rust {
         return Err(Failure::usage(

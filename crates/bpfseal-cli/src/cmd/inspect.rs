@@ -372,6 +372,8 @@ struct ArtifactDescription {
     kind: &'static str,
     signed: bool,
     scheme: Option<&'static str>,
+    /// All of them, strongest first; `scheme` and what follows are about the first.
+    schemes: Vec<&'static str>,
     instruction_bytes: usize,
     metadata_bytes: usize,
     excl_prog_hash: String,
@@ -393,7 +395,10 @@ struct SignerDescription {
 fn describe_artifact(place: &str, bytes: &[u8], artifact: &Artifact) -> ArtifactDescription {
     let kind = ArtifactKind::of(bytes).name();
     if let Some(sealed) = artifact.sealed().next() {
-        return describe_sealed(place, kind, sealed);
+        return ArtifactDescription {
+            schemes: artifact.sealed().map(|s| s.seal.scheme.name()).collect(),
+            ..describe_sealed(place, kind, sealed)
+        };
     }
     let instructions = artifact.unsigned().unwrap_or_default();
     ArtifactDescription {
@@ -401,6 +406,7 @@ fn describe_artifact(place: &str, bytes: &[u8], artifact: &Artifact) -> Artifact
         kind,
         signed: false,
         scheme: None,
+        schemes: Vec::new(),
         instruction_bytes: instructions.len(),
         metadata_bytes: artifact.metadata.len(),
         excl_prog_hash: hex(&excl_prog_hash(instructions)),
@@ -441,6 +447,7 @@ fn describe_sealed(
         kind,
         signed: true,
         scheme: Some(sealed.seal.scheme.name()),
+        schemes: Vec::new(),
         instruction_bytes: sealed.instructions.len(),
         metadata_bytes: sealed.metadata.len(),
         excl_prog_hash: hex(&sealed.seal.excl_prog_hash),
@@ -459,8 +466,11 @@ fn artifact_text(d: &ArtifactDescription) -> String {
         "artifact {}: {}, {}",
         d.artifact,
         d.kind,
-        d.scheme
-            .map_or("not signed".to_owned(), |s| format!("signed ({s})"))
+        if d.schemes.is_empty() {
+            "not signed".to_owned()
+        } else {
+            format!("signed ({})", d.schemes.join(", "))
+        }
     );
     let _ = writeln!(
         out,

@@ -11,7 +11,7 @@ use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::args::{parse_keyring, read_certificates};
+use crate::args::{parse_keyring, parse_scheme, read_certificates};
 use crate::failure::{Failure, Report};
 use crate::files;
 
@@ -27,7 +27,7 @@ use crate::files;
     not be pinned."
 )]
 pub(crate) struct Args {
-    /// A C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
+    /// A bundle, a C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
     #[arg(value_name = "ARTIFACT")]
     artifact: PathBuf,
 
@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// Certificate to add to the session keyring first; can be given several times
     #[arg(long, value_name = "CERT")]
     trust: Vec<PathBuf>,
+
+    /// The weakest scheme to take: load-time, in-loader-exclusive or in-loader
+    #[arg(long, value_name = "SCHEME", default_value = "in-loader")]
+    min_scheme: String,
 
     /// Attach the programs whose sections say what to
     #[arg(long)]
@@ -72,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         None => LoadOptions::default(),
     };
     options.log_level = args.log_level;
+    options.min_scheme = parse_scheme(&args.min_scheme)?;
     for path in &args.trust {
         trust(path)?;
     }
@@ -84,8 +89,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Err(LoadError::NotSigned)
     };
     let loaded = loaded.map_err(|error| failure(&place, &error))?;
-    if let Some((_, keyring)) = loaded.verified {
-        eprintln!("verified with a key of the {keyring} keyring");
+    if let Some((scheme, keyring)) = loaded.verified {
+        eprintln!(
+            "verified with a key of the {keyring} keyring, by the scheme {}",
+            scheme.name()
+        );
     }
     for line in loaded.log.lines() {
         eprintln!("kernel: {line}");
@@ -133,6 +141,11 @@ fn failure(place: &str, error: &LoadError) -> Failure {
             format!("{place} is not signed"),
             "sign it with `bpfseal seal`, or say --insecure-unsigned to load it as it is",
         ),
+        LoadError::TooWeak { .. } => {
+            eprintln!("refused: {place}: {error}");
+            eprintln!("  help   seal the object with --scheme all-kernels, or lower --min-scheme");
+            Failure::Rejected
+        }
         other => Report::new(place, other, "nothing was left in the kernel").into(),
     }
 }

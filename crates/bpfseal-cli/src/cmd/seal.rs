@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bpfseal::seal::{Certificate, SigningKey};
+use bpfseal::object::Object;
+use bpfseal::seal::{
+    Bundle, Certificate, DigestAlgorithm, Provenance, Scheme, SealOptions, SigningKey,
+};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;
-use crate::args::SignArgs;
+use crate::args::{SchemeArgs, SignArgs, name_of};
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
@@ -21,6 +24,7 @@ use crate::host::{HostArgs, Values};
     bpfseal seal prog.bpf.o -k key.pem -i cert.pem             writes prog.lskel.h\n  \
     bpfseal seal prog.bpf.o -k key.pem -i cert.pem -o out.h\n  \
     bpfseal seal *.bpf.o -k key.pem -i cert.pem -o sealed/     one artifact for each object\n  \
+    bpfseal seal prog.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o prog.bpfseal\n  \
     bpfseal seal - -k key.pem -i cert.pem --name prog -o - < prog.bpf.o > prog.lskel.h\n\n\
     A signed loader ignores what a program sets in rodata before loading it.")]
 pub(crate) struct Args {
@@ -30,6 +34,13 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     sign: SignArgs,
+
+    #[command(flatten)]
+    scheme: SchemeArgs,
+
+    /// Put the certificates, and how it was made, into a bundle too
+    #[arg(long)]
+    provenance: bool,
 
     /// Where to write: a file, a folder, or `-`; without it, into the current folder, named after
     /// the object
@@ -51,6 +62,8 @@ pub(crate) struct Args {
 /// Forms of an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// Bundle: one file for every kernel, for `load` and the library
+    Bundle,
     /// C light skeleton
     C,
     /// Rust light skeleton, for programs that use the crate `bpfseal`
@@ -60,6 +73,7 @@ enum Format {
 impl Format {
     fn ending(self) -> &'static str {
         match self {
+            Self::Bundle => "bpfseal",
             Self::C => "lskel.h",
             Self::Rust => "rs",
         }
@@ -68,6 +82,7 @@ impl Format {
     /// The format that a file's name asks for.
     fn of_file(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
+            "bpfseal" => Some(Self::Bundle),
             "h" => Some(Self::C),
             "rs" => Some(Self::Rust),
             _ => None,
@@ -84,6 +99,9 @@ struct Job<'a> {
 
 /// What all jobs share.
 struct Shop {
+    schemes: Vec<Scheme>,
+    options: SealOptions,
+    provenance: bool,
     key: SigningKey,
     certificate: Certificate,
     host: Values,
@@ -92,8 +110,18 @@ struct Shop {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let jobs = plan(args)?;
+    let schemes = args.scheme.schemes()?;
+    if schemes.len() > 1 && jobs.iter().any(|job| job.format == Format::C) {
+        return Err(Failure::usage(
+            "a C light skeleton has one signature, and several schemes were asked for",
+            "write a bundle (-o OUT.bpfseal) or a Rust skeleton (-o OUT.rs), or name one scheme",
+        ));
+    }
     let (key, certificate) = args.sign.load()?;
     let shop = Shop {
+        schemes,
+        options: args.scheme.options(&certificate)?,
+        provenance: args.provenance,
         key,
         certificate,
         host: args.host.load()?,
@@ -140,7 +168,7 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
         let Some(format) = args.emit.or(by_name) else {
             return Err(Failure::usage(
                 format!("`{}` has no ending that names a format", output.display()),
-                "let it end in .h for a C light skeleton or .rs for a Rust one, or say --emit",
+                "let it end in .h for a C light skeleton, .rs for a Rust one or .bpfseal for a bundle, or say --emit",
             ));
         };
         return Ok(vec![Job {
@@ -205,17 +233,70 @@ impl Shop {
     /// Seals one object; returns what there is to note.
     fn seal(&self, job: &Job<'_>) -> Result<Vec<String>, Failure> {
         let place = files::shown(job.object);
-        let object = super::generate::read_object(job.object, self.name.as_deref())?;
-        let sealed = bpfseal::seal_object(object, &self.host, &self.key, &self.certificate)
-            .map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let name = name_of(job.object, self.name.as_deref())?;
+        let bytes = files::read(job.object)?;
+        let object =
+            Object::parse(&bytes, &name).map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let object_digest = (job.format == Format::Bundle).then(|| sha256(&bytes));
+        drop(bytes);
+        let sealed = bpfseal::seal_object_as(
+            &self.schemes,
+            object,
+            &self.host,
+            &self.key,
+            &self.certificate,
+            &self.options,
+        )
+        .map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let notes = super::generate::notes(&place, &sealed.made, &self.host);
         let report =
             |e: bpfseal::loader::skeleton::SkeletonError| Report::new(&place, &e, e.advice());
         match job.format {
+            Format::Bundle => {
+                let host = sealed.made.plan.host.iter().map(ToString::to_string);
+                let provenance = self.provenance.then(|| self.provenance(host.collect()));
+                let bundle = Bundle {
+                    object_digest,
+                    certificates: provenance
+                        .iter()
+                        .map(|_| self.certificate.der().to_vec())
+                        .collect(),
+                    provenance,
+                    ..sealed.into_bundle()
+                };
+                files::write(&job.output, &bundle.encode())?;
+            }
             Format::C => files::write(&job.output, &sealed.c_header().map_err(report)?)?,
             Format::Rust => files::write(&job.output, &sealed.rust_module().map_err(report)?)?,
         }
-        Ok(super::generate::notes(&place, &sealed.made, &self.host))
+        Ok(notes)
     }
+
+    /// How it is made, for who wants to know.
+    fn provenance(&self, host: Vec<String>) -> Provenance {
+        let mut options = vec![format!(
+            "scheme {}",
+            self.schemes
+                .iter()
+                .map(|scheme| scheme.name())
+                .collect::<Vec<_>>()
+                .join(",")
+        )];
+        if let Some(digest) = self.options.digest {
+            options.push(format!("digest {}", digest.name()));
+        }
+        Provenance {
+            tool: concat!("bpfseal ", env!("CARGO_PKG_VERSION")).to_owned(),
+            options,
+            host,
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = DigestAlgorithm::Sha256.digest(bytes);
+    // It always has 32 bytes.
+    digest.try_into().unwrap_or_default()
 }
 
 /// Seals many objects on all cores; goes on after a bad one.

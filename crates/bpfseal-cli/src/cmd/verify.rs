@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::seal::{
-    Attestation, Certificate, Rejection, SealedLoader, SignerId, TrustPath, TrustStore, hex,
+    Artifact, Attestation, Certificate, Rejection, Scheme, SealedLoader, SignerId, TrustPath,
+    TrustStore, hex,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ use crate::files;
     Exit codes: 0 good, 1 rejected, 2 wrong usage, 3 the artifact or a certificate can not be read."
 )]
 pub(crate) struct Args {
-    /// A C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
+    /// A bundle, a C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
     #[arg(value_name = "ARTIFACT")]
     artifact: Option<PathBuf>,
 
@@ -56,23 +57,48 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let place = files::shown(artifact);
     let bytes = files::read(artifact)?;
     let artifact = super::extract::read_artifact(&place, &bytes)?;
-    let (verdict, failed) = match artifact.sealed().next() {
-        None => (Verdict::Unsigned, true),
-        Some(sealed) => match sealed.verify(&trust) {
-            Ok(attestation) => (Verdict::Good(sealed, Box::new(attestation)), false),
-            Err(rejection) => (Verdict::Rejected(rejection), true),
-        },
-    };
+    let verdicts = judge(&artifact, &trust);
+    let failed = verdicts.iter().any(|verdict| !verdict.is_good());
     if args.json {
-        files::print(&format!("{:#}\n", verdict.to_json(&place)));
+        files::print(&format!("{:#}\n", to_json(&verdicts, &place)));
     } else {
-        files::print(&verdict.to_text(&place));
+        let texts: Vec<_> = verdicts.iter().map(|v| v.to_text(&place)).collect();
+        files::print(&texts.concat());
     }
     if failed {
         Err(Failure::Rejected)
     } else {
         Ok(())
     }
+}
+
+/// A verdict for each signature, strongest scheme first.
+fn judge<'a>(artifact: &'a Artifact, trust: &TrustStore) -> Vec<Verdict<'a>> {
+    let verdicts: Vec<_> = artifact
+        .sealed()
+        .map(|sealed| match sealed.verify(trust) {
+            Ok(attestation) => Verdict::Good(sealed, Box::new(attestation)),
+            Err(rejection) => Verdict::Rejected(sealed.seal.scheme, rejection),
+        })
+        .collect();
+    if verdicts.is_empty() {
+        vec![Verdict::Unsigned]
+    } else {
+        verdicts
+    }
+}
+
+/// What decides comes first: a rejection, or else the strongest scheme. Several are listed.
+fn to_json(verdicts: &[Verdict<'_>], place: &str) -> Value {
+    let decisive = verdicts
+        .iter()
+        .find(|verdict| !verdict.is_good())
+        .unwrap_or(&verdicts[0]);
+    let mut all = decisive.to_json(place);
+    if verdicts.len() > 1 {
+        all["schemes"] = verdicts.iter().map(|v| v.to_json(place)).collect();
+    }
+    all
 }
 
 /// `--trust` takes several values, so in `verify --trust CERT ARTIFACT` it has taken the artifact
@@ -90,7 +116,7 @@ fn artifact_and_trust(args: &Args) -> Result<(&Path, &[PathBuf]), Failure> {
 
 enum Verdict<'a> {
     Good(SealedLoader<'a>, Box<Attestation>),
-    Rejected(Rejection),
+    Rejected(Scheme, Rejection),
     Unsigned,
 }
 
@@ -98,6 +124,10 @@ const UNSIGNED: &str = "the artifact is not signed";
 const UNSIGNED_HELP: &str = "sign it: bpfseal seal OBJ -k KEY.pem -i CERT.pem";
 
 impl Verdict<'_> {
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Good(..))
+    }
+
     fn to_text(&self, place: &str) -> String {
         let mut out = String::new();
         match self {
@@ -109,19 +139,29 @@ impl Verdict<'_> {
                 row(
                     "scheme",
                     &format!(
-                        "{} (checked by the kernel since Linux 7.3)",
-                        sealed.seal.scheme.name()
+                        "{} ({})",
+                        sealed.seal.scheme.name(),
+                        sealed.seal.scheme.kernels()
                     ),
                 );
-                row(
-                    "covers",
-                    &format!(
-                        "{} bytes: {} of instructions, {} of metadata",
-                        attestation.covered,
-                        sealed.instructions.len(),
-                        sealed.metadata.len()
+                row("attests", sealed.seal.scheme.attests());
+                if let Some(weakness) = sealed.seal.scheme.weakness() {
+                    row("weakness", weakness);
+                }
+                let (insns, metadata) = (sealed.instructions.len(), sealed.metadata.len());
+                let covers = match sealed.seal.scheme {
+                    Scheme::LoadTime => format!(
+                        "{} bytes: {insns} of instructions, {metadata} of metadata",
+                        attestation.covered
                     ),
-                );
+                    scheme if scheme.checks_in_loader() => format!(
+                        "{insns} bytes of instructions, with the digest of {metadata} of metadata in them"
+                    ),
+                    _ => format!(
+                        "{insns} bytes of instructions, and {metadata} of metadata by their digest"
+                    ),
+                };
+                row("covers", &covers);
                 row(
                     "loader",
                     &format!("sha256 {}", hex(&sealed.seal.excl_prog_hash)),
@@ -133,10 +173,11 @@ impl Verdict<'_> {
                     row("chain", &chain.join(" < "));
                 }
             }
-            Self::Rejected(rejection) => {
+            Self::Rejected(scheme, rejection) => {
                 let _ = writeln!(
                     out,
-                    "rejected: {place}: {rejection}\n  check       {}\n  kernel      {}\n  help        {}",
+                    "rejected: {place}: {rejection}\n  scheme      {}\n  check       {}\n  kernel      {}\n  help        {}",
+                    scheme.name(),
                     rejection.check(),
                     rejection.errno_name(),
                     rejection.advice()
@@ -158,6 +199,8 @@ impl Verdict<'_> {
                 "artifact": place,
                 "verdict": "good",
                 "scheme": sealed.seal.scheme.name(),
+                "attests": sealed.seal.scheme.attests(),
+                "weakness": sealed.seal.scheme.weakness(),
                 "covered_bytes": attestation.covered,
                 "instruction_bytes": sealed.instructions.len(),
                 "metadata_bytes": sealed.metadata.len(),
@@ -170,9 +213,10 @@ impl Verdict<'_> {
                     _ => Vec::new(),
                 },
             }),
-            Self::Rejected(rejection) => json!({
+            Self::Rejected(scheme, rejection) => json!({
                 "artifact": place,
                 "verdict": "rejected",
+                "scheme": scheme.name(),
                 "reason": rejection.to_string(),
                 "check": rejection.check(),
                 "errno": rejection.errno_name(),

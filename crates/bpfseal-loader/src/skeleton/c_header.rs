@@ -16,7 +16,7 @@ use super::c_bytes::push_literal;
 use super::c_types::{Declarer, Qualifiers};
 use super::data::{DataSection, data_sections};
 use super::ident::{identifier, map_ident};
-use crate::{AutoAttach, LoadPlan, Loader};
+use crate::{AutoAttach, LoadPlan};
 
 /// What a signed skeleton carries besides the loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,10 @@ pub struct CSkeleton<'a> {
     pub object: &'a Object,
     /// Its plan.
     pub plan: &'a LoadPlan,
-    /// Its loader.
-    pub loader: &'a Loader,
+    /// The loader's instructions.
+    pub instructions: &'a [u8],
+    /// The value of its metadata map.
+    pub metadata: &'a [u8],
     /// The seal, for a signed one.
     pub seal: Option<SkeletonSeal<'a>>,
 }
@@ -286,8 +288,8 @@ impl<'a> CHeader<'a> {
             "\nstatic inline int\n{name}__load(struct {name} *skel)\n{{\n\
              \tstruct bpf_load_and_run_opts opts = {{}};\n\tint err;\n"
         )?;
-        array(out, "opts_data", &self.skeleton.loader.metadata)?;
-        array(out, "opts_insn", &self.skeleton.loader.instructions)?;
+        array(out, "opts_data", self.skeleton.metadata)?;
+        array(out, "opts_insn", self.skeleton.instructions)?;
         if let Some(seal) = &self.skeleton.seal {
             array(out, "opts_sig", seal.signature)?;
             array(out, "opts_excl_hash", seal.excl_prog_hash)?;

@@ -1,0 +1,130 @@
+//! Schemes and kernels: which artifact loads where, and one bundle for all.
+//!
+//! Runs on every kernel of `cargo xtask kernels`; elsewhere it says that it was skipped.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use bpfseal::kernel::probe::{self, Verification};
+use bpfseal::kernel::{KeyringId, Link, Linux, add_certificate};
+use bpfseal::object::Object;
+use bpfseal::seal::{Artifact, Bundle, Certificate, LoaderForm, Scheme, SealOptions, SigningKey};
+use bpfseal::{LoadError, LoadOptions, Loaded, RunningHost, Sealed};
+
+const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
+const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
+const OBJECT: &[u8] = include_bytes!("../../../testdata/objects/one_map.bpf.o");
+
+/// Kernels by the start of their release, and what they answer to each scheme: load-time,
+/// in-loader-exclusive, in-loader; 0 when it loads.
+const MATRIX: [(&str, [i32; 3]); 5] = [
+    ("6.19.", [EKEYREJECTED, EACCES, 0]),
+    ("7.0.", [EKEYREJECTED, EACCES, 0]),
+    // As of 7.1.13, which has the mark of exclusive maps.
+    ("7.1.", [EKEYREJECTED, 0, 0]),
+    ("7.2.", [EKEYREJECTED, 0, 0]),
+    ("7.3.", [0, EACCES, EACCES]),
+];
+const EACCES: i32 = 13;
+const EKEYREJECTED: i32 = 129;
+const ENOKEY: i32 = 126;
+
+fn sealed(schemes: &[Scheme]) -> Sealed {
+    let key = SigningKey::from_pem(KEY).unwrap();
+    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    let object = Object::parse(OBJECT, "one_map").unwrap();
+    let options = SealOptions::default();
+    bpfseal::seal_object_as(schemes, object, &RunningHost, &key, &certificate, &options).unwrap()
+}
+
+fn load(artifact: &Artifact) -> Result<Loaded, LoadError> {
+    bpfseal::load(artifact, &LoadOptions::from_keyring(KeyringId::SESSION))
+}
+
+#[track_caller]
+fn errno(result: &Result<Loaded, LoadError>) -> i32 {
+    match result {
+        Ok(_) => 0,
+        Err(LoadError::Refused(error)) => error.errno(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Does what it is for: counts system calls.
+fn works(loaded: &Loaded) -> bool {
+    let map = loaded.map("counts").unwrap();
+    let count = || map.lookup(&Linux, &[0; 4]).unwrap();
+    let before = count();
+    let program = loaded.program("count").unwrap();
+    let _link = Link::raw_tracepoint(&Linux, Some("sys_enter"), program).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    count() != before
+}
+
+#[test]
+fn one_bundle_loads_verified_on_every_kernel() {
+    if std::env::var_os("BPFSEAL_VM").is_none() {
+        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+        return;
+    }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let row = MATRIX
+        .iter()
+        .find(|(start, _)| release.starts_with(start))
+        .unwrap_or_else(|| panic!("kernel {release} is not in the table"));
+    let bundle = sealed(&Scheme::KERNELS).into_bundle().encode();
+    let all = Bundle::decode(&bundle).unwrap().artifact;
+    // The loader's key is nowhere yet.
+    assert_eq!(errno(&load(&all)), ENOKEY);
+    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    add_certificate(&Linux, KeyringId::SESSION, "x", certificate.der()).unwrap();
+
+    println!("  kernel {}", release.trim());
+    for (scheme, expect) in Scheme::KERNELS.into_iter().zip(row.1) {
+        let result = load(&sealed(&[scheme]).into_artifact());
+        println!("  {:<20} {}", scheme.name(), errno(&result));
+        assert_eq!(errno(&result), expect, "{}", scheme.name());
+        if let Ok(loaded) = result {
+            assert!(works(&loaded));
+        }
+    }
+
+    let loaded = load(&all).unwrap();
+    let (scheme, _) = loaded.verified.unwrap();
+    println!("  the bundle loads by {}", scheme.name());
+    let strongest = row.1.iter().position(|answer| *answer == 0).unwrap();
+    assert_eq!(scheme, Scheme::KERNELS[strongest]);
+    assert!(works(&loaded));
+
+    // Verified indeed: each form, tampered with, is refused.
+    for form in 0..all.forms.len() {
+        let mut bad = all.clone();
+        let forms = bad.forms.to_mut();
+        forms.swap(0, form);
+        forms.truncate(1);
+        let LoaderForm::Sealed { instructions, seal } = &mut forms[0] else {
+            panic!("every form is signed");
+        };
+        // The immediate of an early instruction.
+        instructions.to_mut()[20] ^= 1;
+        seal.excl_prog_hash = bpfseal::seal::excl_prog_hash(instructions);
+        assert_ne!(errno(&load(&bad)), 0, "{}", seal_name(&bad));
+    }
+    let mut bad = all.clone();
+    let last = bad.metadata.len() - 1;
+    bad.metadata.to_mut()[last] ^= 1;
+    assert_ne!(errno(&load(&bad)), 0, "metadata");
+
+    // Nothing weaker than what is asked for.
+    let mut strict = LoadOptions::from_keyring(KeyringId::SESSION);
+    strict.min_scheme = Scheme::LoadTime;
+    let result = bpfseal::load(&all, &strict);
+    let load_time = probe::verification(&Linux) == Verification::LoadTime;
+    assert_eq!(result.is_ok(), load_time);
+    let old = sealed(&[Scheme::InLoader]).into_artifact();
+    let error = bpfseal::load(&old, &strict).unwrap_err();
+    assert!(matches!(error, LoadError::TooWeak { .. }), "{error}");
+}
+
+fn seal_name(artifact: &Artifact) -> &'static str {
+    artifact.forms[0].seal().unwrap().scheme.name()
+}
