@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bpfseal::kernel::KeyringId;
 use bpfseal::object::object_name;
 use bpfseal::seal::{
-    Certificate, KeyError, SIGNING_DIGESTS, Scheme, SealOptions, SigningKey, check_key,
+    Certificate, KeyError, SIGNING_DIGESTS, Scheme, SealOptions, Signer, SigningKey, check_key,
 };
 use clap::Args;
 use zeroize::Zeroizing;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::Outcome;
 use crate::failure::{Failure, Report};
 use crate::files;
+use crate::signer::CommandSigner;
 
 /// Key and certificate.
 #[derive(Debug, Default, Args)]
@@ -27,6 +28,16 @@ pub(crate) struct SignArgs {
     /// /dev/fd/N a descriptor
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_env")]
     pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Command that signs, instead of a key: a shell runs it with the message on its standard
+    /// input, and it answers the raw signature (PKCS#1 v1.5, or ECDSA in DER); BPFSEAL_DIGEST says
+    /// which digest
+    #[arg(long, value_name = "COMMAND", conflicts_with = "key")]
+    pub(crate) signer_command: Option<String>,
+
+    /// Give that command the digest instead of the message
+    #[arg(long, requires = "signer_command")]
+    pub(crate) signer_digest: bool,
 
     /// Environment variable with the passphrase of the key
     #[arg(long, value_name = "NAME")]
@@ -61,11 +72,22 @@ impl SignArgs {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.key.is_none() && self.cert.is_none()
+        self.key.is_none() && self.cert.is_none() && self.signer_command.is_none()
     }
 
     /// Reads both; they have to be given together.
-    pub(crate) fn load(&self) -> Result<(SigningKey, Certificate), Failure> {
+    pub(crate) fn load(&self) -> Result<(Box<dyn Signer + Sync>, Certificate), Failure> {
+        if let (Some(command), Some(cert)) = (&self.signer_command, &self.cert) {
+            let certificate = read_certificate(cert)?;
+            let signer = CommandSigner::new(command.clone(), self.signer_digest, &certificate);
+            let signer = signer.ok_or_else(|| {
+                Failure::usage(
+                    "the certificate's key is of a kind that the kernel does not take for BPF",
+                    "use RSA or ECDSA",
+                )
+            })?;
+            return Ok((Box::new(signer), certificate));
+        }
         let (Some(key), Some(cert)) = (&self.key, &self.cert) else {
             return Err(Failure::usage(
                 "signing needs a key and its certificate",
@@ -97,7 +119,7 @@ impl SignArgs {
             let help = "give the key and the certificate that belong together";
             Report::new(&files::shown(cert), &e, help)
         })?;
-        Ok((key, certificate))
+        Ok((Box::new(key), certificate))
     }
 }
 
@@ -170,8 +192,8 @@ impl SchemeArgs {
     }
 }
 
-/// Seconds since 1970, by `SOURCE_DATE_EPOCH` where it is set: only Hornet's signatures say when.
-fn now() -> u64 {
+/// Seconds since 1970, by `SOURCE_DATE_EPOCH` where it is set.
+pub(crate) fn now() -> u64 {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok();
     given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
         std::time::SystemTime::now()

@@ -424,3 +424,166 @@ fn every_verb_has_help_with_examples() {
         assert!(ran.out.contains("Examples:"), "{verb}");
     }
 }
+
+#[test]
+fn two_steps_make_what_one_step_makes() {
+    let bench = Bench::new();
+    for (key, certificate) in [("key.pem", "cert.pem"), ("other.key.pem", "other.cert.pem")] {
+        let options = format!("sample.bpf.o -i {certificate} --scheme all-kernels");
+        let line = format!("tbs {options} --dir out");
+        assert_eq!(bench.run(&line).code, 0);
+        let described: serde_json::Value =
+            serde_json::from_slice(&bench.read("out/tbs.json")).unwrap();
+        let mut signatures = String::new();
+        for scheme in ["load-time", "in-loader-exclusive", "in-loader"] {
+            let signed = Command::new("openssl")
+                .args(["dgst", "-sha256", "-sign", key, "-out", scheme])
+                .arg(format!("out/{scheme}.tbs"))
+                .current_dir(bench.folder.path())
+                .status()
+                .unwrap();
+            assert!(signed.success());
+            signatures.push_str(&format!(" --signature {scheme}={scheme}"));
+            let list = described["to_be_signed"].as_array().unwrap();
+            assert!(list.iter().any(|tbs| tbs["scheme"] == scheme));
+        }
+        let ran = bench.run(&format!("attach {options}{signatures} -o two.bpfseal"));
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let ran = bench.run(&format!("verify two.bpfseal --trust {certificate}"));
+        assert_eq!(ran.out.matches("good:").count(), 3, "{}", ran.out);
+        if key == "key.pem" {
+            // RSA: the same signatures, and so the same artifact.
+            let line = format!("attach {options}{signatures} -o two.rs");
+            assert_eq!(bench.run(&line).code, 0);
+            assert_eq!(
+                bench
+                    .run(&format!("seal {options} -k {key} -o one.rs"))
+                    .code,
+                0
+            );
+            assert_eq!(bench.read("one.rs"), bench.read("two.rs"));
+        }
+        // A signature over something else, or of another key.
+        let line = format!("attach sample.bpf.o -i {certificate} --signature in-loader -o bad.h");
+        let ran = bench.run(&line);
+        assert_eq!(ran.code, 3, "{}", ran.err);
+        assert!(ran.err.contains("does not hold"), "{}", ran.err);
+        assert!(!bench.path("bad.h").exists());
+    }
+}
+
+#[test]
+fn a_command_signs() {
+    let bench = Bench::new();
+    let sign = |command: &str, output: &str| {
+        let status = Command::new(env!("CARGO_BIN_EXE_bpfseal"))
+            .args(["seal", "sample.bpf.o", "-i", "other.cert.pem", "-o", output])
+            .args(["--signer-command", command])
+            .current_dir(bench.folder.path())
+            .output()
+            .unwrap();
+        (
+            status.status.code(),
+            String::from_utf8_lossy(&status.stderr).into_owned(),
+        )
+    };
+    let (code, said) = sign(
+        "openssl dgst -$BPFSEAL_DIGEST -sign other.key.pem",
+        "a.lskel.h",
+    );
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(bench.run("verify a.lskel.h --trust other.cert.pem").code, 0);
+    for (command, words) in [
+        ("false", "ended with"),
+        ("cat > /dev/null", "answered no signature"),
+        ("openssl dgst -sha256 -sign key.pem", "does not hold"),
+    ] {
+        let (code, said) = sign(command, "b.lskel.h");
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!bench.path("b.lskel.h").exists());
+    }
+}
+
+#[test]
+fn encrypted_keys_are_opened() {
+    let bench = Bench::new();
+    bench.take(&testdata().join("keys/p256.encrypted.pem"), "locked.pem");
+    let line = "seal sample.bpf.o -k locked.pem -i other.cert.pem -o a.bpfseal";
+    let ran = bench.run(line);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("--passphrase-file"), "{}", ran.err);
+    let with = |word: &str| {
+        let line = format!("{line} --passphrase-file -");
+        bench.run_with(&line, word.as_bytes())
+    };
+    assert!(with("wrong\n").err.contains("check the passphrase"));
+    assert_eq!(with("test\n").code, 0);
+    assert_eq!(bench.run("verify a.bpfseal --trust other.cert.pem").code, 0);
+    let ran = bench.run(&format!("{line} --passphrase-env NO_SUCH_VARIABLE"));
+    assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn every_kind_of_artifact_is_read_back() {
+    let bench = Bench::new();
+    let mut pieces = Vec::new();
+    for ending in ["lskel.h", "rs", "bpfseal"] {
+        let line = format!("seal sample.bpf.o -k key.pem -i cert.pem -o a.{ending}");
+        assert_eq!(bench.run(&line).code, 0);
+        assert_eq!(
+            bench
+                .run(&format!("verify a.{ending} --trust cert.pem"))
+                .code,
+            0
+        );
+        let line = format!("verify a.{ending} --trust other.cert.pem");
+        assert_eq!(bench.run(&line).code, 1);
+        assert_eq!(
+            bench
+                .run(&format!("extract a.{ending} --dir {ending}.d"))
+                .code,
+            0
+        );
+        pieces.push(
+            [
+                "insns.bin",
+                "metadata.bin",
+                "signature.der",
+                "excl_prog_hash.bin",
+            ]
+            .map(|name| bench.read(&format!("{ending}.d/{name}"))),
+        );
+        let ran = bench.run(&format!("inspect a.{ending} --json"));
+        let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(json["schemes"][0], "load-time", "{ending}");
+    }
+    assert!(pieces.windows(2).all(|two| two[0] == two[1]));
+    // Every scheme alone, in a C light skeleton too: tampered metadata is noticed in each.
+    for scheme in [
+        "load-time",
+        "hash-chain",
+        "hornet",
+        "in-loader-exclusive",
+        "in-loader",
+    ] {
+        let line =
+            format!("seal sample.bpf.o -k key.pem -i cert.pem --scheme {scheme} -o b.bpfseal");
+        assert_eq!(bench.run(&line).code, 0);
+        let ran = bench.run("verify b.bpfseal --trust cert.pem --json");
+        let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(json["scheme"], scheme);
+        let mut bytes = bench.read("b.bpfseal");
+        let metadata = &pieces[0][1];
+        let at = bytes
+            .windows(64)
+            .position(|part| part == &metadata[1300..1364])
+            .unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(bench.path("c.bpfseal"), &bytes).unwrap();
+        let ran = bench.run("verify c.bpfseal --trust cert.pem");
+        assert_eq!(ran.code, 1, "{scheme}: {}", ran.out);
+    }
+    let ran = bench.run("seal sample.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o x.h");
+    assert_eq!(ran.code, 2);
+}

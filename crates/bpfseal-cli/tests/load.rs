@@ -219,6 +219,103 @@ fn refusals_of_crafted_artifacts_are_explained() {
     check(raw, &["by its descriptor", "EINVAL", "via fd_array index"]);
 }
 
+/// A delegated key: its certificate is in the signature, and only the issuer's is trusted.
+#[test]
+fn a_delegated_key_needs_its_issuer_only() {
+    let Some(bench) = Bench::new() else { return };
+    bench.check(
+        "key new --cn CA --ca --key ca.key --cert ca.pem",
+        0,
+        &["made"],
+    );
+    let delegate =
+        "key delegate --ca ca.pem --ca-key ca.key --ttl 12h --cn node --key k --cert c.pem";
+    bench.check(delegate, 0, &["made"]);
+    bench.check(
+        "seal one_map.bpf.o -k k -i c.pem --embed-chain -o chain.bpfseal",
+        0,
+        &[],
+    );
+    bench.check(
+        "verify chain.bpfseal --trust ca.pem",
+        0,
+        &["chain       CN=node"],
+    );
+    bench.check("load chain.bpfseal --keyring session", 1, &["ENOKEY"]);
+    bench.check(
+        "load chain.bpfseal --trust ca.pem",
+        0,
+        &["by the scheme load-time"],
+    );
+    // By key identifier the kernel does not find an embedded certificate, nor do we.
+    bench.check("seal one_map.bpf.o -k k -i c.pem -o bare.bpfseal", 0, &[]);
+    bench.check("load bare.bpfseal --trust ca.pem", 1, &["ENOKEY"]);
+    bench.check("verify bare.bpfseal --trust ca.pem", 1, &["ENOKEY"]);
+    // An expired certificate is the kernel's business as little as ours, unless we are asked.
+    let short =
+        "key delegate --ca ca.pem --ca-key ca.key --ttl 0s --cn late --key k2 --cert c2.pem";
+    bench.check(short, 0, &["made"]);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    bench.check(
+        "seal one_map.bpf.o -k k2 -i c2.pem --embed-chain -o late.bpfseal",
+        0,
+        &[],
+    );
+    bench.check("load late.bpfseal --trust ca.pem", 0, &["loaded"]);
+    bench.check("verify late.bpfseal --trust ca.pem", 0, &["good"]);
+    bench.check(
+        "verify late.bpfseal --trust ca.pem --check-dates",
+        1,
+        &["is not valid now", "no kernel looks at dates"],
+    );
+}
+
+/// Other keys and digests than RSA with SHA-256: what this kernel was built with.
+#[test]
+fn keys_and_digests_are_taken() {
+    let Some(bench) = Bench::new() else { return };
+    for name in ["rsa3072", "p256", "p384", "p521"] {
+        for digest in ["sha256", "sha384", "sha512"] {
+            for ending in ["key", "cert"] {
+                let from = format!("{name}.{ending}.pem");
+                bench.write(&from, TEST_KEYS.iter().find(|(n, _)| *n == from).unwrap().1);
+            }
+            let line = format!(
+                "seal one_map.bpf.o -k {name}.key.pem -i {name}.cert.pem --digest {digest} -o a.bpfseal"
+            );
+            bench.check(&line, 0, &[]);
+            let line = format!("verify a.bpfseal --trust {name}.cert.pem");
+            bench.check(&line, 0, &["good"]);
+            let output = bench.run(&format!("load a.bpfseal --trust {name}.cert.pem"));
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            let loads = output.status.success();
+            println!(
+                "  {name} with {digest}: {}",
+                if loads { "loads" } else { &text }
+            );
+            // A kernel without the algorithm says so; a signature of ours always holds.
+            assert!(loads || text.contains("ENOPKG"), "{name} {digest}: {text}");
+        }
+    }
+}
+
+macro_rules! test_keys {
+    ($($name:literal),*) => {
+        [$(($name, include_bytes!(concat!("../../../testdata/keys/", $name)) as &[u8])),*]
+    };
+}
+
+const TEST_KEYS: [(&str, &[u8]); 8] = test_keys!(
+    "rsa3072.key.pem",
+    "rsa3072.cert.pem",
+    "p256.key.pem",
+    "p256.cert.pem",
+    "p384.key.pem",
+    "p384.cert.pem",
+    "p521.key.pem",
+    "p521.cert.pem"
+);
+
 #[test]
 fn an_unsigned_artifact_has_to_be_asked_for() {
     let Some(bench) = Bench::new() else { return };

@@ -199,7 +199,9 @@ impl Certificate {
     }
 
     /// The public key's bits.
-    pub(crate) fn public_key(&self) -> &[u8] {
+    /// The public key as it is in the certificate (`subjectPublicKey`).
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
         self.parsed
             .tbs_certificate
             .subject_public_key_info
@@ -208,6 +210,16 @@ impl Certificate {
     }
 
     /// The part that its issuer signed.
+    /// Bits of the modulus of an RSA key: `SEQUENCE { modulus INTEGER, exponent INTEGER }`.
+    pub(crate) fn rsa_bits(&self) -> usize {
+        crate::ber::Reader::new(self.public_key())
+            .next()
+            .and_then(|sequence| sequence.inside().next())
+            .map_or(0, |modulus| {
+                modulus.value.iter().skip_while(|b| **b == 0).count() * 8
+            })
+    }
+
     pub(crate) fn to_be_signed(&self) -> Vec<u8> {
         self.parsed.tbs_certificate.to_der().unwrap_or_default()
     }
@@ -220,8 +232,9 @@ impl Certificate {
         self.parsed.signature.raw_bytes()
     }
 
-    /// End of validity, seconds since 1970; for the signing time that a signature may carry.
-    pub(crate) fn validity(&self) -> (u64, u64) {
+    /// From when to when it is valid, in seconds since 1970.
+    #[must_use]
+    pub fn validity(&self) -> (u64, u64) {
         let validity = &self.parsed.tbs_certificate.validity;
         (
             validity.not_before.to_unix_duration().as_secs(),

@@ -33,6 +33,9 @@ pub enum KeyError {
     /// An RSA key of another size.
     #[error("RSA keys of {bits} bits are not supported, use 2048 to 4096")]
     RsaSize { bits: usize },
+    /// A signer somewhere else failed.
+    #[error("{signer} did not sign: {reason}")]
+    Signer { signer: String, reason: String },
     /// Signing failed inside the crypto library.
     #[error("the key could not sign")]
     Sign,
@@ -93,6 +96,15 @@ pub enum SealError {
         #[from]
         source: der::Error,
     },
+    /// A signature from somewhere else does not hold.
+    #[error("{rejection}")]
+    WrongSignature {
+        #[source]
+        rejection: Box<crate::verify::Rejection>,
+    },
+    /// A certificate with a key that nothing is signed with here.
+    #[error("certificate `{subject}` has a key of a kind that the kernel does not take for BPF")]
+    UnknownKey { subject: String },
     /// The signature is longer than the kernel takes.
     #[error("the signature has {size} bytes, the kernel takes at most {limit}")]
     TooLong { size: usize, limit: usize },

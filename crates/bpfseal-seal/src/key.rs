@@ -11,6 +11,7 @@ use ring::signature::{
     KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
 };
 
+use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::error::KeyError;
 use crate::public_key::{P256, P384, P521, widened};
@@ -45,6 +46,20 @@ impl std::fmt::Display for KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
+    /// The algorithm of a certificate's key, if it is one that signatures are made with.
+    #[must_use]
+    pub fn of(certificate: &Certificate) -> Option<Self> {
+        if certificate.public_key_algorithm() == RSA_ENCRYPTION {
+            return Some(Self::Rsa(certificate.rsa_bits()));
+        }
+        match certificate.public_key_curve()? {
+            P256 => Some(Self::EcdsaP256),
+            P384 => Some(Self::EcdsaP384),
+            P521 => Some(Self::EcdsaP521),
+            _ => None,
+        }
+    }
+
     /// The algorithm of a signature as CMS names it: for RSA without the digest, as bpftool does.
     pub(crate) fn signature_identifier(self, digest: DigestAlgorithm) -> Vec<u8> {
         const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
@@ -80,6 +95,12 @@ pub trait Signer {
     /// The public key as in a certificate's `subjectPublicKey`: PKCS#1 `RSAPublicKey`, or an
     /// uncompressed point.
     fn public_key(&self) -> Vec<u8>;
+
+    /// Whether its signatures are to be checked with the certificate's key: where nothing but its
+    /// answers shows which key it has.
+    fn is_remote(&self) -> bool {
+        false
+    }
 
     /// Signs a message with one of [`SIGNING_DIGESTS`]: PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in
     /// DER for ECDSA.

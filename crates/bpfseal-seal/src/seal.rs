@@ -103,6 +103,59 @@ impl ToBeSigned {
         })
     }
 
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The digest of the loader's instructions.
+    #[must_use]
+    pub fn excl_prog_hash(&self) -> [u8; 32] {
+        self.excl_prog_hash
+    }
+
+    /// Puts in a signature that was made somewhere else: a raw one of the certificate's key, or a
+    /// whole CMS message. It is checked as the kernel would.
+    ///
+    /// # Errors
+    /// [`SealError::WrongSignature`] when it does not hold; else as [`Self::finish`].
+    pub fn attach(
+        self,
+        instructions: &[u8],
+        metadata: &[u8],
+        signature: &[u8],
+    ) -> Result<Seal, SealError> {
+        let mut trust = TrustStore::new();
+        trust.add(self.certificate.clone());
+        let algorithm = KeyAlgorithm::of(&self.certificate);
+        // By its size first: a raw RSA signature may begin with any bytes.
+        let raw = matches!(algorithm, Some(KeyAlgorithm::Rsa(bits)) if signature.len() * 8 == bits);
+        let seal = if !raw && is_cms(signature) {
+            Seal {
+                scheme: self.scheme,
+                signature: Cow::Owned(signature.to_vec()),
+                excl_prog_hash: self.excl_prog_hash,
+            }
+        } else {
+            let algorithm = algorithm.ok_or_else(|| SealError::UnknownKey {
+                subject: self.certificate.subject(),
+            })?;
+            self.finish(algorithm, signature)?
+        };
+        let sealed = SealedLoader {
+            instructions,
+            metadata,
+            seal: &seal,
+        };
+        sealed
+            .verify(&trust)
+            .map_err(|rejection| SealError::WrongSignature {
+                rejection: Box::new(rejection),
+            })?;
+        Ok(seal)
+    }
+
     /// The digest that a signature is over, for signers that take no message.
     #[must_use]
     pub fn message_digest(&self) -> Vec<u8> {
@@ -134,6 +187,15 @@ impl ToBeSigned {
             excl_prog_hash: self.excl_prog_hash,
         })
     }
+}
+
+/// Whether bytes are a CMS message, and no raw signature: `SEQUENCE { OBJECT IDENTIFIER …`. An
+/// ECDSA signature is a sequence too, but of numbers.
+fn is_cms(bytes: &[u8]) -> bool {
+    crate::ber::Reader::new(bytes)
+        .next()
+        .and_then(|outer| outer.inside().next())
+        .is_ok_and(|first| first.tag == crate::ber::OBJECT_IDENTIFIER)
 }
 
 /// `YYMMDDHHMMSSZ`.
@@ -216,23 +278,10 @@ pub fn check_key(key: &dyn Signer, certificate: &Certificate) -> Result<(), Seal
 }
 
 fn certificate_key_name(certificate: &Certificate) -> String {
-    use crate::public_key::{P256, P384, P521};
-    match certificate.public_key_curve() {
-        Some(P256) => "ECDSA P-256".to_owned(),
-        Some(P384) => "ECDSA P-384".to_owned(),
-        Some(P521) => "ECDSA P-521".to_owned(),
-        _ if certificate.public_key_algorithm().to_string() == "1.2.840.113549.1.1.1" => {
-            // SEQUENCE { modulus INTEGER, exponent INTEGER }
-            let bits = crate::ber::Reader::new(certificate.public_key())
-                .next()
-                .and_then(|sequence| sequence.inside().next())
-                .map_or(0, |modulus| {
-                    modulus.value.iter().skip_while(|b| **b == 0).count() * 8
-                });
-            format!("RSA-{bits}")
-        }
-        _ => certificate.public_key_algorithm().to_string(),
-    }
+    KeyAlgorithm::of(certificate).map_or_else(
+        || certificate.public_key_algorithm().to_string(),
+        |algorithm| algorithm.to_string(),
+    )
 }
 
 /// A loader with its seal, from wherever it came.

@@ -62,7 +62,7 @@ use loader::{EmitOptions, Form, Host, Interface, LoadPlan, Loader};
 use object::Object;
 use seal::{
     Artifact, Bundle, Certificate, LoaderForm, Scheme, Seal, SealError, SealOptions, SealedLoader,
-    Signer,
+    Signer, ToBeSigned,
 };
 
 /// Why nothing could be made from the bytes of an object.
@@ -78,6 +78,12 @@ pub enum MakeError {
     /// No scheme was named.
     #[error("there is no scheme to sign by")]
     NoScheme,
+    /// No signature was given for a scheme.
+    #[error("there is no signature for the scheme {}", scheme.name())]
+    Missing {
+        /// The scheme.
+        scheme: Scheme,
+    },
     /// The loader can not be signed.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -93,6 +99,7 @@ impl MakeError {
         match self {
             Self::Object(error) => error.advice(),
             Self::Loader(error) => error.advice(),
+            Self::Missing { .. } => "give a signature for each scheme",
             Self::NoScheme => "name at least one scheme",
             Self::Seal(_) => "sign with a key and the certificate that belongs to it",
             Self::Skeleton(error) => error.advice(),
@@ -301,6 +308,22 @@ pub fn seal_object_as(
     certificate: &Certificate,
     options: &SealOptions,
 ) -> Result<Sealed, MakeError> {
+    seal::check_key(key, certificate)?;
+    prepare(schemes, object, host, certificate, options)?.sign(key)
+}
+
+/// Makes an object's loader for each of some schemes, and what is to be signed: the first of two
+/// steps, for keys that are somewhere else.
+///
+/// # Errors
+/// As [`seal_object_as`].
+pub fn prepare(
+    schemes: &[Scheme],
+    object: Object,
+    host: &dyn Host,
+    certificate: &Certificate,
+    options: &SealOptions,
+) -> Result<Prepared, MakeError> {
     let mut schemes = schemes.to_vec();
     schemes.sort_unstable();
     schemes.dedup();
@@ -314,8 +337,63 @@ pub fn seal_object_as(
             Loader::new(&made.plan, EmitOptions::new(scheme.form()))?.instructions
         };
         let metadata = &made.loader.metadata;
-        let seal = seal::seal(scheme, &instructions, metadata, key, certificate, options)?;
-        forms.push((instructions, seal));
+        let tbs = ToBeSigned::new(scheme, &instructions, metadata, certificate, options)?;
+        forms.push((instructions, tbs));
     }
-    Ok(Sealed { made, forms })
+    Ok(Prepared { made, forms })
+}
+
+/// An object's loader, with what is to be signed for each scheme.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The object and its loader, in the form of the first scheme.
+    pub made: Made,
+    forms: Vec<(Vec<u8>, ToBeSigned)>,
+}
+
+impl Prepared {
+    /// What is to be signed, strongest scheme first.
+    pub fn to_be_signed(&self) -> impl Iterator<Item = &ToBeSigned> {
+        self.forms.iter().map(|(_, tbs)| tbs)
+    }
+
+    /// Signs everything with one key.
+    ///
+    /// # Errors
+    /// When the key can not sign.
+    pub fn sign(self, key: &dyn Signer) -> Result<Sealed, MakeError> {
+        let mut forms = Vec::new();
+        for (instructions, tbs) in self.forms {
+            let signature = key
+                .sign(tbs.digest, &tbs.message)
+                .map_err(SealError::from)?;
+            let seal = if key.is_remote() {
+                tbs.attach(&instructions, &self.made.loader.metadata, &signature)?
+            } else {
+                tbs.finish(key.algorithm(), &signature)?
+            };
+            forms.push((instructions, seal));
+        }
+        let made = self.made;
+        Ok(Sealed { made, forms })
+    }
+
+    /// Puts in signatures that were made somewhere else, raw or as CMS, one for each scheme: the
+    /// second step. Each is checked.
+    ///
+    /// # Errors
+    /// [`SealError::WrongSignature`] for one that does not hold, [`MakeError::Missing`] for a
+    /// scheme without one.
+    pub fn attach(self, signatures: &[(Scheme, Vec<u8>)]) -> Result<Sealed, MakeError> {
+        let mut forms = Vec::new();
+        for (instructions, tbs) in self.forms {
+            let scheme = tbs.scheme();
+            let found = signatures.iter().find(|(known, _)| *known == scheme);
+            let (_, signature) = found.ok_or(MakeError::Missing { scheme })?;
+            let seal = tbs.attach(&instructions, &self.made.loader.metadata, signature)?;
+            forms.push((instructions, seal));
+        }
+        let made = self.made;
+        Ok(Sealed { made, forms })
+    }
 }

@@ -123,7 +123,7 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
             ));
         }
         let (key, certificate) = args.sign.load()?;
-        let sealed = bpfseal::seal_object(object, &host, &key, &certificate).map_err(report)?;
+        let sealed = bpfseal::seal_object(object, &host, &*key, &certificate).map_err(report)?;
         let signature = sealed.sealed_loader().seal.signature.to_vec();
         (sealed.made, Some(signature))
     };

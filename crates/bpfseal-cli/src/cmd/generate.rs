@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let made = if options.sign {
         let (key, certificate) = sign.load()?;
         let object = read_object(&skeleton.object, name)?;
-        let sealed = bpfseal::seal_object(object, &host, &key, &certificate).map_err(report)?;
+        let sealed = bpfseal::seal_object(object, &host, &*key, &certificate).map_err(report)?;
         if rust {
             files::write(output, &sealed.rust_module().map_err(|e| report(e.into()))?)?;
         } else {

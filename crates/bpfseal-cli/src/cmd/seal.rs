@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bpfseal::object::Object;
 use bpfseal::seal::{
-    Bundle, Certificate, DigestAlgorithm, Provenance, Scheme, SealOptions, SigningKey,
+    Bundle, Certificate, DigestAlgorithm, Provenance, Scheme, SealOptions, Signer,
 };
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -61,7 +61,7 @@ pub(crate) struct Args {
 
 /// Forms of an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Bundle: one file for every kernel, for `load` and the library
     Bundle,
     /// C light skeleton
@@ -80,7 +80,7 @@ impl Format {
     }
 
     /// The format that a file's name asks for.
-    fn of_file(path: &Path) -> Option<Self> {
+    pub(super) fn of_file(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "bpfseal" => Some(Self::Bundle),
             "h" => Some(Self::C),
@@ -102,7 +102,7 @@ struct Shop {
     schemes: Vec<Scheme>,
     options: SealOptions,
     provenance: bool,
-    key: SigningKey,
+    key: Box<dyn Signer + Sync>,
     certificate: Certificate,
     host: Values,
     name: Option<String>,
@@ -243,7 +243,7 @@ impl Shop {
             &self.schemes,
             object,
             &self.host,
-            &self.key,
+            &*self.key,
             &self.certificate,
             &self.options,
         )

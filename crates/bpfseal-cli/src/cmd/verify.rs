@@ -4,20 +4,20 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::seal::{
-    Artifact, Attestation, Certificate, Rejection, Scheme, SealedLoader, SignerId, TrustPath,
-    TrustStore, hex,
+    Artifact, Attestation, Certificate, Rejection, Scheme, SealedLoader, SignatureSummary,
+    SignerId, TrustPath, TrustStore, hex,
 };
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::args::read_certificates;
+use crate::args::{now, read_certificates};
 use crate::failure::Failure;
 use crate::files;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Checks in the order of the kernel: excl_prog_hash, form, signature, trust. \
-    No validity dates are looked at, because the kernel looks at none.\n\nExamples:\n  \
+    No validity dates are looked at, because the kernel looks at none; --check-dates does.\n\nExamples:\n  \
     bpfseal verify prog.lskel.h --trust cert.pem\n  \
     bpfseal verify prog.lskel.h --trust /etc/bpf/certs --json\n  \
     bpfseal verify prog.lskel.h --trust ca.pem --revoked stolen.pem\n\n\
@@ -35,6 +35,10 @@ pub(crate) struct Args {
     /// Certificate that is revoked, as in the kernel's blacklist; can be given several times
     #[arg(long, num_args = 1.., value_name = "CERT|DIR")]
     revoked: Vec<PathBuf>,
+
+    /// Refuse certificates that are not valid now, trusted or embedded; no kernel does
+    #[arg(long)]
+    check_dates: bool,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -57,7 +61,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let place = files::shown(artifact);
     let bytes = files::read(artifact)?;
     let artifact = super::extract::read_artifact(&place, &bytes)?;
-    let verdicts = judge(&artifact, &trust);
+    let mut verdicts = judge(&artifact, &trust);
+    if args.check_dates {
+        for verdict in &mut verdicts {
+            verdict.check_dates(now());
+        }
+    }
     let failed = verdicts.iter().any(|verdict| !verdict.is_good());
     if args.json {
         files::print(&format!("{:#}\n", to_json(&verdicts, &place)));
@@ -117,15 +126,37 @@ fn artifact_and_trust(args: &Args) -> Result<(&Path, &[PathBuf]), Failure> {
 enum Verdict<'a> {
     Good(SealedLoader<'a>, Box<Attestation>),
     Rejected(Scheme, Rejection),
+    /// Good by the kernel's rules, and a certificate is not valid now.
+    Expired(Scheme, String),
     Unsigned,
 }
 
+const EXPIRED_HELP: &str = "get an artifact that is signed with a newer certificate";
 const UNSIGNED: &str = "the artifact is not signed";
 const UNSIGNED_HELP: &str = "sign it: bpfseal seal OBJ -k KEY.pem -i CERT.pem";
 
 impl Verdict<'_> {
     fn is_good(&self) -> bool {
         matches!(self, Self::Good(..))
+    }
+
+    /// Holds what is trusted, and what is embedded, against a time.
+    fn check_dates(&mut self, now: u64) {
+        let Self::Good(sealed, attestation) = self else {
+            return;
+        };
+        let summary = SignatureSummary::parse(&sealed.seal.signature);
+        let embedded = summary.map(|s| s.certificates).unwrap_or_default();
+        let outside = embedded
+            .iter()
+            .chain([&attestation.trusted])
+            .find(|certificate| {
+                let (from, to) = certificate.validity();
+                now < from || now > to
+            });
+        if let Some(certificate) = outside {
+            *self = Self::Expired(sealed.seal.scheme, certificate.subject());
+        }
     }
 
     fn to_text(&self, place: &str) -> String {
@@ -183,6 +214,13 @@ impl Verdict<'_> {
                     rejection.advice()
                 );
             }
+            Self::Expired(scheme, subject) => {
+                let _ = writeln!(
+                    out,
+                    "rejected: {place}: certificate `{subject}` is not valid now\n  scheme      {}\n  check       dates\n  kernel      takes it: no kernel looks at dates\n  help        {EXPIRED_HELP}",
+                    scheme.name()
+                );
+            }
             Self::Unsigned => {
                 let _ = writeln!(
                     out,
@@ -221,6 +259,15 @@ impl Verdict<'_> {
                 "check": rejection.check(),
                 "errno": rejection.errno_name(),
                 "help": rejection.advice(),
+            }),
+            Self::Expired(scheme, subject) => json!({
+                "artifact": place,
+                "verdict": "rejected",
+                "scheme": scheme.name(),
+                "reason": format!("certificate `{subject}` is not valid now"),
+                "check": "dates",
+                "errno": null,
+                "help": EXPIRED_HELP,
             }),
             Self::Unsigned => json!({
                 "artifact": place,

@@ -1,0 +1,205 @@
+//! `bpfseal tbs` and `bpfseal attach`: signing in two steps, for keys that are somewhere else.
+
+use std::path::{Path, PathBuf};
+
+use bpfseal::object::Object;
+use bpfseal::seal::hex;
+use bpfseal::{Prepared, Sealed};
+use serde_json::json;
+
+use super::seal::Format;
+use crate::Outcome;
+use crate::args::{SchemeArgs, name_of, parse_scheme, read_certificate};
+use crate::failure::{Failure, Report};
+use crate::files;
+use crate::host::HostArgs;
+
+/// What both steps have to be told, and alike.
+#[derive(Debug, clap::Args)]
+struct Subject {
+    /// BPF object
+    #[arg(value_name = "OBJ")]
+    object: PathBuf,
+
+    /// Certificate of the key that signs: PEM or DER
+    #[arg(short = 'i', long = "cert", value_name = "CERT")]
+    cert: PathBuf,
+
+    #[command(flatten)]
+    scheme: SchemeArgs,
+
+    /// Name of the object instead of that of its file; it becomes part of the signed bytes
+    #[arg(long)]
+    name: Option<String>,
+
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Writes for each scheme SCHEME.tbs, the bytes to sign, and SCHEME.digest, \
+    their digest; and tbs.json, which says what they are. Sign either, raw (PKCS#1 v1.5, or ECDSA \
+    in DER) or as detached CMS, and put it in with `bpfseal attach`, with the same options.\n\n\
+    Examples:\n  \
+    bpfseal tbs prog.bpf.o -i cert.pem --dir out\n  \
+    openssl dgst -sha256 -sign key.pem -out out/load-time.sig out/load-time.tbs\n  \
+    bpfseal attach prog.bpf.o -i cert.pem --signature out/load-time.sig -o prog.lskel.h"
+)]
+pub(crate) struct TbsArgs {
+    #[command(flatten)]
+    subject: Subject,
+
+    /// Folder to write into; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bpfseal attach prog.bpf.o -i cert.pem --signature load-time.sig -o prog.lskel.h\n  \
+    bpfseal attach prog.bpf.o -i cert.pem --scheme load-time,in-loader \\\n    \
+    --signature load-time=a.sig --signature in-loader=b.sig -o prog.bpfseal\n\n\
+    Exit codes: 0 done, 2 wrong usage, 3 a signature does not hold, or an input can not be read.")]
+pub(crate) struct AttachArgs {
+    #[command(flatten)]
+    subject: Subject,
+
+    /// Signature, raw or CMS; with several schemes, SCHEME=FILE for each
+    #[arg(long, required = true, value_name = "[SCHEME=]FILE")]
+    signature: Vec<String>,
+
+    /// Where to write: a .lskel.h, .rs or .bpfseal file
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+}
+
+impl Subject {
+    fn prepare(&self) -> Result<Prepared, Failure> {
+        let schemes = self.scheme.schemes()?;
+        let certificate = read_certificate(&self.cert)?;
+        let options = self.scheme.options(&certificate)?;
+        let host = self.host.load()?;
+        let place = files::shown(&self.object);
+        let name = name_of(&self.object, self.name.as_deref())?;
+        let bytes = files::read(&self.object)?;
+        let object =
+            Object::parse(&bytes, &name).map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let prepared = bpfseal::prepare(&schemes, object, &host, &certificate, &options)
+            .map_err(|e| Report::new(&place, &e, e.advice()))?;
+        for note in super::generate::notes(&place, &prepared.made, &host) {
+            eprintln!("{note}");
+        }
+        Ok(prepared)
+    }
+}
+
+pub(crate) fn tbs(args: &TbsArgs) -> Outcome {
+    let prepared = args.subject.prepare()?;
+    std::fs::create_dir_all(&args.dir)
+        .map_err(|e| Report::new(&files::shown(&args.dir), &e, "check the place"))?;
+    let mut all = Vec::new();
+    for tbs in prepared.to_be_signed() {
+        let name = tbs.scheme().name();
+        let write = |ending: &str, bytes: Vec<u8>| {
+            files::write(&args.dir.join(format!("{name}.{ending}")), &bytes)
+        };
+        write("tbs", tbs.message.clone())?;
+        write("digest", tbs.message_digest())?;
+        all.push(json!({
+            "scheme": name,
+            "attests": tbs.scheme().attests(),
+            "message": format!("{name}.tbs"),
+            "message_bytes": tbs.message.len(),
+            "digest": format!("{name}.digest"),
+            "digest_algorithm": tbs.digest.name(),
+            "digest_hex": hex(&tbs.message_digest()),
+            "excl_prog_hash": hex(&tbs.excl_prog_hash()),
+        }));
+        println!(
+            "{name}: {} {}",
+            tbs.digest.name(),
+            hex(&tbs.message_digest())
+        );
+    }
+    let all = json!({
+        "object": files::shown(&args.subject.object),
+        "name": prepared.made.plan.name,
+        "to_be_signed": all,
+    });
+    files::write(
+        &args.dir.join("tbs.json"),
+        &format!("{all:#}\n").into_bytes(),
+    )?;
+    Ok(())
+}
+
+pub(crate) fn attach(args: &AttachArgs) -> Outcome {
+    let schemes = args.subject.scheme.schemes()?;
+    let mut signatures = Vec::new();
+    for given in &args.signature {
+        let (scheme, path) = match given.split_once('=') {
+            Some((name, path)) => (parse_scheme(name)?, path),
+            None => match schemes.as_slice() {
+                [only] => (*only, given.as_str()),
+                _ => {
+                    return Err(Failure::usage(
+                        format!("`{given}` does not say which scheme it is for"),
+                        "give SCHEME=FILE for each scheme",
+                    ));
+                }
+            },
+        };
+        signatures.push((scheme, files::read(Path::new(path))?));
+    }
+    let Some(format) = Format::of_file(&args.output) else {
+        return Err(Failure::usage(
+            format!(
+                "`{}` has no ending that names a format",
+                args.output.display()
+            ),
+            "let it end in .h, .rs or .bpfseal",
+        ));
+    };
+    if format == Format::C && schemes.len() > 1 {
+        return Err(Failure::usage(
+            "a C light skeleton has one signature, and several schemes were asked for",
+            "write a bundle or a Rust skeleton, or name one scheme",
+        ));
+    }
+    let place = files::shown(&args.subject.object);
+    let sealed = args.subject.prepare()?.attach(&signatures).map_err(|e| {
+        Report::new(
+            &place,
+            &e,
+            "sign what `bpfseal tbs` wrote with the same options",
+        )
+    })?;
+    write(&sealed, format, &args.output)?;
+    eprintln!("sealed: {}", args.output.display());
+    Ok(())
+}
+
+fn write(sealed: &Sealed, format: Format, output: &Path) -> Outcome {
+    let report = |e: bpfseal::loader::skeleton::SkeletonError| {
+        Report::new(&files::shown(output), &e, e.advice())
+    };
+    match format {
+        Format::Bundle => files::write(output, &sealed.clone().into_bundle().encode())?,
+        Format::C => files::write(output, &sealed.c_header().map_err(report)?)?,
+        Format::Rust => files::write(output, &sealed.rust_module().map_err(report)?)?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bpfseal::seal::Scheme;
+
+    #[test]
+    fn every_scheme_has_a_name_for_files() {
+        for scheme in Scheme::ALL {
+            assert!(!scheme.name().contains(['/', '=', '.']));
+        }
+    }
+}
