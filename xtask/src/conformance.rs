@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, bail};
 use bpfseal::loader::{Form, HostDependency};
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::{Artifact, Certificate, LoaderForm, Seal, SigningKey, hex, seal_load_time};
+use bpfseal::seal::{
+    Artifact, Certificate, LoaderForm, Scheme, Seal, SealOptions, SigningKey, hex, seal_load_time,
+};
 use bpfseal::{Made, RunningHost, make_loader};
 use sha2::Digest as _;
 
@@ -36,6 +38,10 @@ pub(crate) struct Args {
     /// Leave out what compiles C headers
     #[arg(long)]
     no_headers: bool,
+
+    /// Compare loaders of the in-loader scheme with the bpftool of Linux 7.2 instead
+    #[arg(long)]
+    in_loader: bool,
 
     /// Write down what the reference makes of the project's objects, for tests without it
     #[arg(long)]
@@ -114,6 +120,9 @@ impl Outcome {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.in_loader {
+        return in_loader(args);
+    }
     let reference = Reference::fetch_or_skip()?;
     let mut failures = 0;
     if let Some(reference) = &reference {
@@ -282,6 +291,87 @@ fn seal(made: &Made, identity: &Identity) -> anyhow::Result<Seal> {
         &identity.key,
         &identity.certificate,
     )?)
+}
+
+/// Compares loaders that check their metadata themselves with those of the reference of Linux 7.2.
+fn in_loader(args: &Args) -> anyhow::Result<()> {
+    let reference = Reference::fetch_in_loader()?;
+    let keys = project::root().join("testdata/keys");
+    let identity = Identity::read(keys.join("rsa2048.key.pem"), keys.join("rsa2048.cert.pem"))?;
+    let mut folders = vec![project::objects()];
+    folders.extend(args.folders.iter().cloned());
+    folders.extend(project::shared("corpus").filter(|_| !args.no_corpus));
+    let mut failures = 0;
+    for folder in folders {
+        let objects = project::objects_in(&folder)?;
+        failures += compare_all(&folder.display().to_string(), &objects, |path| {
+            against_in_loader(&reference, &identity, path)
+        })?;
+    }
+    if failures > 0 {
+        bail!("{failures} objects differ");
+    }
+    Ok(())
+}
+
+fn against_in_loader(
+    reference: &Reference,
+    identity: &Identity,
+    path: &Path,
+) -> anyhow::Result<Outcome> {
+    let sign = Some((
+        identity.key_path.as_path(),
+        identity.certificate_path.as_path(),
+    ));
+    let output = reference.skeleton(path, sign)?;
+    let bytes = std::fs::read(path)?;
+    let ours = Object::parse(&bytes, &object_name(&path.to_string_lossy()))
+        .map_err(bpfseal::MakeError::from)
+        .and_then(|object| {
+            bpfseal::seal_object_as(
+                &[Scheme::InLoaderExclusive],
+                object,
+                &RunningHost,
+                &identity.key,
+                &identity.certificate,
+                &SealOptions::default(),
+            )
+        });
+    let (ours, theirs) = match (ours, output.status.success()) {
+        (Err(_), false) => return Ok(Outcome::BothRefuse),
+        (Err(why), true) => return Ok(Outcome::OursRefuses(why.to_string())),
+        (Ok(_), false) if output.status.code().is_none() => return Ok(Outcome::ReferenceCrashes),
+        (Ok(_), false) => {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            // It is older, and knows less.
+            return Ok(Outcome::Skipped(format!(
+                "the older reference refuses it: {said}"
+            )));
+        }
+        (Ok(ours), true) => (ours, Artifact::parse(&output.stdout)?),
+    };
+    let ours = ours.sealed_loader();
+    let form = &theirs.forms[0];
+    let their_seal = form.seal().context("the reference's is signed")?;
+    let mut places = Vec::new();
+    for (what, same) in [
+        ("the instructions", ours.instructions == form.instructions()),
+        ("the metadata", ours.metadata == &*theirs.metadata),
+        ("the signature", ours.seal.signature == their_seal.signature),
+        (
+            "excl_prog_hash",
+            ours.seal.excl_prog_hash == their_seal.excl_prog_hash,
+        ),
+    ] {
+        if !same {
+            places.push(what.to_owned());
+        }
+    }
+    Ok(if places.is_empty() {
+        Outcome::Same
+    } else {
+        Outcome::Differs(places)
+    })
 }
 
 /// Compares with what the reference makes of the object now.

@@ -51,6 +51,24 @@ impl Reference {
         Ok(reference)
     }
 
+    /// Fetches that of Linux 7.2, which signs for the in-loader scheme with exclusive maps.
+    pub(crate) fn fetch_in_loader() -> anyhow::Result<Self> {
+        let folder = project::target().join("reference-in-loader");
+        let reference = Self {
+            root: folder.join("root"),
+        };
+        if !reference.tool().is_file() {
+            eprintln!("fetching bpftool of Linux 7.2 ...");
+            let debs = download_from(TESTING, &folder, &PACKAGES)?;
+            let name = debs[0].file_name().unwrap_or_default().to_string_lossy();
+            if !name.contains("7.2.") {
+                bail!("Debian's testing has no bpftool of Linux 7.2 any more, but `{name}`");
+            }
+            unpack(&debs, &reference.root)?;
+        }
+        Ok(reference)
+    }
+
     /// Fetches it; outside of CI a machine without network does without, and says so.
     pub(crate) fn fetch_or_skip() -> anyhow::Result<Option<Self>> {
         match Self::fetch() {
@@ -107,20 +125,31 @@ impl Reference {
     }
 }
 
+/// Where packages come from: suites of Debian, the preferred one last.
+pub(crate) type Suites = &'static [&'static str];
+/// The suites of the reference.
+const STABLE: Suites = &["trixie", "trixie-backports"];
+/// The suite whose bpftool is that of Linux 7.2, for as long as it is.
+const TESTING: Suites = &["forky"];
+
 /// Downloads packages of `trixie-backports`, or of `trixie` where they are not in there.
 pub(crate) fn download(folder: &Path, packages: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    download_from(STABLE, folder, packages)
+}
+
+fn download_from(suites: Suites, folder: &Path, packages: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let state = folder.join("apt");
     let debs = folder.join("debs");
     for sub in ["lists/partial", "cache/archives/partial"] {
         std::fs::create_dir_all(state.join(sub))?;
     }
     std::fs::create_dir_all(&debs)?;
-    let apt = Apt::new(&state, &debs)?;
+    let apt = Apt::new(suites, &state, &debs)?;
     let mut found = Vec::new();
     for package in packages {
         project::check(
             apt.command("apt-get")
-                .args(["-t", "trixie-backports", "download"])
+                .args(["-t", suites.last().copied().unwrap_or_default(), "download"])
                 .arg(package),
         )?;
         let prefix = format!("{package}_");
@@ -142,7 +171,7 @@ pub(crate) fn package_names(folder: &Path, prefix: &str) -> anyhow::Result<Vec<S
     for sub in ["lists/partial", "cache/archives/partial"] {
         std::fs::create_dir_all(state.join(sub))?;
     }
-    let apt = Apt::new(&state, folder)?;
+    let apt = Apt::new(STABLE, &state, folder)?;
     let output = apt
         .command("apt-cache")
         .arg("pkgnames")
@@ -161,14 +190,14 @@ struct Apt {
 }
 
 impl Apt {
-    /// With fresh lists of `trixie` and `trixie-backports`.
-    fn new(state: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// With fresh lists of some suites.
+    fn new(suites: Suites, state: &Path, folder: &Path) -> anyhow::Result<Self> {
         let mirror = mirror()?;
         let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        let sources = format!(
-            "deb [signed-by={keyring}] {mirror} trixie main\n\
-             deb [signed-by={keyring}] {mirror} trixie-backports main\n"
-        );
+        let sources: String = suites
+            .iter()
+            .map(|suite| format!("deb [signed-by={keyring}] {mirror} {suite} main\n"))
+            .collect();
         let list = state.join("sources.list");
         std::fs::write(&list, sources)?;
         let options = [
