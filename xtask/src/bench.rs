@@ -16,6 +16,10 @@ pub(crate) struct Args {
     /// Folders with objects; without one, the corpus beside the project, or else its own objects
     folders: Vec<PathBuf>,
 
+    /// Measure sealing and verifying in one process instead, beside the bare cryptography
+    #[arg(long)]
+    pub(crate) in_process: bool,
+
     /// How often each object is measured; the fastest run counts
     #[arg(long, default_value_t = 3)]
     repeat: u32,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_sealing;
 mod conformance;
 mod demo;
 mod headers;
@@ -54,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Skeletons => skeletons::run(),
         Verb::Kernels(args) => kernels::run(&args),
+        Verb::Bench(args) if args.in_process => bench_sealing::run(),
         Verb::Bench(args) => bench::run(&args),
         Verb::Dist => {
             println!("{}", project::build_dist()?.display());
