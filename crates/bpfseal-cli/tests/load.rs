@@ -406,6 +406,8 @@ fn doctor_finds_load_time_verification() {
             "BPF LSM is active",
             "mounted at /sys/fs/bpf",
             "builtin: keys:",
+            "ECDSA P-256: a signature was verified",
+            "ECDSA P-384: a signature was verified",
         ],
     );
     println!("{text}");

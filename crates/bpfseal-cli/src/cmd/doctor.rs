@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use bpfseal::kernel::probe::{self, Ability, Verification};
-use bpfseal::kernel::{KeyringId, Linux, keyring_serial};
+use bpfseal::kernel::{self, KeyringId, Linux, LoaderImage, keyring_serial};
+use bpfseal::loader::ContextLayout;
 use bpfseal::parse_version;
+use bpfseal::seal::{Certificate, SealedLoader, SigningKey, seal_load_time};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -81,6 +83,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         exclusive(),
         verification(scheme),
     ];
+    if scheme == Verification::LoadTime {
+        findings.extend(ALGORITHMS.map(|(name, kind)| algorithm(name, kind)));
+    }
     findings.extend(holes(scheme, &release));
     findings.extend([btf(), bpffs(), lsm(), lockdown()]);
     findings.extend(keyrings());
@@ -185,6 +190,66 @@ fn verification(scheme: Verification) -> Finding {
 }
 
 /// Known holes, by the version: they can not be tried.
+/// Keys that are tried. (RSA keys are not made here: that takes seconds.)
+const ALGORITHMS: [(&str, &rcgen::SignatureAlgorithm); 2] = [
+    ("ECDSA P-256", &rcgen::PKCS_ECDSA_P256_SHA256),
+    ("ECDSA P-384", &rcgen::PKCS_ECDSA_P384_SHA384),
+];
+
+/// Loads the smallest loader, signed with a throw-away key in a throw-away keyring.
+fn algorithm(name: &str, kind: &'static rcgen::SignatureAlgorithm) -> Finding {
+    match try_key(kind) {
+        Ok(()) => finding(
+            "algorithm",
+            State::Good,
+            format!("{name}: a signature was verified"),
+            "",
+        ),
+        Err(reason) => finding(
+            "algorithm",
+            State::Note,
+            format!("{name}: {reason}"),
+            "sign with RSA, which every kernel that verifies has",
+        ),
+    }
+}
+
+fn try_key(kind: &'static rcgen::SignatureAlgorithm) -> Result<(), String> {
+    /// `r0 = 0; exit`.
+    const RETURN_ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    const METADATA: [u8; 8] = [0; 8];
+    let text = |e: &dyn std::error::Error| e.to_string();
+    let pair = rcgen::KeyPair::generate_for(kind).map_err(|e| text(&e))?;
+    let mut params = rcgen::CertificateParams::default();
+    // With this there is a subjectKeyIdentifier.
+    params.is_ca = rcgen::IsCa::ExplicitNoCa;
+    let certificate = params.self_signed(&pair).map_err(|e| text(&e))?;
+    let certificate = Certificate::from_der(certificate.der()).map_err(|e| text(&e))?;
+    let key = SigningKey::from_pem(pair.serialize_pem().as_bytes()).map_err(|e| text(&e))?;
+    let seal = seal_load_time(&RETURN_ZERO, &METADATA, &key, &certificate).map_err(|e| text(&e))?;
+    // In the keyring of this process, which goes away with it.
+    let keyring =
+        kernel::new_keyring(&Linux, KeyringId::PROCESS, "bpfseal doctor").map_err(|e| text(&e))?;
+    kernel::add_certificate(&Linux, keyring.into(), "trial", certificate.der())
+        .map_err(|e| text(&e))?;
+    let sealed = SealedLoader {
+        instructions: &RETURN_ZERO,
+        metadata: &METADATA,
+        seal: &seal,
+    };
+    let context = ContextLayout {
+        maps: 0,
+        programs: 0,
+    };
+    kernel::install(
+        &Linux,
+        &LoaderImage::sealed(sealed, keyring.into()),
+        context,
+    )
+    .map(drop)
+    .map_err(|e| text(&e))
+}
+
 fn holes(scheme: Verification, release: &str) -> Vec<Finding> {
     let Some(version) = parse_version(release) else {
         return Vec::new();
