@@ -22,7 +22,17 @@ openssl x509 -in rsa2048.cert.pem -outform DER -out rsa2048.cert.der
 openssl pkcs8 -topk8 -in p256.key.pem -passout pass:test -out p256.encrypted.pem
 openssl genpkey -quiet -algorithm ED25519 -out ed25519.key.pem
 openssl req -x509 -new -key p256.key.pem -subj "/CN=no key id" -days 36500 \
-    -addext subjectKeyIdentifier=none -out p256.no-key-id.pem
+    -addext subjectKeyIdentifier=none -out p256.no-key-id.pemopenssl req -x509 -new -key p256.key.pem -subj "/O=bpfseal tests/CN=code" -days 36500 \
+    -addext subjectKeyIdentifier=hash -addext extendedKeyUsage=codeSigning -out p256.code.pem
+
+# ML-DSA needs OpenSSL 3.5, which can be another one: OPENSSL_PQ.
+pq=${OPENSSL_PQ:-openssl}
+for set in 44 65 87; do
+    "$pq" genpkey -quiet -algorithm "ML-DSA-$set" -out "mldsa$set.key.pem"
+    "$pq" req -x509 -new -key "mldsa$set.key.pem" -subj "/O=bpfseal tests/CN=mldsa$set" \
+        -days 36500 -addext subjectKeyIdentifier=hash -out "mldsa$set.cert.pem"
+done
+"$pq" pkey -in mldsa44.key.pem -provparam ml-dsa.output_formats=seed-only -out mldsa44.seed.pem
 
 # A chain: root, intermediate, leaf; the leaf signs, by issuer and serial number, and the
 # certificates below the root are in the signature.

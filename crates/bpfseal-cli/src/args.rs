@@ -20,7 +20,7 @@ use crate::signer::CommandSigner;
 #[derive(Debug, Default, Args)]
 pub(crate) struct SignArgs {
     /// Private key: PEM (PKCS#8, encrypted or not, PKCS#1 or SEC1; RSA 2048 to 4096 bits, ECDSA
-    /// P-256, P-384 or P-521)
+    /// P-256, P-384 or P-521, ML-DSA-44, -65 or -87)
     #[arg(short = 'k', long = "key", value_name = "KEY.pem")]
     pub(crate) key: Option<PathBuf>,
 
@@ -83,7 +83,7 @@ impl SignArgs {
             let signer = signer.ok_or_else(|| {
                 Failure::usage(
                     "the certificate's key is of a kind that the kernel does not take for BPF",
-                    "use RSA or ECDSA",
+                    "use RSA, ECDSA or ML-DSA",
                 )
             })?;
             return Ok((Box::new(signer), certificate));
@@ -136,9 +136,9 @@ pub(crate) struct SchemeArgs {
     )]
     scheme: Vec<String>,
 
-    /// Digest of the signature: sha256, sha384 or sha512
-    #[arg(long, value_name = "DIGEST", default_value = "sha256")]
-    digest: String,
+    /// Digest of the signature: sha256, sha384 or sha512; without it sha256, and sha512 for ML-DSA
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
 
     /// Certificates to embed besides the signer's own: those between it and what is trusted. Then
     /// only the topmost has to be in the keyring; without a value, the signer's alone
@@ -164,15 +164,19 @@ impl SchemeArgs {
 
     /// The rest, for a signer.
     pub(crate) fn options(&self, certificate: &Certificate) -> Result<SealOptions, Failure> {
-        let digest = SIGNING_DIGESTS
-            .into_iter()
-            .find(|digest| digest.name() == self.digest)
-            .ok_or_else(|| {
-                Failure::usage(
-                    format!("`{}` is no digest to sign with", self.digest),
-                    "say sha256, sha384 or sha512",
-                )
-            })?;
+        let digest = match &self.digest {
+            None => None,
+            Some(name) => {
+                let mut known = SIGNING_DIGESTS.into_iter();
+                let digest = known.find(|digest| digest.name() == name);
+                Some(digest.ok_or_else(|| {
+                    Failure::usage(
+                        format!("`{name}` is no digest to sign with"),
+                        "say sha256, sha384 or sha512",
+                    )
+                })?)
+            }
+        };
         let mut embed = Vec::new();
         if let Some(paths) = &self.embed_chain {
             embed.push(certificate.clone());
@@ -185,7 +189,7 @@ impl SchemeArgs {
             }
         }
         Ok(SealOptions {
-            digest: Some(digest),
+            digest,
             embed,
             signing_time: now(),
         })

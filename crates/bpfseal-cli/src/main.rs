@@ -17,6 +17,7 @@ mod compat;
 mod failure;
 mod files;
 mod host;
+mod input;
 mod signer;
 
 use std::process::ExitCode;

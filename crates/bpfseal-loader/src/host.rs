@@ -61,7 +61,7 @@ impl std::fmt::Display for HostDependency {
 }
 
 /// A host of given values, for tests and reproducible builds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FixedHost {
     /// Size of a page in bytes; 4096 when 0.
     pub page_size: u32,
@@ -102,5 +102,99 @@ impl Host for FixedHost {
 
     fn kallsyms(&self) -> Result<Vec<u8>, String> {
         given(&self.kallsyms, "kernel symbols")
+    }
+}
+
+/// Another host, of which is noted what is taken from it.
+pub struct RecordingHost<'a> {
+    host: &'a dyn Host,
+    taken: std::cell::RefCell<FixedHost>,
+}
+
+impl std::fmt::Debug for RecordingHost<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RecordingHost").field(&self.taken).finish()
+    }
+}
+
+impl<'a> RecordingHost<'a> {
+    /// Of a host.
+    #[must_use]
+    pub fn new(host: &'a dyn Host) -> Self {
+        Self {
+            host,
+            taken: std::cell::RefCell::default(),
+        }
+    }
+
+    /// What a plan with these dependencies took: a host that gives the same plan. Of texts, the
+    /// lines that the plan depends on.
+    #[must_use]
+    pub fn into_taken(self, dependencies: &[HostDependency]) -> FixedHost {
+        let mut taken = self.taken.into_inner();
+        let is_wanted = |name: &[u8], symbol: bool| {
+            dependencies.iter().any(|dependency| match dependency {
+                HostDependency::Kconfig(known) => !symbol && known.as_bytes() == name,
+                HostDependency::KernelSymbol(known) => symbol && known.as_bytes() == name,
+                _ => false,
+            })
+        };
+        let reduce = |text: &mut Option<Vec<u8>>, name_of: fn(&[u8]) -> &[u8], symbol| {
+            if let Some(text) = text {
+                let lines = text.split_inclusive(|b| *b == b'\n');
+                *text = lines
+                    .filter(|line| is_wanted(name_of(line), symbol))
+                    .collect::<Vec<_>>()
+                    .concat();
+            }
+        };
+        reduce(&mut taken.kconfig, kconfig_name, false);
+        reduce(&mut taken.kallsyms, kallsyms_name, true);
+        taken
+    }
+}
+
+/// `NAME=value`.
+fn kconfig_name(line: &[u8]) -> &[u8] {
+    line.split(|b| *b == b'=').next().unwrap_or_default()
+}
+
+/// `address type NAME`, and a module behind it.
+fn kallsyms_name(line: &[u8]) -> &[u8] {
+    line.split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .nth(2)
+        .unwrap_or_default()
+}
+
+impl Host for RecordingHost<'_> {
+    fn page_size(&self) -> u32 {
+        let size = self.host.page_size();
+        self.taken.borrow_mut().page_size = size;
+        size
+    }
+
+    fn possible_cpus(&self) -> Result<u32, String> {
+        let count = self.host.possible_cpus()?;
+        self.taken.borrow_mut().possible_cpus = Some(count);
+        Ok(count)
+    }
+
+    fn kernel_version(&self) -> Result<u32, String> {
+        let version = self.host.kernel_version()?;
+        self.taken.borrow_mut().kernel_version = Some(version);
+        Ok(version)
+    }
+
+    fn kconfig(&self) -> Result<Vec<u8>, String> {
+        let text = self.host.kconfig()?;
+        self.taken.borrow_mut().kconfig = Some(text.clone());
+        Ok(text)
+    }
+
+    fn kallsyms(&self) -> Result<Vec<u8>, String> {
+        let text = self.host.kallsyms()?;
+        self.taken.borrow_mut().kallsyms = Some(text.clone());
+        Ok(text)
     }
 }

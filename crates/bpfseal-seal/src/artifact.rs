@@ -7,9 +7,13 @@ use std::borrow::Cow;
 
 use bpfseal_loader::Interface;
 
-use crate::bundle::{self, Bundle, BundleError};
+use crate::bundle::Bundle;
+use crate::cbor::{self, CborError};
+use crate::certificate::Certificate;
+use crate::error::SealError;
+use crate::key::Signer;
 use crate::lskel::{self, LskelError};
-use crate::seal::{Seal, SealedLoader, excl_prog_hash};
+use crate::seal::{Seal, SealOptions, SealedLoader, ToBeSigned, check_key, excl_prog_hash};
 
 /// A loader with what vouches for it, and the names of what it installs. Can be a constant, for
 /// generated code.
@@ -84,7 +88,7 @@ impl ArtifactKind {
     /// What bytes look like; everything unknown is taken for C.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        if bytes.starts_with(&bundle::MAGIC) {
+        if bytes.starts_with(&cbor::MAGIC) {
             Self::Bundle
         } else if lskel::is_rust(bytes) {
             Self::RustSkeleton
@@ -110,7 +114,7 @@ impl ArtifactKind {
 pub enum ArtifactError {
     /// A bundle that can not be read.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] CborError),
     /// A light skeleton that can not be read.
     #[error(transparent)]
     Skeleton(#[from] LskelError),
@@ -139,6 +143,41 @@ impl Artifact {
             }),
             LoaderForm::Unsigned { .. } => None,
         })
+    }
+
+    /// Adds a signature to those that each signed form has.
+    ///
+    /// # Errors
+    /// As [`ToBeSigned::new`], [`ToBeSigned::beside`] and [`ToBeSigned::finish`];
+    /// [`SealError::NotSigned`] without a signed form.
+    pub fn add_signature(
+        &mut self,
+        key: &dyn Signer,
+        certificate: &Certificate,
+        options: &SealOptions,
+    ) -> Result<(), SealError> {
+        check_key(key, certificate)?;
+        let mut forms = self.forms.to_vec();
+        let mut added = false;
+        for form in &mut forms {
+            let LoaderForm::Sealed { instructions, seal } = form else {
+                continue;
+            };
+            let tbs = ToBeSigned::new(
+                seal.scheme,
+                instructions,
+                &self.metadata,
+                certificate,
+                options,
+            )?;
+            *seal = tbs.beside(seal)?.sign(key, instructions, &self.metadata)?;
+            added = true;
+        }
+        if !added {
+            return Err(SealError::NotSigned);
+        }
+        self.forms = Cow::Owned(forms);
+        Ok(())
     }
 
     /// The instructions of the form that is not signed, if there is one.

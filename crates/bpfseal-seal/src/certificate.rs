@@ -3,13 +3,24 @@
 use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use sha2::Digest as _;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, SubjectKeyIdentifier};
 
 use crate::error::CertificateError;
 use crate::hex;
+use crate::public_key::{Fault, SignatureAlgorithm};
 
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
+
+/// Why a certificate is not seen to be an issuer's.
+pub(crate) enum IssueFault {
+    /// The signature does not hold.
+    Wrong,
+    /// Its algorithm is one that is not computed here.
+    Unsupported(String),
+}
 
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,7 +209,6 @@ impl Certificate {
             .and_then(|p| p.decode_as().ok())
     }
 
-    /// The public key's bits.
     /// The public key as it is in the certificate (`subjectPublicKey`).
     #[must_use]
     pub fn public_key(&self) -> &[u8] {
@@ -209,7 +219,6 @@ impl Certificate {
             .raw_bytes()
     }
 
-    /// The part that its issuer signed.
     /// Bits of the modulus of an RSA key: `SEQUENCE { modulus INTEGER, exponent INTEGER }`.
     pub(crate) fn rsa_bits(&self) -> usize {
         crate::ber::Reader::new(self.public_key())
@@ -220,6 +229,23 @@ impl Certificate {
             })
     }
 
+    /// Whether the certificate is for signing code (`extendedKeyUsage`, RFC 5280, 4.2.1.12).
+    #[must_use]
+    pub fn is_for_code_signing(&self) -> bool {
+        let extensions = self.parsed.tbs_certificate.extensions.iter().flatten();
+        extensions
+            .filter(|e| e.extn_id == EXTENDED_KEY_USAGE)
+            .filter_map(|e| ExtendedKeyUsage::from_der(e.extn_value.as_bytes()).ok())
+            .any(|usage| usage.0.contains(&CODE_SIGNING))
+    }
+
+    /// SHA-256 of the part that its issuer signed: what the kernel's blacklist names it by.
+    #[must_use]
+    pub fn tbs_digest(&self) -> [u8; 32] {
+        sha2::Sha256::digest(self.to_be_signed()).into()
+    }
+
+    /// The part that its issuer signed.
     pub(crate) fn to_be_signed(&self) -> Vec<u8> {
         self.parsed.tbs_certificate.to_der().unwrap_or_default()
     }
@@ -230,6 +256,26 @@ impl Certificate {
 
     pub(crate) fn signature(&self) -> &[u8] {
         self.parsed.signature.raw_bytes()
+    }
+
+    /// Checks that an issuer's key signed this.
+    pub(crate) fn check_issued(&self, issuer: &Self) -> Result<(), IssueFault> {
+        let oid = self.signature_algorithm();
+        let algorithm = SignatureAlgorithm::of_certificate(&oid)
+            .ok_or_else(|| IssueFault::Unsupported(oid.to_string()))?;
+        let message = self.to_be_signed();
+        crate::public_key::verify(issuer, algorithm, &message, self.signature()).map_err(|fault| {
+            match fault {
+                Fault::Wrong => IssueFault::Wrong,
+                Fault::Unsupported => IssueFault::Unsupported(algorithm.to_string()),
+            }
+        })
+    }
+
+    /// Whether an issuer's name and key made this.
+    pub(crate) fn is_issued_by(&self, issuer: &Self) -> bool {
+        self.parsed.tbs_certificate.issuer == issuer.parsed.tbs_certificate.subject
+            && self.check_issued(issuer).is_ok()
     }
 
     /// From when to when it is valid, in seconds since 1970.

@@ -28,7 +28,9 @@ pub enum KeyError {
     #[error("the `{label}` block can not be read: {reason}")]
     Malformed { label: String, reason: String },
     /// A key that the kernel does not verify.
-    #[error("keys of algorithm {algorithm} are not taken by the kernel for BPF; use RSA or ECDSA")]
+    #[error(
+        "keys of algorithm {algorithm} are not taken by the kernel for BPF; use RSA, ECDSA or ML-DSA"
+    )]
     Unsupported { algorithm: String },
     /// An RSA key of another size.
     #[error("RSA keys of {bits} bits are not supported, use 2048 to 4096")]
@@ -100,11 +102,30 @@ pub enum SealError {
     #[error("{rejection}")]
     WrongSignature {
         #[source]
-        rejection: Box<crate::verify::Rejection>,
+        rejection: Box<crate::rejection::Rejection>,
     },
+    /// A signature that another one is to be added to, and that can not be read.
+    #[error("the signature that is there already can not be added to: {0}")]
+    Beside(#[source] Box<crate::rejection::Rejection>),
+    /// A signature that another one can not stand beside.
+    #[error(
+        "the signature that is there already {there}, and {this}: the kernel takes no message with both"
+    )]
+    Mixed {
+        there: &'static str,
+        this: &'static str,
+    },
+    /// An artifact without a signature.
+    #[error("there is no signature to add to")]
+    NotSigned,
     /// A certificate with a key that nothing is signed with here.
     #[error("certificate `{subject}` has a key of a kind that the kernel does not take for BPF")]
     UnknownKey { subject: String },
+    /// A digest that does not go with the key.
+    #[error(
+        "{algorithm} takes the message itself, and goes with sha512 alone; leave --digest away"
+    )]
+    Digest { algorithm: crate::key::KeyAlgorithm },
     /// The signature is longer than the kernel takes.
     #[error("the signature has {size} bytes, the kernel takes at most {limit}")]
     TooLong { size: usize, limit: usize },

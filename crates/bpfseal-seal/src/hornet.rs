@@ -12,15 +12,16 @@ use sha2::{Digest as _, Sha256};
 use crate::ber::{INTEGER, OCTET_STRING, SEQUENCE, SET, Tlv};
 use crate::hex;
 use crate::message::Message;
-use crate::verify::Rejection;
+use crate::rejection::Rejection;
 
 /// Most maps that an attribute lists.
 const MAX_MAPS: usize = 64;
 
 /// Checks the maps of a signature that holds: each one that is listed has to be there, with that
-/// digest. A signature without the attribute attests to the instructions alone.
-pub(crate) fn check(signature: &[u8], maps: &[&[u8]]) -> Result<(), Rejection> {
-    for (index, sha) in listed(signature)?.ok_or(Rejection::Partial)? {
+/// digest. A signature without the attribute attests to the instructions alone. Of several
+/// signatures in a message, it is the trusted one's list that counts.
+pub(crate) fn check(signature: &[u8], signer: usize, maps: &[&[u8]]) -> Result<(), Rejection> {
+    for (index, sha) in listed(signature, signer)?.ok_or(Rejection::Partial)? {
         if sha.is_empty() {
             continue;
         }
@@ -42,13 +43,10 @@ pub(crate) fn check(signature: &[u8], maps: &[&[u8]]) -> Result<(), Rejection> {
 type Listed = (usize, Vec<u8>);
 
 /// What a signature lists: indices and digests; `None` without the attribute.
-fn listed(signature: &[u8]) -> Result<Option<Vec<Listed>>, Rejection> {
+fn listed(signature: &[u8], signer: usize) -> Result<Option<Vec<Listed>>, Rejection> {
     let message = Message::parse(signature)?;
-    let Some(value) = message
-        .signers
-        .iter()
-        .find_map(|signer| signer.attributes.as_ref()?.hornet)
-    else {
+    let signer = message.signers.get(signer);
+    let Some(value) = signer.and_then(|signer| signer.attributes.as_ref()?.hornet) else {
         return Ok(None);
     };
     let set = if value.tag == SEQUENCE {

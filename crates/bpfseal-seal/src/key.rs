@@ -14,6 +14,7 @@ use ring::signature::{
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::error::KeyError;
+use crate::ml_dsa::{MlDsaKey, MlDsaSet};
 use crate::public_key::{P256, P384, P521, widened};
 use crate::writer::algorithm_identifier;
 
@@ -30,6 +31,8 @@ pub enum KeyAlgorithm {
     EcdsaP384,
     /// ECDSA on NIST P-521.
     EcdsaP521,
+    /// ML-DSA (FIPS 204), pure: over the message itself.
+    MlDsa(MlDsaSet),
     /// RSA, PKCS#1 v1.5, with that many bits.
     Rsa(usize),
 }
@@ -40,6 +43,7 @@ impl std::fmt::Display for KeyAlgorithm {
             Self::EcdsaP256 => f.write_str("ECDSA P-256"),
             Self::EcdsaP384 => f.write_str("ECDSA P-384"),
             Self::EcdsaP521 => f.write_str("ECDSA P-521"),
+            Self::MlDsa(set) => write!(f, "{set}"),
             Self::Rsa(bits) => write!(f, "RSA-{bits}"),
         }
     }
@@ -52,11 +56,34 @@ impl KeyAlgorithm {
         if certificate.public_key_algorithm() == RSA_ENCRYPTION {
             return Some(Self::Rsa(certificate.rsa_bits()));
         }
+        if let Some(set) = MlDsaSet::from_oid(&certificate.public_key_algorithm()) {
+            return Some(Self::MlDsa(set));
+        }
         match certificate.public_key_curve()? {
             P256 => Some(Self::EcdsaP256),
             P384 => Some(Self::EcdsaP384),
             P521 => Some(Self::EcdsaP521),
             _ => None,
+        }
+    }
+
+    /// The digest that is named beside a signature where none was asked for.
+    #[must_use]
+    pub fn default_digest(self) -> DigestAlgorithm {
+        match self {
+            // Not used, where no attributes are signed (RFC 9882, section 3.3).
+            Self::MlDsa(_) => DigestAlgorithm::Sha512,
+            _ => DigestAlgorithm::Sha256,
+        }
+    }
+
+    /// Whether a digest can stand beside its signatures: with ML-DSA, which takes the message, the
+    /// kernel takes SHA-512 alone.
+    #[must_use]
+    pub fn takes(self, digest: DigestAlgorithm) -> bool {
+        match self {
+            Self::MlDsa(_) => digest == DigestAlgorithm::Sha512,
+            _ => SIGNING_DIGESTS.contains(&digest),
         }
     }
 
@@ -66,6 +93,7 @@ impl KeyAlgorithm {
         const NULL: &[u8] = &[5, 0];
         match self {
             Self::Rsa(_) => algorithm_identifier(RSA, NULL),
+            Self::MlDsa(set) => algorithm_identifier(set.oid_contents(), &[]),
             Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => {
                 // ecdsa-with-SHA224 to -SHA512 (RFC 5758).
                 let last = match digest {
@@ -103,7 +131,7 @@ pub trait Signer {
     }
 
     /// Signs a message with one of [`SIGNING_DIGESTS`]: PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in
-    /// DER for ECDSA.
+    /// DER for ECDSA, the bytes themselves for ML-DSA.
     ///
     /// # Errors
     /// [`KeyError::Sign`] when the key can not sign.
@@ -118,6 +146,7 @@ enum Inner {
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
     P521(p521::ecdsa::SigningKey),
+    MlDsa(Box<MlDsaKey>),
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -194,7 +223,12 @@ fn from_pkcs8(bytes: &[u8]) -> Result<SigningKey, KeyError> {
                 .map_err(|e| malformed(label, e))?;
             from_sec1(info.private_key, Some(curve), label)
         }
-        other => Err(unsupported(other)),
+        other => match MlDsaSet::from_oid(&other) {
+            Some(set) => MlDsaKey::from_choice(set, info.private_key)
+                .map(|key| SigningKey(Inner::MlDsa(Box::new(key))))
+                .map_err(|e| malformed(label, e)),
+            None => Err(unsupported(other)),
+        },
     }
 }
 
@@ -251,6 +285,7 @@ impl Signer for SigningKey {
             Inner::P256(_) => KeyAlgorithm::EcdsaP256,
             Inner::P384(_) => KeyAlgorithm::EcdsaP384,
             Inner::P521(_) => KeyAlgorithm::EcdsaP521,
+            Inner::MlDsa(key) => KeyAlgorithm::MlDsa(key.set()),
         }
     }
 
@@ -271,6 +306,7 @@ impl Signer for SigningKey {
                 .to_encoded_point(false)
                 .as_bytes()
                 .to_vec(),
+            Inner::MlDsa(key) => key.public_key(),
         }
     }
 
@@ -287,11 +323,14 @@ impl Signer for SigningKey {
                 .map_err(|_| KeyError::Sign)?;
             return Ok(signature);
         }
+        if let Inner::MlDsa(key) = &self.0 {
+            return key.sign(message).ok_or(KeyError::Sign);
+        }
         // Any digest with any curve: the reference signs with SHA-256 whatever the curve.
         let digest = digest.digest(message);
         let failed = |_| KeyError::Sign;
         Ok(match &self.0 {
-            Inner::Rsa(_) => return Err(KeyError::Sign),
+            Inner::Rsa(_) | Inner::MlDsa(_) => return Err(KeyError::Sign),
             Inner::P256(key) => {
                 let signature: p256::ecdsa::Signature =
                     key.sign_prehash(&digest).map_err(failed)?;

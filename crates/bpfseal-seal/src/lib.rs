@@ -17,37 +17,46 @@
 mod artifact;
 mod ber;
 mod bundle;
+mod cbor;
 mod certificate;
+mod detached;
 mod digest;
 mod error;
 mod hornet;
 mod key;
 mod lskel;
 mod message;
+mod ml_dsa;
 mod public_key;
+mod rejection;
 mod scheme;
 mod seal;
 mod summary;
 mod trust;
 mod verify;
+mod walk;
 mod writer;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactKind, LoaderForm};
-pub use bundle::{Bundle, BundleError, Provenance};
+pub use bundle::{Bundle, Provenance};
+pub use cbor::CborError;
 pub use certificate::Certificate;
+pub use detached::DetachedSeal;
 pub use digest::DigestAlgorithm;
 pub use error::{CertificateError, KeyError, SealError};
 pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
 pub use lskel::LskelError;
+pub use ml_dsa::MlDsaSet;
 pub use public_key::SignatureAlgorithm;
+pub use rejection::Rejection;
 pub use scheme::{Scheme, chain};
 pub use seal::{
     Seal, SealOptions, SealedLoader, ToBeSigned, check_key, checked_digest, excl_prog_hash, seal,
     seal_load_time,
 };
 pub use summary::{SignatureSummary, SignerSummary};
-pub use trust::TrustStore;
-pub use verify::{Attestation, Rejection, SignerId, TrustPath, verify_detached};
+pub use trust::{Revocation, TrustStore};
+pub use verify::{Attestation, SignatureVerdict, SignerId, Strictness, TrustPath, verify_detached};
 
 /// Bytes as lower-case hexadecimal.
 #[must_use]

@@ -10,7 +10,7 @@ use crate::ber::{
 use crate::certificate::{Certificate, issuer_serial_id};
 use crate::digest::DigestAlgorithm;
 use crate::public_key::{KeyKind, SignatureAlgorithm};
-use crate::verify::Rejection;
+use crate::rejection::Rejection;
 
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");

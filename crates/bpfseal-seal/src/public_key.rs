@@ -7,6 +7,7 @@ use ring::signature::{self, RsaParameters, UnparsedPublicKey};
 use crate::ber::{INTEGER, Reader, SEQUENCE};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
+use crate::ml_dsa::MlDsaSet;
 
 /// NIST P-256.
 pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -20,6 +21,7 @@ pub(crate) const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.
 pub(crate) enum KeyKind {
     Ecdsa,
     Rsa,
+    MlDsa(MlDsaSet),
 }
 
 impl KeyKind {
@@ -36,15 +38,16 @@ impl KeyKind {
             | "2.16.840.1.101.3.4.3.10"
             | "2.16.840.1.101.3.4.3.11"
             | "2.16.840.1.101.3.4.3.12" => Some(Self::Ecdsa),
-            _ => None,
+            _ => MlDsaSet::from_oid(oid).map(Self::MlDsa),
         }
     }
 
     fn of_certificate(certificate: &Certificate) -> Option<Self> {
-        match certificate.public_key_algorithm().to_string().as_str() {
+        let oid = certificate.public_key_algorithm();
+        match oid.to_string().as_str() {
             "1.2.840.113549.1.1.1" => Some(Self::Rsa),
             "1.2.840.10045.2.1" => Some(Self::Ecdsa),
-            _ => None,
+            _ => MlDsaSet::from_oid(&oid).map(Self::MlDsa),
         }
     }
 }
@@ -71,7 +74,8 @@ impl SignatureAlgorithm {
             "1.2.840.10045.4.3.2" => (KeyKind::Ecdsa, D::Sha256),
             "1.2.840.10045.4.3.3" => (KeyKind::Ecdsa, D::Sha384),
             "1.2.840.10045.4.3.4" => (KeyKind::Ecdsa, D::Sha512),
-            _ => return None,
+            // It takes the message itself; SHA-512 is what stands beside it in a message.
+            _ => (KeyKind::MlDsa(MlDsaSet::from_oid(oid)?), D::Sha512),
         };
         Some(Self { kind, digest })
     }
@@ -82,6 +86,7 @@ impl std::fmt::Display for SignatureAlgorithm {
         let kind = match self.kind {
             KeyKind::Ecdsa => "ecdsa",
             KeyKind::Rsa => "rsa",
+            KeyKind::MlDsa(set) => return write!(f, "{set}"),
         };
         write!(f, "{kind} with {}", self.digest.name())
     }
@@ -115,6 +120,7 @@ pub(crate) fn verify(
             signature,
         ),
         KeyKind::Ecdsa => ecdsa(certificate, algorithm.digest, message, signature),
+        KeyKind::MlDsa(set) => set.verify(certificate.public_key(), message, signature),
     }
 }
 

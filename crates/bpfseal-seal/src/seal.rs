@@ -9,9 +9,11 @@ use crate::digest::DigestAlgorithm;
 use crate::error::SealError;
 use crate::hex;
 use crate::key::{KeyAlgorithm, Signer};
+use crate::rejection::Rejection;
 use crate::scheme::Scheme;
+use crate::summary::SignatureSummary;
 use crate::trust::TrustStore;
-use crate::verify::{Attestation, MAX_SIGNATURE, Rejection, verify_detached};
+use crate::verify::{Attestation, MAX_SIGNATURE, SignerId, verify_detached};
 use crate::writer;
 
 /// A scheme, its signature, and the digest that the metadata map is bound to.
@@ -52,6 +54,7 @@ pub struct ToBeSigned {
     embed: Vec<Certificate>,
     by_issuer: bool,
     attributes: Option<Vec<u8>>,
+    beside: Option<Cow<'static, [u8]>>,
     /// The bytes that the signature is over.
     pub message: Vec<u8>,
     /// Digest of the signature.
@@ -70,7 +73,13 @@ impl ToBeSigned {
         certificate: &Certificate,
         options: &SealOptions,
     ) -> Result<Self, SealError> {
-        let digest = options.digest.unwrap_or(DigestAlgorithm::Sha256);
+        let algorithm = KeyAlgorithm::of(certificate).ok_or_else(|| SealError::UnknownKey {
+            subject: certificate.subject(),
+        })?;
+        let digest = options.digest.unwrap_or(algorithm.default_digest());
+        if !algorithm.takes(digest) {
+            return Err(SealError::Digest { algorithm });
+        }
         let content = scheme.content(instructions, metadata).concat();
         let (message, attributes) = if scheme == Scheme::Hornet {
             let attributes = writer::hornet_attributes(
@@ -98,9 +107,36 @@ impl ToBeSigned {
             // As Hornet's own tool does.
             by_issuer: !options.embed.is_empty() || scheme == Scheme::Hornet,
             attributes,
+            beside: None,
             message,
             digest,
         })
+    }
+
+    /// Puts the signature into a message, beside those that are there: vendor and operator, say.
+    /// The kernel takes the message when it trusts one of them, and refuses it when any of them
+    /// does not hold.
+    ///
+    /// # Errors
+    /// [`SealError::Beside`] for bytes that are no message, [`SealError::Mixed`] where the kernel
+    /// takes no message with both signatures.
+    pub fn beside(mut self, seal: &Seal) -> Result<Self, SealError> {
+        let there = SignatureSummary::parse(&seal.signature)
+            .map_err(|rejection| SealError::Beside(Box::new(rejection)))?;
+        let by_issuer = there
+            .signers
+            .iter()
+            .any(|signer| matches!(signer.id, SignerId::IssuerAndSerial { .. }));
+        if self.by_issuer && !by_issuer {
+            return Err(SealError::Mixed {
+                there: "names its signer by key id",
+                this: "this one would name it by issuer and serial number, for embedded certificates",
+            });
+        }
+        // All signers of a message are named alike.
+        self.by_issuer = by_issuer;
+        self.beside = Some(seal.signature.clone());
+        Ok(self)
     }
 
     /// The scheme.
@@ -156,6 +192,24 @@ impl ToBeSigned {
         Ok(seal)
     }
 
+    /// Signs it. What a remote key answers is checked.
+    ///
+    /// # Errors
+    /// When the key can not sign; else as [`Self::finish`] and [`Self::attach`].
+    pub fn sign(
+        self,
+        key: &dyn Signer,
+        instructions: &[u8],
+        metadata: &[u8],
+    ) -> Result<Seal, SealError> {
+        let signature = key.sign(self.digest, &self.message)?;
+        if key.is_remote() {
+            self.attach(instructions, metadata, &signature)
+        } else {
+            self.finish(key.algorithm(), &signature)
+        }
+    }
+
     /// The digest that a signature is over, for signers that take no message.
     #[must_use]
     pub fn message_digest(&self) -> Vec<u8> {
@@ -173,6 +227,7 @@ impl ToBeSigned {
             by_issuer: self.by_issuer,
             embed: &self.embed,
             attributes: self.attributes,
+            beside: self.beside.as_deref(),
         };
         let encoded = writer::signed_data(&shape, algorithm, signature)?;
         if encoded.len() > MAX_SIGNATURE {
@@ -324,7 +379,7 @@ impl SealedLoader<'_> {
         let content: Vec<&[u8]> = content.iter().map(|part| &**part).collect();
         let attestation = verify_detached(&content, &self.seal.signature, trust)?;
         if scheme == Scheme::Hornet {
-            crate::hornet::check(&self.seal.signature, &[self.metadata])?;
+            crate::hornet::check(&self.seal.signature, attestation.decisive, &[self.metadata])?;
         }
         Ok(attestation)
     }

@@ -4,7 +4,8 @@ use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::message::Message;
 use crate::public_key::SignatureAlgorithm;
-use crate::verify::{Rejection, SignerId, signer_id};
+use crate::rejection::Rejection;
+use crate::verify::{SignerId, signer_id};
 
 /// What a CMS signature says of itself. Nothing of it is verified.
 #[derive(Debug, Clone)]

@@ -1,141 +1,19 @@
-//! The kernel's verification of a PKCS#7 signature, step by step.
+//! Verification of a detached signature, and what it attests to.
 //!
-//! Order and answers are those of `verify_pkcs7_message_sig`, `pkcs7_verify` and
-//! `pkcs7_validate_trust` of Linux 7.3. No validity dates and no key usage are looked at, because
-//! the kernel looks at none; only a signing time in the signature is held against the dates of an
-//! embedded certificate.
+//! The verdict is the kernel's: [`crate::walk`] goes its way. What is stricter than the kernel is
+//! asked for with [`Strictness`].
 
 use crate::certificate::Certificate;
+use crate::digest::DigestAlgorithm;
 use crate::hex;
 use crate::message::{Message, SignerInfo};
-use crate::public_key::{self, Fault, SignatureAlgorithm};
-use crate::trust::{Found, TrustStore};
+use crate::public_key::SignatureAlgorithm;
+use crate::rejection::Rejection;
+use crate::trust::TrustStore;
+use crate::walk::{Walk, revoked_key};
 
 /// Longest signature that `BPF_PROG_LOAD` takes, bytes.
 pub(crate) const MAX_SIGNATURE: usize = 8192;
-
-/// Why a signature is refused. The kernel's answer is [`Rejection::errno_name`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "the fields are what the message names")]
-pub enum Rejection {
-    /// The digest that the metadata map is bound to is not that of the instructions.
-    #[error("excl_prog_hash is {found}, but the instructions have SHA-256 {computed}")]
-    ExclProgHash { found: String, computed: String },
-    /// The metadata is not what the loader checks it to be when it runs.
-    #[error(
-        "the loader checks its metadata for SHA-256 {found}, but the metadata has {computed}: it would refuse to run"
-    )]
-    LoaderCheck { found: String, computed: String },
-    /// A map is not what the signed attribute says.
-    #[error("map {index} has SHA-256 {computed}, but the signed attribute lists {found}")]
-    MapDigest {
-        index: usize,
-        found: String,
-        computed: String,
-    },
-    /// The attribute with the digests of maps is missing.
-    #[error("the signature lists no maps: it covers the instructions alone (partial)")]
-    Partial,
-    /// No signature, or one that is too long.
-    #[error("the signature has {size} bytes, the kernel takes 1 to {limit}")]
-    Size { size: usize, limit: usize },
-    /// The message does not follow the grammar.
-    #[error("the signature is malformed: {what} (byte {offset})")]
-    Malformed { offset: usize, what: &'static str },
-    /// The message follows the grammar, but the kernel does not take it.
-    #[error("the signature is not of a form that the kernel takes: {what} (byte {offset})")]
-    Invalid { offset: usize, what: &'static str },
-    /// An attribute stands twice.
-    #[error("a signed attribute is repeated (byte {offset})")]
-    RepeatedAttribute { offset: usize },
-    /// An attribute of Authenticode.
-    #[error("a signed attribute is for Authenticode only (byte {offset})")]
-    ForeignAttribute { offset: usize },
-    /// An algorithm that the kernel, or this tool, does not know.
-    #[error("{what} algorithm {algorithm} is not supported")]
-    UnsupportedAlgorithm {
-        what: &'static str,
-        algorithm: String,
-    },
-    /// The signed digest is not that of the content.
-    #[error("the signed message digest is {found}, but the content has {computed}")]
-    MessageDigest { found: String, computed: String },
-    /// The signing time lies outside of the validity of the signer's certificate.
-    #[error("the signing time lies outside of the validity of `{certificate}`")]
-    SigningTime { certificate: String },
-    /// A signature does not hold.
-    #[error(
-        "the signature of {what} does not hold with the key of `{certificate}`: the content was changed, or another key signed it"
-    )]
-    WrongSignature { what: String, certificate: String },
-    /// A chain of embedded certificates contradicts itself.
-    #[error("embedded certificate `{certificate}` names another issuer key than its issuer has")]
-    ChainMismatch { certificate: String },
-    /// A certificate is revoked.
-    #[error("certificate `{certificate}` is revoked")]
-    Revoked { certificate: String },
-    /// Nobody who is trusted signed.
-    #[error("no trusted certificate for the signer ({signer})")]
-    NoKey { signer: String },
-}
-
-impl Rejection {
-    /// The errno that the kernel answers, by name.
-    #[must_use]
-    pub fn errno_name(&self) -> &'static str {
-        match self {
-            Self::ExclProgHash { .. } => "EACCES",
-            // The loader answers it, not the kernel.
-            Self::LoaderCheck { .. } => "EINVAL",
-            // As a security module would.
-            Self::MapDigest { .. } | Self::Partial => "EPERM",
-            Self::Size { .. } | Self::Invalid { .. } => "EINVAL",
-            Self::Malformed { .. } => "EBADMSG",
-            Self::UnsupportedAlgorithm { .. } => "ENOPKG",
-            Self::RepeatedAttribute { .. }
-            | Self::ForeignAttribute { .. }
-            | Self::MessageDigest { .. }
-            | Self::SigningTime { .. }
-            | Self::WrongSignature { .. }
-            | Self::ChainMismatch { .. }
-            | Self::Revoked { .. } => "EKEYREJECTED",
-            Self::NoKey { .. } => "ENOKEY",
-        }
-    }
-
-    /// The check that failed, in a word for scripts.
-    #[must_use]
-    pub fn check(&self) -> &'static str {
-        match self {
-            Self::ExclProgHash { .. } => "excl_prog_hash",
-            Self::LoaderCheck { .. } | Self::MapDigest { .. } | Self::Partial => "metadata",
-            Self::NoKey { .. } | Self::Revoked { .. } => "trust",
-            Self::MessageDigest { .. } | Self::WrongSignature { .. } => "signature",
-            _ => "form",
-        }
-    }
-
-    /// What can be done about it.
-    #[must_use]
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::ExclProgHash { .. }
-            | Self::LoaderCheck { .. }
-            | Self::MapDigest { .. }
-            | Self::MessageDigest { .. }
-            | Self::WrongSignature { .. } => {
-                "do not load it; get the artifact from its maker again"
-            }
-            Self::NoKey { .. } => {
-                "give the signer's certificate, or that of its issuer, with `--trust`"
-            }
-            Self::Revoked { .. } => "get an artifact that is signed with another key",
-            Self::UnsupportedAlgorithm { .. } => "sign with RSA or ECDSA and SHA-256",
-            _ => "sign the loader again",
-        }
-    }
-}
 
 /// How the signer is named in a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,8 +44,8 @@ impl std::fmt::Display for SignerId {
 pub enum TrustPath {
     /// The trusted certificate made the signature itself.
     Direct,
-    /// Through certificates in the signature, from the signer upwards, by subject.
-    Chain(Vec<String>),
+    /// Through certificates in the signature, from the signer upwards.
+    Chain(Vec<Certificate>),
 }
 
 /// What a good signature says.
@@ -183,19 +61,90 @@ pub struct Attestation {
     pub trusted: Certificate,
     /// How the two are connected.
     pub path: TrustPath,
+    /// All signatures of the message, in its order: one of them decided.
+    pub signatures: Vec<SignatureVerdict>,
+    /// Which one.
+    pub decisive: usize,
 }
 
-/// A certificate of the message, and where the walk up went from it.
-struct Link {
-    certificate: usize,
-    /// The embedded issuer; the certificate itself when it is its own.
-    issuer: Option<usize>,
+/// What one signature of a message comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureVerdict {
+    /// Who signed.
+    pub signer: SignerId,
+    /// How it was signed.
+    pub algorithm: SignatureAlgorithm,
+    /// Who vouches for the signer, and how; or why it does not count.
+    pub verdict: Result<(Certificate, TrustPath), Rejection>,
 }
+
+/// What is asked of a signature beyond what the kernel asks.
+#[derive(Debug, Clone, Default)]
+pub struct Strictness {
+    /// All certificates have to be valid at this time, in seconds since 1970.
+    pub at: Option<u64>,
+    /// The signer's certificate has to be for signing code.
+    pub code_signing: bool,
+    /// Trust has to come from this certificate, or from one that it issued.
+    pub chain_to: Option<Certificate>,
+}
+
+impl Attestation {
+    /// Asks for more than the kernel does. The trust store is where issuers of the trusted
+    /// certificate are looked for.
+    ///
+    /// # Errors
+    /// [`Rejection::NotValid`], [`Rejection::NotForCode`] or [`Rejection::NotBelow`].
+    pub fn check(&self, strictness: &Strictness, trust: &TrustStore) -> Result<(), Rejection> {
+        let embedded: &[Certificate] = match &self.path {
+            TrustPath::Direct => &[],
+            TrustPath::Chain(chain) => chain,
+        };
+        let all = || embedded.iter().chain([&self.trusted]);
+        if let Some(now) = strictness.at
+            && let Some(bad) = all().find(|c| now < c.validity().0 || now > c.validity().1)
+        {
+            return Err(Rejection::NotValid {
+                certificate: bad.subject(),
+            });
+        }
+        let signer = embedded.first().unwrap_or(&self.trusted);
+        if strictness.code_signing && !signer.is_for_code_signing() {
+            return Err(Rejection::NotForCode {
+                certificate: signer.subject(),
+            });
+        }
+        let Some(wanted) = &strictness.chain_to else {
+            return Ok(());
+        };
+        // The chain below what is trusted was checked.
+        let mut at = &self.trusted;
+        for _ in 0..MAX_CHAIN {
+            if at == wanted || all().any(|c| c == wanted) {
+                return Ok(());
+            }
+            let mut issuers = trust.certificates().iter().chain([wanted]);
+            let issuer = issuers.find(|issuer| *issuer != at && at.is_issued_by(issuer));
+            match issuer {
+                Some(issuer) => at = issuer,
+                None => break,
+            }
+        }
+        Err(Rejection::NotBelow {
+            trusted: self.trusted.subject(),
+            wanted: wanted.subject(),
+        })
+    }
+}
+
+/// Most certificates above a trusted one.
+const MAX_CHAIN: usize = 8;
 
 /// Verifies a detached signature over content that comes in pieces.
 ///
 /// # Errors
-/// The [`Rejection`] that the kernel would hit first.
+/// The [`Rejection`] that the kernel would hit first; [`Rejection::RevokedContent`] and
+/// [`Rejection::RevokedButTaken`] where the kernel would take what is revoked.
 pub fn verify_detached(
     content: &[&[u8]],
     signature: &[u8],
@@ -209,42 +158,80 @@ pub fn verify_detached(
     }
     let message = Message::parse(signature)?;
     let content = content.concat();
-    let walk = Walk {
-        message: &message,
-        content: &content,
-        trust,
-    };
+    let mut walk = Walk::new(&message, &content, trust);
     // First what the message says of itself, then whether any of it is trusted.
-    let mut chains = Vec::new();
-    let mut unsupported = None;
-    let mut revoked = None;
-    for signer in &message.signers {
-        match walk.verify_one(signer) {
-            Ok(chain) => chains.push((signer, chain)),
-            Err(error @ Rejection::UnsupportedAlgorithm { .. }) => unsupported = Some(error),
-            Err(error @ Rejection::Revoked { .. }) => revoked = Some(error),
-            Err(error) => return Err(error),
-        }
+    let checks = walk.verify()?;
+    walk.check_revocation_list(&checks)?;
+    let mut found = walk.validate(&trust.keyring(), &checks)?;
+    for (signer, verdict) in message.signers.iter().zip(&found) {
+        revoked_key(signer, verdict, trust)?;
     }
-    let mut attestation = None;
-    for (signer, chain) in &chains {
-        match walk.trust_one(signer, chain) {
-            Ok(found) => {
-                attestation.get_or_insert(found);
+    // A revoked signer that is trusted nevertheless: the kernel would take it.
+    let mut taken = None;
+    for (check, verdict) in checks.iter().zip(&mut found) {
+        if let Err(rejection) = check {
+            if let (Rejection::Revoked { certificate }, Ok(_)) = (rejection, &verdict) {
+                taken = Some(certificate.clone());
             }
-            Err(Rejection::NoKey { .. }) => {}
-            Err(error) => return Err(error),
+            *verdict = Err(rejection.clone());
         }
     }
-    if let Some(attestation) = attestation {
-        return Ok(attestation);
+    let signatures: Vec<_> = message
+        .signers
+        .iter()
+        .zip(found)
+        .map(|(signer, verdict)| SignatureVerdict {
+            signer: signer_id(signer),
+            algorithm: signer.algorithm,
+            verdict,
+        })
+        .collect();
+    let decisive = signatures.iter().position(|s| s.verdict.is_ok());
+    let Some(decisive) = decisive else {
+        return Err(match taken {
+            Some(certificate) => Rejection::RevokedButTaken { certificate },
+            None => strongest(&signatures),
+        });
+    };
+    let covered = content.len() as u64;
+    check_content(&content, trust)?;
+    let one = &signatures[decisive];
+    let (trusted, path) = one.verdict.clone()?;
+    Ok(Attestation {
+        covered,
+        algorithm: one.algorithm,
+        signer: one.signer.clone(),
+        trusted,
+        path,
+        signatures,
+        decisive,
+    })
+}
+
+/// The kernel's answer where nobody is trusted: a missing algorithm goes before a missing key.
+fn strongest(signatures: &[SignatureVerdict]) -> Rejection {
+    let rejections = || signatures.iter().filter_map(|s| s.verdict.as_ref().err());
+    let unsupported = |r: &&Rejection| matches!(r, Rejection::UnsupportedAlgorithm { .. });
+    rejections()
+        .find(unsupported)
+        .or_else(|| rejections().next())
+        .cloned()
+        .unwrap_or(Rejection::NoKey {
+            signer: String::new(),
+        })
+}
+
+fn check_content(content: &[u8], trust: &TrustStore) -> Result<(), Rejection> {
+    if !trust.has_revoked_content() {
+        return Ok(());
     }
-    Err(revoked.or(unsupported).unwrap_or_else(|| Rejection::NoKey {
-        signer: chains
-            .first()
-            .map(|(s, _)| signer_id(s).to_string())
-            .unwrap_or_default(),
-    }))
+    let digest = DigestAlgorithm::Sha256.digest(content);
+    if trust.is_content_revoked(&digest) {
+        return Err(Rejection::RevokedContent {
+            digest: hex(&digest),
+        });
+    }
+    Ok(())
 }
 
 pub(crate) fn signer_id(signer: &SignerInfo<'_>) -> SignerId {
@@ -254,239 +241,6 @@ pub(crate) fn signer_id(signer: &SignerInfo<'_>) -> SignerId {
         SignerId::IssuerAndSerial {
             issuer: hex(signer.issuer),
             serial: hex(signer.serial),
-        }
-    }
-}
-
-struct Walk<'m, 'a> {
-    message: &'m Message<'a>,
-    content: &'m [u8],
-    trust: &'m TrustStore,
-}
-
-impl<'m> Walk<'m, '_> {
-    fn certificate(&self, index: usize) -> &'m Certificate {
-        &self.message.certificates[index]
-    }
-
-    /// `pkcs7_verify_one`: the digest, and the signature where the signer is embedded.
-    fn verify_one(&self, signer: &SignerInfo<'_>) -> Result<Vec<Link>, Rejection> {
-        if let Some(attributes) = &signer.attributes {
-            let computed = signer.digest.digest(self.content);
-            if computed.len() != attributes.message_digest.len() {
-                return Err(Rejection::Malformed {
-                    offset: 0,
-                    what: "the signed message digest is of another length",
-                });
-            }
-            if computed != attributes.message_digest {
-                return Err(Rejection::MessageDigest {
-                    found: hex(attributes.message_digest),
-                    computed: hex(&computed),
-                });
-            }
-        }
-        // By issuer and serial number only: a signer by key id is never found here.
-        let Some(index) = self
-            .message
-            .certificates
-            .iter()
-            .position(|c| c.id() == signer.id)
-        else {
-            return Ok(Vec::new());
-        };
-        let certificate = self.certificate(index);
-        if let Some(time) = signer.attributes.as_ref().and_then(|a| a.signing_time) {
-            let (from, to) = certificate.validity();
-            if time < from || time > to {
-                return Err(Rejection::SigningTime {
-                    certificate: certificate.subject(),
-                });
-            }
-        }
-        self.check_signature(signer, certificate)?;
-        self.chain(index)
-    }
-
-    fn check_signature(
-        &self,
-        signer: &SignerInfo<'_>,
-        certificate: &Certificate,
-    ) -> Result<(), Rejection> {
-        let attributes;
-        let signed: &[u8] = match &signer.attributes {
-            // What is signed is the attributes as a SET, not under their tag in the message.
-            Some(found) => {
-                attributes = [&[0x31], &found.encoded[1..]].concat();
-                &attributes
-            }
-            None => self.content,
-        };
-        public_key::verify(certificate, signer.algorithm, signed, signer.signature).map_err(
-            |fault| match fault {
-                Fault::Wrong => Rejection::WrongSignature {
-                    what: "the content".to_owned(),
-                    certificate: certificate.subject(),
-                },
-                Fault::Unsupported => Rejection::UnsupportedAlgorithm {
-                    what: "signature",
-                    algorithm: signer.algorithm.to_string(),
-                },
-            },
-        )
-    }
-
-    /// `pkcs7_verify_sig_chain`: up from a certificate while its issuers are embedded.
-    fn chain(&self, first: usize) -> Result<Vec<Link>, Rejection> {
-        let mut chain: Vec<Link> = Vec::new();
-        let mut at = first;
-        loop {
-            let certificate = self.certificate(at);
-            if self.trust.is_revoked(certificate) {
-                return Err(Rejection::Revoked {
-                    certificate: certificate.subject(),
-                });
-            }
-            if certificate.is_self_issued() {
-                chain.push(Link {
-                    certificate: at,
-                    issuer: Some(at),
-                });
-                return Ok(chain);
-            }
-            let issuer = self.embedded_issuer(certificate)?;
-            let seen = issuer.is_some_and(|i| i == at || chain.iter().any(|l| l.certificate == i));
-            let Some(issuer) = issuer.filter(|_| !seen) else {
-                chain.push(Link {
-                    certificate: at,
-                    issuer: None,
-                });
-                return Ok(chain);
-            };
-            self.check_issued(certificate, self.certificate(issuer))?;
-            chain.push(Link {
-                certificate: at,
-                issuer: Some(issuer),
-            });
-            at = issuer;
-        }
-    }
-
-    fn embedded_issuer(&self, certificate: &Certificate) -> Result<Option<usize>, Rejection> {
-        let all = &self.message.certificates;
-        if let Some(id) = certificate.authority_id() {
-            let found = all.iter().position(|c| c.id() == id);
-            if let (Some(index), Some(key_id)) = (found, certificate.authority_key_id())
-                && all[index].subject_key_id() != Some(key_id)
-            {
-                return Err(Rejection::ChainMismatch {
-                    certificate: certificate.subject(),
-                });
-            }
-            return Ok(found);
-        }
-        Ok(certificate
-            .authority_key_id()
-            .and_then(|id| all.iter().position(|c| c.subject_key_id() == Some(id))))
-    }
-
-    fn check_issued(
-        &self,
-        certificate: &Certificate,
-        issuer: &Certificate,
-    ) -> Result<(), Rejection> {
-        let what = || format!("certificate `{}`", certificate.subject());
-        let oid = certificate.signature_algorithm();
-        let algorithm = SignatureAlgorithm::of_certificate(&oid).ok_or_else(|| {
-            Rejection::UnsupportedAlgorithm {
-                what: "certificate signature",
-                algorithm: oid.to_string(),
-            }
-        })?;
-        public_key::verify(
-            issuer,
-            algorithm,
-            &certificate.to_be_signed(),
-            certificate.signature(),
-        )
-        .map_err(|fault| match fault {
-            Fault::Wrong => Rejection::WrongSignature {
-                what: what(),
-                certificate: issuer.subject(),
-            },
-            Fault::Unsupported => Rejection::UnsupportedAlgorithm {
-                what: "certificate signature",
-                algorithm: algorithm.to_string(),
-            },
-        })
-    }
-
-    /// `pkcs7_validate_trust_one`: does the chain meet a trusted certificate?
-    fn trust_one(&self, signer: &SignerInfo<'_>, chain: &[Link]) -> Result<Attestation, Rejection> {
-        let no_key = || Rejection::NoKey {
-            signer: signer_id(signer).to_string(),
-        };
-        let attest = |trusted: &Certificate, path: TrustPath| Attestation {
-            covered: self.content.len() as u64,
-            algorithm: signer.algorithm,
-            signer: signer_id(signer),
-            trusted: trusted.clone(),
-            path,
-        };
-        let subjects = |links: &[Link]| {
-            links
-                .iter()
-                .map(|l| self.certificate(l.certificate).subject())
-                .collect()
-        };
-        for (depth, link) in chain.iter().enumerate() {
-            let certificate = self.certificate(link.certificate);
-            if let Found::Key(key) = self
-                .trust
-                .find(Some(&certificate.id()), certificate.subject_key_id())
-            {
-                // The trusted copy has to bear out what is below it.
-                match depth.checked_sub(1) {
-                    None => self.check_signature(signer, key)?,
-                    Some(below) => {
-                        self.check_issued(self.certificate(chain[below].certificate), key)?;
-                    }
-                }
-                return Ok(attest(key, TrustPath::Chain(subjects(&chain[..=depth]))));
-            }
-            if link.issuer == Some(link.certificate) {
-                return Err(no_key());
-            }
-        }
-        if let Some(last) = chain.last() {
-            let certificate = self.certificate(last.certificate);
-            match self
-                .trust
-                .find(certificate.authority_id(), certificate.authority_key_id())
-            {
-                Found::Key(key) => {
-                    self.check_issued(certificate, key)?;
-                    return Ok(attest(key, TrustPath::Chain(subjects(chain))));
-                }
-                Found::Mismatch => {
-                    return Err(Rejection::ChainMismatch {
-                        certificate: certificate.subject(),
-                    });
-                }
-                Found::None => {}
-            }
-        }
-        match self.trust.find(Some(&signer.id), None) {
-            Found::Key(key) => {
-                if self.trust.is_revoked(key) {
-                    return Err(Rejection::Revoked {
-                        certificate: key.subject(),
-                    });
-                }
-                self.check_signature(signer, key)?;
-                Ok(attest(key, TrustPath::Direct))
-            }
-            Found::Mismatch | Found::None => Err(no_key()),
         }
     }
 }

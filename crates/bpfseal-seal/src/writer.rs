@@ -10,11 +10,12 @@
 //! Encoded here, because one attribute has an identifier with an arc of 128 bits, which no library
 //! of the field takes; it is but nested lengths.
 
-use crate::ber::{INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET};
+use crate::ber::{BerError, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, SET, Tlv};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::error::SealError;
 use crate::key::KeyAlgorithm;
+use crate::rejection::Rejection;
 
 /// Contents of object identifiers.
 mod oid {
@@ -54,7 +55,49 @@ pub(crate) struct Shape<'a> {
     pub(crate) embed: &'a [Certificate],
     /// Signed attributes: the contents of the set, sorted, without its tag.
     pub(crate) attributes: Option<Vec<u8>>,
+    /// A message to put the signature into, beside those that it has.
+    pub(crate) beside: Option<&'a [u8]>,
 }
+
+/// The parts of a message that signatures are added to, each an encoded element.
+#[derive(Debug, Default)]
+struct Parts {
+    digests: Vec<Vec<u8>>,
+    certificates: Vec<Vec<u8>>,
+    signers: Vec<Vec<u8>>,
+}
+
+impl Parts {
+    /// Of a message that the kernel's grammar takes.
+    fn of(message: &[u8]) -> Result<Self, Rejection> {
+        let mut content_info = Reader::new(message).next()?.inside();
+        content_info.next()?;
+        let mut signed_data = content_info.next()?.inside().next()?.inside();
+        signed_data.next()?;
+        let elements = |list: Tlv<'_>| -> Result<Vec<Vec<u8>>, BerError> {
+            let mut inside = list.inside();
+            let mut all = Vec::new();
+            while !inside.is_empty() {
+                all.push(inside.next()?.whole.to_vec());
+            }
+            Ok(all)
+        };
+        let digests = elements(signed_data.next()?)?;
+        signed_data.next()?;
+        let certificates = match signed_data.take(CERTIFICATES)? {
+            Some(list) => elements(list)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            digests,
+            certificates,
+            signers: elements(signed_data.next()?)?,
+        })
+    }
+}
+
+/// Tag of the certificates in a message.
+const CERTIFICATES: u8 = 0xa0;
 
 /// The attributes of a Hornet signature over instructions, whose maps have these digests.
 pub(crate) fn hornet_attributes(
@@ -95,23 +138,40 @@ pub(crate) fn signed_data(
     algorithm: KeyAlgorithm,
     signature: &[u8],
 ) -> Result<Vec<u8>, SealError> {
-    let signer = signer_info(shape, algorithm, signature)?;
+    let mut parts = match shape.beside {
+        Some(message) => {
+            Parts::of(message).map_err(|rejection| SealError::Beside(Box::new(rejection)))?
+        }
+        None => Parts::default(),
+    };
+    let add = |list: &mut Vec<Vec<u8>>, element: Vec<u8>| {
+        if !list.contains(&element) {
+            list.push(element);
+        }
+    };
     let digest = algorithm_identifier(shape.digest.oid_contents(), &[]);
-    // Version 3 for signers by key identifier (RFC 5652, section 5.1).
-    let version = if shape.by_issuer { 1 } else { 3 };
-    let mut certificates: Vec<Vec<u8>> = shape.embed.iter().map(|c| c.der().to_vec()).collect();
-    certificates.sort();
-    let certificates = if certificates.is_empty() {
+    add(&mut parts.digests, digest);
+    for certificate in shape.embed {
+        add(&mut parts.certificates, certificate.der().to_vec());
+    }
+    add(
+        &mut parts.signers,
+        signer_info(shape, algorithm, signature)?,
+    );
+    parts.certificates.sort();
+    let certificates = if parts.certificates.is_empty() {
         Vec::new()
     } else {
-        tlv(0xa0, &certificates.concat())
+        tlv(CERTIFICATES, &parts.certificates.concat())
     };
+    // Version 3 for signers by key identifier (RFC 5652, section 5.1).
+    let version = if shape.by_issuer { 1 } else { 3 };
     Ok(content_info(&[
         tlv(INTEGER, &[version]),
-        tlv(SET, &digest),
+        set_of(parts.digests),
         tlv(SEQUENCE, &tlv(OBJECT_IDENTIFIER, oid::DATA)),
         certificates,
-        tlv(SET, &signer),
+        set_of(parts.signers),
     ]))
 }
 

@@ -163,7 +163,7 @@ fn truncated_and_extended_files_are_refused() {
     }
     let longer = [&bytes[..], &[0]].concat();
     let error = Bundle::decode(&longer).unwrap_err().to_string();
-    assert!(error.contains("more behind the bundle"), "{error}");
+    assert!(error.contains("more behind the end"), "{error}");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn who_is_not_trusted_is_refused() {
         let other = if name == "p256" { "p384" } else { "p256" };
         for store in [trust(other), TrustStore::new()] {
             let error = sealed.verify(&store).unwrap_err();
-            assert_eq!(error.errno_name(), "ENOKEY");
+            assert_eq!(error.errno_name(), Some("ENOKEY"));
             assert_eq!(error.check(), "trust");
         }
         let mut store = trust(name);
@@ -150,7 +150,7 @@ fn every_changed_byte_of_what_is_signed_is_refused() {
             // Whoever changes the instructions can change the digest as well.
             let content = [bad.instructions.as_slice(), METADATA];
             let error = verify_detached(&content, &bad.seal.signature, &store).unwrap_err();
-            assert_eq!(error.errno_name(), "EKEYREJECTED");
+            assert_eq!(error.errno_name(), Some("EKEYREJECTED"));
         }
         for at in 0..good.metadata.len() {
             let mut bad = good.clone();
@@ -158,13 +158,13 @@ fn every_changed_byte_of_what_is_signed_is_refused() {
             let error = bad.verify(&store).unwrap_err();
             assert_eq!(
                 (error.errno_name(), error.check()),
-                ("EKEYREJECTED", "signature")
+                (Some("EKEYREJECTED"), "signature")
             );
         }
         for at in 0..32 {
             let mut bad = good.clone();
             bad.seal.excl_prog_hash[at] ^= 0x80;
-            assert_eq!(bad.verify(&store).unwrap_err().errno_name(), "EACCES");
+            assert_eq!(bad.verify(&store).unwrap_err().errno_name(), Some("EACCES"));
         }
     }
 }
@@ -236,11 +236,14 @@ fn signatures_of_other_forms() {
             let found = check(name, anchor).unwrap();
             assert_eq!(found.trusted, certificate(anchor), "{name} {anchor}");
         }
-        assert_eq!(check(name, "p256").unwrap_err().errno_name(), "ENOKEY");
+        assert_eq!(
+            check(name, "p256").unwrap_err().errno_name(),
+            Some("ENOKEY")
+        );
         let mut store = trust("root");
         store.revoke(certificate("middle"));
         let error = verify_detached(&[&content], &file(name), &store).unwrap_err();
-        assert_eq!(error.errno_name(), "EKEYREJECTED");
+        assert_eq!(error.errno_name(), Some("EKEYREJECTED"));
     }
     assert!(check("sha512.sig.der", "rsa2048").is_ok());
     assert!(check("p384.sig.der", "p384").is_ok());
@@ -258,9 +261,9 @@ fn malformed_signatures_have_the_kernels_errno() {
             .unwrap_err()
             .errno_name()
     };
-    assert_eq!(check(b""), "EINVAL");
-    assert_eq!(check(&[0; 8193]), "EINVAL");
-    assert_eq!(check(b"junk"), "EBADMSG");
+    assert_eq!(check(b""), Some("EINVAL"));
+    assert_eq!(check(&[0; 8193]), Some("EINVAL"));
+    assert_eq!(check(b"junk"), Some("EBADMSG"));
 }
 
 #[test]
@@ -348,9 +351,12 @@ fn the_samples_of_every_scheme() {
         }
         let mut bad = theirs.clone();
         bad.instructions[100] ^= 1;
-        assert_eq!(bad.verify(&store).unwrap_err().errno_name(), "EACCES");
+        assert_eq!(bad.verify(&store).unwrap_err().errno_name(), Some("EACCES"));
         bad.seal.excl_prog_hash = excl_prog_hash(&bad.instructions);
-        assert_eq!(bad.verify(&store).unwrap_err().errno_name(), "EKEYREJECTED");
+        assert_eq!(
+            bad.verify(&store).unwrap_err().errno_name(),
+            Some("EKEYREJECTED")
+        );
     }
 }
 
@@ -443,7 +449,7 @@ fn a_chain_is_embedded() {
     }
     assert_eq!(
         owned.verify(&trust("p256")).unwrap_err().errno_name(),
-        "ENOKEY"
+        Some("ENOKEY")
     );
     let root = keys_dir().join("root.cert.pem");
     let content = [&INSTRUCTIONS, METADATA].concat();
@@ -456,6 +462,6 @@ fn a_chain_is_embedded() {
     };
     assert_eq!(
         owned.verify(&trust("root")).unwrap_err().errno_name(),
-        "ENOKEY"
+        Some("ENOKEY")
     );
 }

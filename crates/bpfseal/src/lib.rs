@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+mod detached;
 mod host;
 mod load;
 pub mod skeleton;
@@ -47,6 +48,7 @@ pub use bpfseal_loader as loader;
 pub use bpfseal_object as object;
 pub use bpfseal_seal as seal;
 
+pub use detached::{ReuniteError, reunite};
 pub use host::{RunningHost, parse_version};
 pub use load::{
     AttachError, KEYRINGS, Links, LoadError, LoadOptions, Loaded, PinError, insecure_load_unsigned,
@@ -58,7 +60,7 @@ use std::borrow::Cow;
 use loader::skeleton::{
     CHeader, CSkeleton, RustForm, RustModule, RustSkeleton, SkeletonError, SkeletonSeal,
 };
-use loader::{EmitOptions, Form, Host, Interface, LoadPlan, Loader};
+use loader::{EmitOptions, FixedHost, Form, Host, Interface, LoadPlan, Loader, RecordingHost};
 use object::Object;
 use seal::{
     Artifact, Bundle, Certificate, LoaderForm, Scheme, Seal, SealError, SealOptions, SealedLoader,
@@ -177,6 +179,8 @@ pub struct Sealed {
     pub made: Made,
     /// A seal for each scheme, with the instructions that it is for; strongest first.
     forms: Vec<(Vec<u8>, Seal)>,
+    /// What was taken from the host.
+    taken: FixedHost,
 }
 
 impl Sealed {
@@ -328,7 +332,9 @@ pub fn prepare(
     schemes.sort_unstable();
     schemes.dedup();
     let first = *schemes.first().ok_or(MakeError::NoScheme)?;
-    let made = make_loader(object, host, first.form())?;
+    let host = RecordingHost::new(host);
+    let made = make_loader(object, &host, first.form())?;
+    let taken = host.into_taken(&made.plan.host);
     let mut forms = Vec::new();
     for scheme in schemes {
         let instructions = if scheme.form() == made.loader.form {
@@ -340,7 +346,7 @@ pub fn prepare(
         let tbs = ToBeSigned::new(scheme, &instructions, metadata, certificate, options)?;
         forms.push((instructions, tbs));
     }
-    Ok(Prepared { made, forms })
+    Ok(Prepared { made, forms, taken })
 }
 
 /// An object's loader, with what is to be signed for each scheme.
@@ -349,6 +355,7 @@ pub struct Prepared {
     /// The object and its loader, in the form of the first scheme.
     pub made: Made,
     forms: Vec<(Vec<u8>, ToBeSigned)>,
+    taken: FixedHost,
 }
 
 impl Prepared {
@@ -364,18 +371,11 @@ impl Prepared {
     pub fn sign(self, key: &dyn Signer) -> Result<Sealed, MakeError> {
         let mut forms = Vec::new();
         for (instructions, tbs) in self.forms {
-            let signature = key
-                .sign(tbs.digest, &tbs.message)
-                .map_err(SealError::from)?;
-            let seal = if key.is_remote() {
-                tbs.attach(&instructions, &self.made.loader.metadata, &signature)?
-            } else {
-                tbs.finish(key.algorithm(), &signature)?
-            };
+            let seal = tbs.sign(key, &instructions, &self.made.loader.metadata)?;
             forms.push((instructions, seal));
         }
-        let made = self.made;
-        Ok(Sealed { made, forms })
+        let (made, taken) = (self.made, self.taken);
+        Ok(Sealed { made, forms, taken })
     }
 
     /// Puts in signatures that were made somewhere else, raw or as CMS, one for each scheme: the
@@ -393,7 +393,7 @@ impl Prepared {
             let seal = tbs.attach(&instructions, &self.made.loader.metadata, signature)?;
             forms.push((instructions, seal));
         }
-        let made = self.made;
-        Ok(Sealed { made, forms })
+        let (made, taken) = (self.made, self.taken);
+        Ok(Sealed { made, forms, taken })
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bpfseal::loader::Form;
 use bpfseal::object::Object;
-use bpfseal::seal::{Artifact, excl_prog_hash};
+use bpfseal::seal::excl_prog_hash;
 use clap::ValueEnum;
 
 use crate::Outcome;
@@ -12,6 +12,7 @@ use crate::args::{SignArgs, name_of};
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::HostArgs;
+use crate::input::{SealFile, is_object};
 
 const INSNS: &str = "insns.bin";
 const METADATA: &str = "metadata.bin";
@@ -97,11 +98,6 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// Whether bytes are an ELF file; everything else is taken for an artifact.
-pub(super) fn is_object(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\x7fELF")
-}
-
 fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
     let name = name_of(&args.input, args.name.as_deref())?;
     let host = args.host.load()?;
@@ -145,7 +141,7 @@ fn from_artifact(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
             "give an object to sign it, or leave -k, -i, --form and --name away",
         ));
     }
-    let artifact = read_artifact(&files::shown(&args.input), bytes)?;
+    let artifact = SealFile::default().artifact_of(&files::shown(&args.input), bytes)?;
     // There is always one: an artifact without a form is not read.
     let form = artifact.forms.first().ok_or(Failure::Rejected)?;
     Ok(Pieces {
@@ -153,17 +149,5 @@ fn from_artifact(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
         excl_prog_hash: form.excl_prog_hash(),
         signature: form.seal().map(|seal| seal.signature.to_vec()),
         metadata: artifact.metadata.into_owned(),
-    })
-}
-
-/// Reads an artifact.
-pub(super) fn read_artifact(place: &str, bytes: &[u8]) -> Result<Artifact, Report> {
-    Artifact::parse(bytes).map_err(|e| {
-        let help = if is_object(bytes) {
-            "this is an object, not an artifact: seal it first, with `bpfseal seal`"
-        } else {
-            "give what `bpfseal seal` or `bpftool gen skeleton -L` write: a light skeleton or a bundle"
-        };
-        Report::new(place, &e, help)
     })
 }

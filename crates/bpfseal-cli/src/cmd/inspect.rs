@@ -15,6 +15,7 @@ use crate::args::name_of;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::HostArgs;
+use crate::input::{SealFile, is_object};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// BPF object or artifact; `-` is standard input
     #[arg(value_name = "OBJ|ARTIFACT")]
     input: PathBuf,
+
+    #[command(flatten)]
+    seal: SealFile,
 
     /// Print as JSON
     #[arg(long)]
@@ -43,7 +47,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let place = files::shown(&args.input);
     let bytes = files::read(&args.input)?;
-    if super::extract::is_object(&bytes) {
+    if is_object(&bytes) && args.seal.path.is_none() {
         let name = name_of(&args.input, args.name.as_deref())?;
         let host = args.host.load()?;
         let object =
@@ -52,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let description = describe_object(&place, &object, plan);
         return print(args.json, &description, object_text);
     }
-    let skeleton = super::extract::read_artifact(&place, &bytes)?;
+    let skeleton = args.seal.artifact_of(&place, &bytes)?;
     print(
         args.json,
         &describe_artifact(&place, &bytes, &skeleton),

@@ -14,6 +14,7 @@ use crate::Outcome;
 use crate::args::{parse_keyring, parse_scheme, read_certificates};
 use crate::failure::{Failure, Report};
 use crate::files;
+use crate::input::SealFile;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -22,14 +23,19 @@ use crate::files;
     LSM, iterators; the rest is left to the program that uses the pins.\n\nExamples:\n  \
     bpfseal load prog.lskel.h --trust cert.pem                 does this kernel take it?\n  \
     bpfseal load prog.lskel.h --attach --pin /sys/fs/bpf/prog\n  \
-    bpfseal load prog.lskel.h --keyring builtin --json\n\n\
+    bpfseal load prog.lskel.h --keyring builtin --json\n  \
+    bpfseal load prog.bpf.o --seal prog.seal --trust cert.pem\n\n\
     Exit codes: 0 loaded, 1 the kernel refused, 2 wrong usage, 3 the artifact can not be read, or \
     not be pinned."
 )]
 pub(crate) struct Args {
-    /// A bundle, a C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
-    #[arg(value_name = "ARTIFACT")]
+    /// A bundle, a C or Rust light skeleton of ours, or one of bpftool's; with --seal an object;
+    /// `-` is standard input
+    #[arg(value_name = "ARTIFACT|OBJ")]
     artifact: PathBuf,
+
+    #[command(flatten)]
+    seal: SealFile,
 
     /// Where the signer's key is: session, user, process, builtin, secondary, platform, bpf, or a
     /// serial number; without it, the first of session, user, builtin, secondary and platform
@@ -69,8 +75,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let place = files::shown(&args.artifact);
-    let bytes = files::read(&args.artifact)?;
-    let artifact = super::extract::read_artifact(&place, &bytes)?;
+    let artifact = args.seal.artifact(&args.artifact)?;
     let mut options = match &args.keyring {
         Some(text) => LoadOptions::from_keyring(parse_keyring(text)?),
         None => LoadOptions::default(),

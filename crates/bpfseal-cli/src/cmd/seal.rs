@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bpfseal::object::Object;
 use bpfseal::seal::{
-    Bundle, Certificate, DigestAlgorithm, Provenance, Scheme, SealOptions, Signer,
+    Artifact, ArtifactKind, Bundle, Certificate, DetachedSeal, DigestAlgorithm, Provenance, Scheme,
+    SealOptions, Signer,
 };
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +19,7 @@ use crate::args::{SchemeArgs, SignArgs, name_of};
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
+use crate::input::{SealFile, is_object, read_seal};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -25,6 +27,8 @@ use crate::host::{HostArgs, Values};
     bpfseal seal prog.bpf.o -k key.pem -i cert.pem -o out.h\n  \
     bpfseal seal *.bpf.o -k key.pem -i cert.pem -o sealed/     one artifact for each object\n  \
     bpfseal seal prog.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o prog.bpfseal\n  \
+    bpfseal seal prog.bpf.o -k key.pem -i cert.pem -o prog.seal     signatures alone, beside the object\n  \
+    bpfseal seal prog.bpfseal --add-signature -k operator.key -i operator.pem\n  \
     bpfseal seal - -k key.pem -i cert.pem --name prog -o - < prog.bpf.o > prog.lskel.h\n\n\
     A signed loader ignores what a program sets in rodata before loading it.")]
 pub(crate) struct Args {
@@ -37,6 +41,16 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     scheme: SchemeArgs,
+
+    /// Add a signature to those of a bundle, which is given instead of an object, or to those of an
+    /// object's detached seal, which --seal names; without --output the file is replaced. A kernel
+    /// takes the artifact when it trusts one of the signers, and refuses it when any of the
+    /// signatures does not hold
+    #[arg(long, conflicts_with_all = ["provenance", "emit", "name"])]
+    add_signature: bool,
+
+    #[command(flatten)]
+    seal: SealFile,
 
     /// Put the certificates, and how it was made, into a bundle too
     #[arg(long)]
@@ -68,6 +82,8 @@ pub(super) enum Format {
     C,
     /// Rust light skeleton, for programs that use the crate `bpfseal`
     Rust,
+    /// Signatures alone, beside the object that stays as it is
+    Detached,
 }
 
 impl Format {
@@ -76,6 +92,7 @@ impl Format {
             Self::Bundle => "bpfseal",
             Self::C => "lskel.h",
             Self::Rust => "rs",
+            Self::Detached => "seal",
         }
     }
 
@@ -85,6 +102,7 @@ impl Format {
             "bpfseal" => Some(Self::Bundle),
             "h" => Some(Self::C),
             "rs" => Some(Self::Rust),
+            "seal" => Some(Self::Detached),
             _ => None,
         }
     }
@@ -109,6 +127,15 @@ struct Shop {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    if args.add_signature {
+        return add_signatures(args);
+    }
+    if args.seal.path.is_some() {
+        return Err(Failure::usage(
+            "--seal names what a signature is added to",
+            "say --add-signature too; to write a detached seal: -o NAME.seal",
+        ));
+    }
     let jobs = plan(args)?;
     let schemes = args.scheme.schemes()?;
     if schemes.len() > 1 && jobs.iter().any(|job| job.format == Format::C) {
@@ -140,6 +167,58 @@ pub(crate) fn run(args: &Args) -> Outcome {
     many(&shop, &jobs)
 }
 
+/// Adds a signature to artifacts that have some.
+fn add_signatures(args: &Args) -> Outcome {
+    let many = args.objects.len() > 1;
+    if many && (args.output.is_some() || args.seal.path.is_some()) {
+        return Err(Failure::usage(
+            "--output and --seal are for one artifact",
+            "leave them away: each artifact is replaced",
+        ));
+    }
+    let (key, certificate) = args.sign.load()?;
+    let options = args.scheme.options(&certificate)?;
+    for path in &args.objects {
+        let add = |artifact: &mut Artifact| {
+            let added = artifact.add_signature(&*key, &certificate, &options);
+            added.map_err(|e| {
+                let help = "check what is there with `bpfseal verify`";
+                Report::new(&files::shown(path), &e, help)
+            })
+        };
+        let (bytes, target) = match &args.seal.path {
+            Some(file) => {
+                let mut artifact = args.seal.artifact(path)?;
+                add(&mut artifact)?;
+                let mut seal = read_seal(file)?;
+                seal.seals = artifact.sealed().map(|one| one.seal.clone()).collect();
+                (seal.encode(), file)
+            }
+            None => {
+                let mut bundle = read_bundle(path)?;
+                add(&mut bundle.artifact)?;
+                (bundle.encode(), path)
+            }
+        };
+        let output = args.output.as_ref().unwrap_or(target);
+        files::write(output, &bytes)?;
+        eprintln!("signature added: {}", output.display());
+    }
+    Ok(())
+}
+
+fn read_bundle(path: &Path) -> Result<Bundle, Report> {
+    let place = files::shown(path);
+    let bytes = files::read(path)?;
+    if is_object(&bytes) || ArtifactKind::of(&bytes) != ArtifactKind::Bundle {
+        let error = std::io::Error::other("it is no bundle, and signatures are added to bundles");
+        let help = "give a .bpfseal file; or an object, and its detached seal with --seal";
+        return Err(Report::new(&place, &error, help));
+    }
+    Bundle::decode(&bytes)
+        .map_err(|e| Report::new(&place, &e, "give a bundle as `bpfseal seal` writes it"))
+}
+
 /// Decides on the outputs before anything is read.
 fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
     let many = args.objects.len() > 1;
@@ -168,7 +247,7 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
         let Some(format) = args.emit.or(by_name) else {
             return Err(Failure::usage(
                 format!("`{}` has no ending that names a format", output.display()),
-                "let it end in .h for a C light skeleton, .rs for a Rust one or .bpfseal for a bundle, or say --emit",
+                "let it end in .h for a C light skeleton, .rs for a Rust one, .bpfseal for a bundle or .seal for a detached seal, or say --emit",
             ));
         };
         return Ok(vec![Job {
@@ -238,7 +317,7 @@ impl Shop {
         let object =
             Object::parse(&bytes, &name).map_err(|e| Report::new(&place, &e, e.advice()))?;
         let object_digest = (job.format == Format::Bundle).then(|| sha256(&bytes));
-        drop(bytes);
+        let bytes = (job.format == Format::Detached).then_some(bytes);
         let sealed = bpfseal::seal_object_as(
             &self.schemes,
             object,
@@ -257,19 +336,37 @@ impl Shop {
                 let provenance = self.provenance.then(|| self.provenance(host.collect()));
                 let bundle = Bundle {
                     object_digest,
-                    certificates: provenance
-                        .iter()
-                        .map(|_| self.certificate.der().to_vec())
-                        .collect(),
+                    certificates: self.stated(provenance.as_ref()),
                     provenance,
                     ..sealed.into_bundle()
                 };
                 files::write(&job.output, &bundle.encode())?;
             }
+            Format::Detached => {
+                let host = sealed.made.plan.host.iter().map(ToString::to_string);
+                let provenance = self.provenance.then(|| self.provenance(host.collect()));
+                let detached = sealed
+                    .into_detached(&bytes.unwrap_or_default())
+                    .map_err(|e| Report::new(&place, &e, e.advice()))?;
+                let detached = DetachedSeal {
+                    certificates: self.stated(provenance.as_ref()),
+                    provenance,
+                    ..detached
+                };
+                files::write(&job.output, &detached.encode())?;
+            }
             Format::C => files::write(&job.output, &sealed.c_header().map_err(report)?)?,
             Format::Rust => files::write(&job.output, &sealed.rust_module().map_err(report)?)?,
         }
         Ok(notes)
+    }
+
+    /// The certificate, beside a statement of how it was made.
+    fn stated(&self, provenance: Option<&Provenance>) -> Vec<Vec<u8>> {
+        provenance
+            .iter()
+            .map(|_| self.certificate.der().to_vec())
+            .collect()
     }
 
     /// How it is made, for who wants to know.

@@ -69,13 +69,14 @@ pub(crate) struct AttachArgs {
     #[arg(long, required = true, value_name = "[SCHEME=]FILE")]
     signature: Vec<String>,
 
-    /// Where to write: a .lskel.h, .rs or .bpfseal file
+    /// Where to write: a .lskel.h, .rs, .bpfseal or .seal file
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
 }
 
 impl Subject {
-    fn prepare(&self) -> Result<Prepared, Failure> {
+    /// What is to be signed, and the bytes of the object.
+    fn prepare(&self) -> Result<(Prepared, Vec<u8>), Failure> {
         let schemes = self.scheme.schemes()?;
         let certificate = read_certificate(&self.cert)?;
         let options = self.scheme.options(&certificate)?;
@@ -90,12 +91,12 @@ impl Subject {
         for note in super::generate::notes(&place, &prepared.made, &host) {
             eprintln!("{note}");
         }
-        Ok(prepared)
+        Ok((prepared, bytes))
     }
 }
 
 pub(crate) fn tbs(args: &TbsArgs) -> Outcome {
-    let prepared = args.subject.prepare()?;
+    let (prepared, _) = args.subject.prepare()?;
     std::fs::create_dir_all(&args.dir)
         .map_err(|e| Report::new(&files::shown(&args.dir), &e, "check the place"))?;
     let mut all = Vec::new();
@@ -158,7 +159,7 @@ pub(crate) fn attach(args: &AttachArgs) -> Outcome {
                 "`{}` has no ending that names a format",
                 args.output.display()
             ),
-            "let it end in .h, .rs or .bpfseal",
+            "let it end in .h, .rs, .bpfseal or .seal",
         ));
     };
     if format == Format::C && schemes.len() > 1 {
@@ -168,26 +169,33 @@ pub(crate) fn attach(args: &AttachArgs) -> Outcome {
         ));
     }
     let place = files::shown(&args.subject.object);
-    let sealed = args.subject.prepare()?.attach(&signatures).map_err(|e| {
+    let (prepared, object) = args.subject.prepare()?;
+    let sealed = prepared.attach(&signatures).map_err(|e| {
         Report::new(
             &place,
             &e,
             "sign what `bpfseal tbs` wrote with the same options",
         )
     })?;
-    write(&sealed, format, &args.output)?;
+    write(sealed, &object, format, &args.output)?;
     eprintln!("sealed: {}", args.output.display());
     Ok(())
 }
 
-fn write(sealed: &Sealed, format: Format, output: &Path) -> Outcome {
+fn write(sealed: Sealed, object: &[u8], format: Format, output: &Path) -> Outcome {
     let report = |e: bpfseal::loader::skeleton::SkeletonError| {
         Report::new(&files::shown(output), &e, e.advice())
     };
     match format {
-        Format::Bundle => files::write(output, &sealed.clone().into_bundle().encode())?,
+        Format::Bundle => files::write(output, &sealed.into_bundle().encode())?,
         Format::C => files::write(output, &sealed.c_header().map_err(report)?)?,
         Format::Rust => files::write(output, &sealed.rust_module().map_err(report)?)?,
+        Format::Detached => {
+            let seal = sealed
+                .into_detached(object)
+                .map_err(|e| Report::new(&files::shown(output), &e, e.advice()))?;
+            files::write(output, &seal.encode())?;
+        }
     }
     Ok(())
 }

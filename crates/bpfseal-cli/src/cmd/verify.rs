@@ -4,15 +4,17 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::seal::{
-    Artifact, Attestation, Certificate, Rejection, Scheme, SealedLoader, SignatureSummary,
-    SignerId, TrustPath, TrustStore, hex,
+    Artifact, Attestation, Certificate, Rejection, Revocation, Scheme, SealedLoader,
+    SignatureVerdict, SignerId, Strictness, TrustPath, TrustStore, hex,
 };
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::args::{now, read_certificates};
+use crate::args::{now, read_certificate, read_certificates};
 use crate::failure::Failure;
 use crate::files;
+use crate::input::SealFile;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -20,29 +22,53 @@ use crate::files;
     No validity dates are looked at, because the kernel looks at none; --check-dates does.\n\nExamples:\n  \
     bpfseal verify prog.lskel.h --trust cert.pem\n  \
     bpfseal verify prog.lskel.h --trust /etc/bpf/certs --json\n  \
-    bpfseal verify prog.lskel.h --trust ca.pem --revoked stolen.pem\n\n\
+    bpfseal verify prog.lskel.h --trust ca.pem --revoked stolen.pem\n  \
+    bpfseal verify prog.bpf.o --seal prog.seal --trust cert.pem\n  \
+    bpfseal verify prog.bpfseal --trust certs/ --require-chain-to root.pem --check-dates\n\n\
     Exit codes: 0 good, 1 rejected, 2 wrong usage, 3 the artifact or a certificate can not be read."
 )]
 pub(crate) struct Args {
-    /// A bundle, a C or Rust light skeleton of ours, or one of bpftool's; `-` is standard input
-    #[arg(value_name = "ARTIFACT")]
+    /// A bundle, a C or Rust light skeleton of ours, or one of bpftool's; with --seal an object;
+    /// `-` is standard input
+    #[arg(value_name = "ARTIFACT|OBJ")]
     artifact: Option<PathBuf>,
+
+    #[command(flatten)]
+    seal: SealFile,
 
     /// Certificate, PEM or DER, or folder of certificates, to trust; can be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "CERT|DIR")]
     trust: Vec<PathBuf>,
 
-    /// Certificate that is revoked, as in the kernel's blacklist; can be given several times
-    #[arg(long, num_args = 1.., value_name = "CERT|DIR")]
+    /// What is revoked: a certificate or a folder of them, as in the kernel's revocation list;
+    /// tbs:HEX, a certificate by the SHA-256 of its signed part, or bin:HEX, content by its
+    /// SHA-256, as in the kernel's blacklist; key:HEX, a key by its identifier
+    #[arg(long, num_args = 1.., value_name = "CERT|DIR|KIND:HEX")]
     revoked: Vec<PathBuf>,
 
     /// Refuse certificates that are not valid now, trusted or embedded; no kernel does
     #[arg(long)]
     check_dates: bool,
 
+    /// Refuse signers whose certificate is not for this use; no kernel does
+    #[arg(long, value_name = "USE")]
+    require_eku: Option<Usage>,
+
+    /// Refuse signers whose trust does not come from this certificate; no kernel does. Issuers of
+    /// trusted certificates are looked for among --trust
+    #[arg(long, value_name = "CERT")]
+    require_chain_to: Option<PathBuf>,
+
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Extended key usages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Usage {
+    /// Signing code
+    CodeSigning,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -53,20 +79,29 @@ pub(crate) fn run(args: &Args) -> Outcome {
             trust.add(certificate);
         }
     }
-    for path in &args.revoked {
-        for certificate in read_certificates(path)? {
-            trust.revoke(certificate);
+    for given in &args.revoked {
+        // A path that exists is one, whatever it looks like.
+        match given.to_str().and_then(Revocation::parse) {
+            Some(revocation) if !given.exists() => trust.revoke_by(revocation),
+            _ => {
+                for certificate in read_certificates(given)? {
+                    trust.revoke(certificate);
+                }
+            }
         }
     }
+    let strictness = Strictness {
+        at: args.check_dates.then(now),
+        code_signing: args.require_eku == Some(Usage::CodeSigning),
+        chain_to: args
+            .require_chain_to
+            .as_deref()
+            .map(read_certificate)
+            .transpose()?,
+    };
     let place = files::shown(artifact);
-    let bytes = files::read(artifact)?;
-    let artifact = super::extract::read_artifact(&place, &bytes)?;
-    let mut verdicts = judge(&artifact, &trust);
-    if args.check_dates {
-        for verdict in &mut verdicts {
-            verdict.check_dates(now());
-        }
-    }
+    let artifact = args.seal.artifact(artifact)?;
+    let verdicts = judge(&artifact, &trust, &strictness);
     let failed = verdicts.iter().any(|verdict| !verdict.is_good());
     if args.json {
         files::print(&format!("{:#}\n", to_json(&verdicts, &place)));
@@ -82,10 +117,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// A verdict for each signature, strongest scheme first.
-fn judge<'a>(artifact: &'a Artifact, trust: &TrustStore) -> Vec<Verdict<'a>> {
+fn judge<'a>(
+    artifact: &'a Artifact,
+    trust: &TrustStore,
+    strictness: &Strictness,
+) -> Vec<Verdict<'a>> {
+    let verify = |sealed: &SealedLoader<'_>| {
+        let attestation = sealed.verify(trust)?;
+        attestation.check(strictness, trust)?;
+        Ok(attestation)
+    };
     let verdicts: Vec<_> = artifact
         .sealed()
-        .map(|sealed| match sealed.verify(trust) {
+        .map(|sealed| match verify(&sealed) {
             Ok(attestation) => Verdict::Good(sealed, Box::new(attestation)),
             Err(rejection) => Verdict::Rejected(sealed.seal.scheme, rejection),
         })
@@ -126,37 +170,15 @@ fn artifact_and_trust(args: &Args) -> Result<(&Path, &[PathBuf]), Failure> {
 enum Verdict<'a> {
     Good(SealedLoader<'a>, Box<Attestation>),
     Rejected(Scheme, Rejection),
-    /// Good by the kernel's rules, and a certificate is not valid now.
-    Expired(Scheme, String),
     Unsigned,
 }
 
-const EXPIRED_HELP: &str = "get an artifact that is signed with a newer certificate";
 const UNSIGNED: &str = "the artifact is not signed";
 const UNSIGNED_HELP: &str = "sign it: bpfseal seal OBJ -k KEY.pem -i CERT.pem";
 
 impl Verdict<'_> {
     fn is_good(&self) -> bool {
         matches!(self, Self::Good(..))
-    }
-
-    /// Holds what is trusted, and what is embedded, against a time.
-    fn check_dates(&mut self, now: u64) {
-        let Self::Good(sealed, attestation) = self else {
-            return;
-        };
-        let summary = SignatureSummary::parse(&sealed.seal.signature);
-        let embedded = summary.map(|s| s.certificates).unwrap_or_default();
-        let outside = embedded
-            .iter()
-            .chain([&attestation.trusted])
-            .find(|certificate| {
-                let (from, to) = certificate.validity();
-                now < from || now > to
-            });
-        if let Some(certificate) = outside {
-            *self = Self::Expired(sealed.seal.scheme, certificate.subject());
-        }
     }
 
     fn to_text(&self, place: &str) -> String {
@@ -200,8 +222,15 @@ impl Verdict<'_> {
                 row("signer", &attestation.signer.to_string());
                 row("algorithm", &attestation.algorithm.to_string());
                 row("trusted", &certificate_line(&attestation.trusted));
-                if let TrustPath::Chain(chain) = &attestation.path {
+                let chain = chain(attestation);
+                if !chain.is_empty() {
                     row("chain", &chain.join(" < "));
+                }
+                // One of them is what was said so far.
+                if attestation.signatures.len() > 1 {
+                    for signature in &attestation.signatures {
+                        row("signature", &signature_line(signature));
+                    }
                 }
             }
             Self::Rejected(scheme, rejection) => {
@@ -210,15 +239,10 @@ impl Verdict<'_> {
                     "rejected: {place}: {rejection}\n  scheme      {}\n  check       {}\n  kernel      {}\n  help        {}",
                     scheme.name(),
                     rejection.check(),
-                    rejection.errno_name(),
+                    rejection
+                        .errno_name()
+                        .unwrap_or("takes it: no kernel asks for this"),
                     rejection.advice()
-                );
-            }
-            Self::Expired(scheme, subject) => {
-                let _ = writeln!(
-                    out,
-                    "rejected: {place}: certificate `{subject}` is not valid now\n  scheme      {}\n  check       dates\n  kernel      takes it: no kernel looks at dates\n  help        {EXPIRED_HELP}",
-                    scheme.name()
                 );
             }
             Self::Unsigned => {
@@ -246,10 +270,8 @@ impl Verdict<'_> {
                 "algorithm": attestation.algorithm.to_string(),
                 "signer": signer_json(&attestation.signer),
                 "trusted": certificate_json(&attestation.trusted),
-                "chain": match &attestation.path {
-                    TrustPath::Chain(chain) => chain.clone(),
-                    _ => Vec::new(),
-                },
+                "chain": chain(attestation),
+                "signatures": attestation.signatures.iter().map(signature_json).collect::<Vec<_>>(),
             }),
             Self::Rejected(scheme, rejection) => json!({
                 "artifact": place,
@@ -259,15 +281,6 @@ impl Verdict<'_> {
                 "check": rejection.check(),
                 "errno": rejection.errno_name(),
                 "help": rejection.advice(),
-            }),
-            Self::Expired(scheme, subject) => json!({
-                "artifact": place,
-                "verdict": "rejected",
-                "scheme": scheme.name(),
-                "reason": format!("certificate `{subject}` is not valid now"),
-                "check": "dates",
-                "errno": null,
-                "help": EXPIRED_HELP,
             }),
             Self::Unsigned => json!({
                 "artifact": place,
@@ -279,6 +292,31 @@ impl Verdict<'_> {
             }),
         }
     }
+}
+
+/// Subjects of the embedded certificates, from the signer upwards.
+fn chain(attestation: &Attestation) -> Vec<String> {
+    match &attestation.path {
+        TrustPath::Chain(chain) => chain.iter().map(Certificate::subject).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn signature_line(signature: &SignatureVerdict) -> String {
+    let verdict = match &signature.verdict {
+        Ok((trusted, _)) => format!("trusted, by {}", trusted.subject()),
+        Err(rejection) => format!("does not count: {rejection}"),
+    };
+    format!("{}, {}: {verdict}", signature.signer, signature.algorithm)
+}
+
+fn signature_json(signature: &SignatureVerdict) -> Value {
+    json!({
+        "signer": signer_json(&signature.signer),
+        "algorithm": signature.algorithm.to_string(),
+        "trusted": signature.verdict.as_ref().ok().map(|(by, _)| certificate_json(by)),
+        "reason": signature.verdict.as_ref().err().map(ToString::to_string),
+    })
 }
 
 pub(super) fn signer_json(signer: &SignerId) -> Value {

@@ -1,0 +1,362 @@
+//! CBOR in its deterministic form (RFC 8949, section 4.2), for the files of this crate.
+//!
+//! The same value is always the same bytes, and bytes of another form are refused: the libraries
+//! of the field take encodings that are not deterministic, and do not say so. Every length is held
+//! against a limit before anything is allocated.
+
+/// Keys from here on may be passed over by who does not know them; below, they may not.
+pub(crate) const OPTIONAL: u64 = 1000;
+/// A file begins with this: the tag of CBOR for "this is CBOR", which no text begins with.
+pub(crate) const MAGIC: [u8; 3] = [0xd9, 0xd9, 0xf7];
+/// The number of that tag.
+pub(crate) const SELF_DESCRIBED: u64 = 55799;
+/// Most bytes of instructions, and of metadata: what a kernel verifies is less.
+pub(crate) const MAX_BLOB: usize = 64 << 20;
+/// Most bytes of a name.
+const MAX_NAME: usize = 1024;
+/// Most lines of a list of texts.
+const MAX_LINES: u64 = 256;
+
+/// Why bytes are none of these files.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum CborError {
+    /// Not CBOR, or not of the types that belong there.
+    #[error("byte {offset}: {reason}")]
+    Malformed { offset: usize, reason: String },
+    /// Another version.
+    #[error("the file is of version {found}, this is for version {known}")]
+    Version { found: u64, known: u64 },
+    /// Something that may not be passed over.
+    #[error("byte {offset}: field {key} of {what} is not known, and may not be passed over")]
+    UnknownField {
+        offset: usize,
+        what: &'static str,
+        key: u64,
+    },
+    /// Something that has to be there.
+    #[error("the file has no {what}")]
+    Missing { what: &'static str },
+    /// Longer than it may be.
+    #[error("byte {offset}: {what} has {found}, at most {limit} are taken")]
+    TooLong {
+        offset: usize,
+        what: &'static str,
+        found: u64,
+        limit: u64,
+    },
+    /// A value that there is not.
+    #[error("byte {offset}: {what} is {found}")]
+    Value {
+        offset: usize,
+        what: &'static str,
+        found: String,
+    },
+    /// Not in the one form that a bundle has.
+    #[error("byte {offset}: the encoding is not deterministic (RFC 8949, section 4.2)")]
+    NotDeterministic { offset: usize },
+}
+
+/// Types of items, as the three upper bits of their first byte.
+pub(crate) mod major {
+    pub(crate) const NUMBER: u8 = 0;
+    pub(crate) const BYTES: u8 = 2;
+    pub(crate) const TEXT: u8 = 3;
+    pub(crate) const ARRAY: u8 = 4;
+    pub(crate) const MAP: u8 = 5;
+    pub(crate) const TAG: u8 = 6;
+    pub(crate) const SIMPLE: u8 = 7;
+}
+
+/// `false` and `true`, as simple values.
+pub(crate) const FALSE: u64 = 20;
+pub(crate) const TRUE: u64 = 21;
+
+/// Writes items, each head as short as it can be.
+#[derive(Default)]
+pub(crate) struct Writer(pub(crate) Vec<u8>);
+
+impl Writer {
+    pub(crate) fn head(&mut self, major: u8, value: u64) -> &mut Self {
+        let first = major << 5;
+        // Each width holds what the one before it does not.
+        if let Ok(byte) = u8::try_from(value) {
+            if byte < 24 {
+                self.0.push(first | byte);
+            } else {
+                self.0.extend([first | 24, byte]);
+            }
+        } else if let Ok(short) = u16::try_from(value) {
+            self.0.push(first | 25);
+            self.0.extend(short.to_be_bytes());
+        } else if let Ok(word) = u32::try_from(value) {
+            self.0.push(first | 26);
+            self.0.extend(word.to_be_bytes());
+        } else {
+            self.0.push(first | 27);
+            self.0.extend(value.to_be_bytes());
+        }
+        self
+    }
+
+    pub(crate) fn number(&mut self, value: u64) -> &mut Self {
+        self.head(major::NUMBER, value)
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.head(major::BYTES, bytes.len() as u64);
+        self.0.extend(bytes);
+        self
+    }
+
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+        self.head(major::TEXT, text.len() as u64);
+        self.0.extend(text.as_bytes());
+        self
+    }
+
+    pub(crate) fn array(&mut self, len: usize) -> &mut Self {
+        self.head(major::ARRAY, len as u64)
+    }
+
+    pub(crate) fn map(&mut self, len: u64) -> &mut Self {
+        self.head(major::MAP, len)
+    }
+}
+
+/// Reads what [`Writer`] writes, and nothing else.
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    pub(crate) at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Of a whole file, behind its tag.
+    pub(crate) fn of_file(bytes: &'a [u8]) -> Result<Self, CborError> {
+        let mut reader = Self { bytes, at: 0 };
+        if reader.head(major::TAG, "the tag of the file")? != SELF_DESCRIBED {
+            return Err(CborError::Value {
+                offset: 0,
+                what: "the tag",
+                found: "not that of a bundle or a seal".to_owned(),
+            });
+        }
+        Ok(reader)
+    }
+
+    /// Nothing may follow.
+    pub(crate) fn end(&self) -> Result<(), CborError> {
+        if self.at == self.bytes.len() {
+            return Ok(());
+        }
+        Err(CborError::Malformed {
+            offset: self.at,
+            reason: "there is more behind the end".to_owned(),
+        })
+    }
+
+    /// The head of an item: the number in it. It has to be as short as it can be.
+    pub(crate) fn head(&mut self, wanted: u8, what: &'static str) -> Result<u64, CborError> {
+        let offset = self.at;
+        let input = self.bytes;
+        let Some(first) = input.get(offset) else {
+            return Err(CborError::Malformed {
+                offset,
+                reason: format!("the file ends where {what} should be"),
+            });
+        };
+        if first >> 5 != wanted {
+            return Err(CborError::Malformed {
+                offset,
+                reason: format!("{what} is of another type"),
+            });
+        }
+        let (len, least) = match first & 0x1f {
+            small @ 0..24 => {
+                self.at = offset + 1;
+                return Ok(u64::from(small));
+            }
+            24 => (1, 24),
+            25 => (2, 1 << 8),
+            26 => (4, 1 << 16),
+            27 => (8, 1 << 32),
+            _ => return Err(CborError::NotDeterministic { offset }),
+        };
+        let Some(bytes) = input.get(offset + 1..offset + 1 + len) else {
+            return Err(CborError::Malformed {
+                offset,
+                reason: format!("the file ends inside of {what}"),
+            });
+        };
+        let value = bytes
+            .iter()
+            .fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
+        if value < least {
+            return Err(CborError::NotDeterministic { offset });
+        }
+        self.at = offset + 1 + len;
+        Ok(value)
+    }
+
+    pub(crate) fn number(&mut self, what: &'static str) -> Result<u64, CborError> {
+        self.head(major::NUMBER, what)
+    }
+
+    /// A number of 32 bits.
+    pub(crate) fn word(&mut self, what: &'static str) -> Result<u32, CborError> {
+        let offset = self.at;
+        let found = self.number(what)?;
+        u32::try_from(found).map_err(|_| CborError::Value {
+            offset,
+            what,
+            found: found.to_string(),
+        })
+    }
+
+    /// Bytes or text, of which `limit` are taken.
+    pub(crate) fn blob(
+        &mut self,
+        major: u8,
+        what: &'static str,
+        limit: usize,
+    ) -> Result<&'a [u8], CborError> {
+        let offset = self.at;
+        let found = self.head(major, what)?;
+        let len = usize::try_from(found).unwrap_or(usize::MAX);
+        if len > limit {
+            return Err(CborError::TooLong {
+                offset,
+                what,
+                found,
+                limit: limit as u64,
+            });
+        }
+        let start = self.at;
+        let bytes = self.bytes.get(start..start + len);
+        let Some(bytes) = bytes else {
+            return Err(CborError::Malformed {
+                offset,
+                reason: format!("the file ends inside of {what}"),
+            });
+        };
+        self.at = start + len;
+        Ok(bytes)
+    }
+
+    pub(crate) fn bytes(
+        &mut self,
+        what: &'static str,
+        limit: usize,
+    ) -> Result<&'a [u8], CborError> {
+        self.blob(major::BYTES, what, limit)
+    }
+
+    pub(crate) fn text(&mut self, what: &'static str) -> Result<String, CborError> {
+        let offset = self.at;
+        let bytes = self.blob(major::TEXT, what, MAX_NAME)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| CborError::Malformed {
+            offset,
+            reason: format!("{what} is not text"),
+        })?;
+        Ok(text.to_owned())
+    }
+
+    /// The count of an array's elements.
+    pub(crate) fn array(&mut self, what: &'static str, limit: u64) -> Result<u64, CborError> {
+        let offset = self.at;
+        let found = self.head(major::ARRAY, what)?;
+        if found > limit {
+            return Err(CborError::TooLong {
+                offset,
+                what,
+                found,
+                limit,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The fields of a map, in ascending order of their keys.
+    pub(crate) fn fields(
+        &mut self,
+        what: &'static str,
+        mut each: impl FnMut(&mut Self, u64) -> Result<bool, CborError>,
+    ) -> Result<(), CborError> {
+        let count = self.head(major::MAP, what)?;
+        let mut last = None;
+        for _ in 0..count {
+            let offset = self.at;
+            let key = self.number("a field's key")?;
+            if last.is_some_and(|last| key <= last) {
+                return Err(CborError::NotDeterministic { offset });
+            }
+            last = Some(key);
+            if each(self, key)? {
+                continue;
+            }
+            if key < OPTIONAL {
+                return Err(CborError::UnknownField { offset, what, key });
+            }
+            self.skip()?;
+        }
+        Ok(())
+    }
+
+    /// Passes over one item, with what is in it. Every step takes at least a byte.
+    pub(crate) fn skip(&mut self) -> Result<(), CborError> {
+        const WHAT: &str = "a field that is not known";
+        let mut items: u64 = 1;
+        while items > 0 {
+            items -= 1;
+            let first = self.bytes.get(self.at).copied().unwrap_or(0xff);
+            let major = first >> 5;
+            if major == major::SIMPLE {
+                // Simple values and floating-point numbers: no shortest form is asked for.
+                self.at += match first & 0x1f {
+                    ..24 => 1,
+                    24 => 2,
+                    25 => 3,
+                    26 => 5,
+                    27 => 9,
+                    _ => return Err(CborError::NotDeterministic { offset: self.at }),
+                };
+                if self.at > self.bytes.len() {
+                    return Err(CborError::Malformed {
+                        offset: self.bytes.len(),
+                        reason: format!("the file ends inside of {WHAT}"),
+                    });
+                }
+                continue;
+            }
+            if matches!(major, major::BYTES | major::TEXT) {
+                self.blob(major, WHAT, MAX_BLOB)?;
+                continue;
+            }
+            let value = self.head(major, WHAT)?;
+            let inside = match major {
+                major::ARRAY => value,
+                major::MAP => value.saturating_mul(2),
+                major::TAG => 1,
+                _ => 0,
+            };
+            items = items.saturating_add(inside);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn digest(&mut self, what: &'static str) -> Result<[u8; 32], CborError> {
+        let offset = self.at;
+        let bytes = self.bytes(what, 32)?;
+        bytes.try_into().map_err(|_| CborError::Value {
+            offset,
+            what,
+            found: format!("{} bytes long, not 32", bytes.len()),
+        })
+    }
+
+    pub(crate) fn lines(&mut self, what: &'static str) -> Result<Vec<String>, CborError> {
+        let count = self.array(what, MAX_LINES)?;
+        (0..count).map(|_| self.text(what)).collect()
+    }
+}

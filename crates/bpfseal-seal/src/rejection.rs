@@ -1,0 +1,183 @@
+//! Why a signature is refused: what the kernel would answer, and what is stricter than it.
+
+/// Why a signature is refused. The kernel's answer is [`Rejection::errno_name`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum Rejection {
+    /// The digest that the metadata map is bound to is not that of the instructions.
+    #[error("excl_prog_hash is {found}, but the instructions have SHA-256 {computed}")]
+    ExclProgHash { found: String, computed: String },
+    /// The metadata is not what the loader checks it to be when it runs.
+    #[error(
+        "the loader checks its metadata for SHA-256 {found}, but the metadata has {computed}: it would refuse to run"
+    )]
+    LoaderCheck { found: String, computed: String },
+    /// A map is not what the signed attribute says.
+    #[error("map {index} has SHA-256 {computed}, but the signed attribute lists {found}")]
+    MapDigest {
+        index: usize,
+        found: String,
+        computed: String,
+    },
+    /// The attribute with the digests of maps is missing.
+    #[error("the signature lists no maps: it covers the instructions alone (partial)")]
+    Partial,
+    /// No signature, or one that is too long.
+    #[error("the signature has {size} bytes, the kernel takes 1 to {limit}")]
+    Size { size: usize, limit: usize },
+    /// The message does not follow the grammar.
+    #[error("the signature is malformed: {what} (byte {offset})")]
+    Malformed { offset: usize, what: &'static str },
+    /// The message follows the grammar, but the kernel does not take it.
+    #[error("the signature is not of a form that the kernel takes: {what} (byte {offset})")]
+    Invalid { offset: usize, what: &'static str },
+    /// An attribute stands twice.
+    #[error("a signed attribute is repeated (byte {offset})")]
+    RepeatedAttribute { offset: usize },
+    /// An attribute of Authenticode.
+    #[error("a signed attribute is for Authenticode only (byte {offset})")]
+    ForeignAttribute { offset: usize },
+    /// An algorithm that the kernel, or this tool, does not know.
+    #[error("{what} algorithm {algorithm} is not supported")]
+    UnsupportedAlgorithm {
+        what: &'static str,
+        algorithm: String,
+    },
+    /// The signed digest is not that of the content.
+    #[error("the signed message digest is {found}, but the content has {computed}")]
+    MessageDigest { found: String, computed: String },
+    /// The signing time lies outside of the validity of the signer's certificate.
+    #[error("the signing time lies outside of the validity of `{certificate}`")]
+    SigningTime { certificate: String },
+    /// A signature does not hold.
+    #[error(
+        "the signature of {what} does not hold with the key of `{certificate}`: the content was changed, or another key signed it"
+    )]
+    WrongSignature { what: String, certificate: String },
+    /// A chain of embedded certificates contradicts itself.
+    #[error("embedded certificate `{certificate}` names another issuer key than its issuer has")]
+    ChainMismatch { certificate: String },
+    /// A certificate or its key is revoked.
+    #[error("certificate `{certificate}` is revoked")]
+    Revoked { certificate: String },
+    /// The only signer who is trusted is revoked, but another signature holds: the kernel passes
+    /// over revoked signers while it checks signatures, not while it looks for trust.
+    #[error(
+        "certificate `{certificate}` is revoked; the kernel takes the message nevertheless, because of a second signature by somebody who is not trusted"
+    )]
+    RevokedButTaken { certificate: String },
+    /// What was signed is revoked.
+    #[error("the signed content is revoked (bin:{digest})")]
+    RevokedContent { digest: String },
+    /// Nobody who is trusted signed.
+    #[error("no trusted certificate for the signer ({signer})")]
+    NoKey { signer: String },
+    /// Nobody who is trusted signed, as the kernel sees it: the signer's certificate is there, but
+    /// it is not looked for by what the signature names it by.
+    #[error(
+        "no trusted certificate for the signer ({signer}): `{certificate}` is embedded, but embedded certificates are looked for by issuer and serial number, and the signature names its signer by key id"
+    )]
+    EmbeddedByKeyId { signer: String, certificate: String },
+    /// A trusted key of a kind that can not be checked with.
+    #[error("the trusted key of `{certificate}` can not check {algorithm}")]
+    UnsupportedKey {
+        certificate: String,
+        algorithm: String,
+    },
+    /// A certificate that is not valid at the time of asking. No kernel looks.
+    #[error("certificate `{certificate}` is not valid now")]
+    NotValid { certificate: String },
+    /// A signer's certificate that is not for signing code. No kernel looks.
+    #[error(
+        "certificate `{certificate}` is not for signing code: it has no extended key usage codeSigning"
+    )]
+    NotForCode { certificate: String },
+    /// Trust that does not come from where it has to. No kernel asks.
+    #[error("`{trusted}`, which vouches for the signer, is not below `{wanted}`")]
+    NotBelow { trusted: String, wanted: String },
+}
+
+impl Rejection {
+    /// The errno that the kernel answers, by name; `None` where the kernel takes what is refused
+    /// here.
+    #[must_use]
+    pub fn errno_name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ExclProgHash { .. } => "EACCES",
+            // The loader answers it, not the kernel.
+            Self::LoaderCheck { .. } => "EINVAL",
+            // As a security module would.
+            Self::MapDigest { .. } | Self::Partial => "EPERM",
+            Self::Size { .. } | Self::Invalid { .. } => "EINVAL",
+            Self::Malformed { .. } => "EBADMSG",
+            Self::UnsupportedAlgorithm { .. } => "ENOPKG",
+            Self::RepeatedAttribute { .. }
+            | Self::ForeignAttribute { .. }
+            | Self::MessageDigest { .. }
+            | Self::SigningTime { .. }
+            | Self::WrongSignature { .. }
+            | Self::ChainMismatch { .. }
+            | Self::UnsupportedKey { .. }
+            | Self::Revoked { .. } => "EKEYREJECTED",
+            Self::NoKey { .. } | Self::EmbeddedByKeyId { .. } => "ENOKEY",
+            Self::RevokedButTaken { .. }
+            | Self::RevokedContent { .. }
+            | Self::NotValid { .. }
+            | Self::NotForCode { .. }
+            | Self::NotBelow { .. } => return None,
+        })
+    }
+
+    /// The check that failed, in a word for scripts.
+    #[must_use]
+    pub fn check(&self) -> &'static str {
+        match self {
+            Self::ExclProgHash { .. } => "excl_prog_hash",
+            Self::LoaderCheck { .. } | Self::MapDigest { .. } | Self::Partial => "metadata",
+            Self::NoKey { .. }
+            | Self::EmbeddedByKeyId { .. }
+            | Self::Revoked { .. }
+            | Self::RevokedButTaken { .. }
+            | Self::RevokedContent { .. }
+            | Self::NotBelow { .. } => "trust",
+            Self::NotValid { .. } => "dates",
+            Self::NotForCode { .. } => "usage",
+            Self::MessageDigest { .. } | Self::WrongSignature { .. } => "signature",
+            _ => "form",
+        }
+    }
+
+    /// What can be done about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::ExclProgHash { .. }
+            | Self::LoaderCheck { .. }
+            | Self::MapDigest { .. }
+            | Self::MessageDigest { .. }
+            | Self::WrongSignature { .. } => {
+                "do not load it; get the artifact from its maker again"
+            }
+            Self::NoKey { .. } => {
+                "give the signer's certificate, or that of its issuer, with `--trust`"
+            }
+            Self::EmbeddedByKeyId { .. } => {
+                "seal with `--embed-chain`, which names the signer as the kernel looks for it"
+            }
+            Self::Revoked { .. } | Self::RevokedButTaken { .. } => {
+                "get an artifact that is signed with another key"
+            }
+            Self::RevokedContent { .. } => "get a newer version from its maker",
+            Self::UnsupportedAlgorithm { .. } | Self::UnsupportedKey { .. } => {
+                "sign with RSA or ECDSA and SHA-256"
+            }
+            Self::NotValid { .. } => "get an artifact that is signed with a newer certificate",
+            Self::NotForCode { .. } => {
+                "get an artifact that is signed with a certificate for code signing"
+            }
+            Self::NotBelow { .. } => "get an artifact whose signer was certified there",
+            _ => "sign the loader again",
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Detached seals: the loader is made again from the object, and held against what was signed.
+//!
+//! Stands beside [`crate::seal_object_as`]: there an object becomes a loader that is signed, here
+//! the same loader finds its signature again.
+
+use std::borrow::Cow;
+
+use bpfseal_loader::{EmitOptions, Interface, LoadPlan, Loader};
+use bpfseal_object::Object;
+use bpfseal_seal::{
+    Artifact, DetachedSeal, DigestAlgorithm, LoaderForm, Scheme, excl_prog_hash, hex,
+};
+
+use crate::{MakeError, Sealed};
+
+/// Why an object and a seal do not go together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReuniteError {
+    /// The seal is for another object, or for this one before it was changed.
+    #[error("the seal is for an object with SHA-256 {wanted}, this one has {found}")]
+    OtherObject {
+        /// The digest in the seal.
+        wanted: String,
+        /// The object's.
+        found: String,
+    },
+    /// The object has no loader.
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    /// The loader that was made is not the one that was signed.
+    #[error(
+        "the loader that is made of it for the scheme {} is not the one that was signed: its {part} have SHA-256 {found}, not {wanted}",
+        scheme.name()
+    )]
+    OtherLoader {
+        /// The scheme.
+        scheme: Scheme,
+        /// Instructions or metadata.
+        part: &'static str,
+        /// The digest in the seal.
+        wanted: String,
+        /// That of what was made.
+        found: String,
+    },
+}
+
+impl ReuniteError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::OtherObject { .. } => {
+                "give the object that was sealed, as it was then: not stripped or linked again"
+            }
+            Self::Make(error) => error.advice(),
+            Self::OtherLoader { .. } => {
+                "the seal is damaged, or it is from a version of this tool that made other loaders"
+            }
+        }
+    }
+}
+
+/// Makes an object's loader again, as it was when it was sealed, and puts the signatures to it.
+/// The signatures are not verified yet.
+///
+/// # Errors
+/// [`ReuniteError`], when they do not belong together.
+pub fn reunite(object: &[u8], seal: &DetachedSeal) -> Result<Artifact, ReuniteError> {
+    let found = sha256(object);
+    if found != seal.object_digest {
+        return Err(ReuniteError::OtherObject {
+            wanted: hex(&seal.object_digest),
+            found: hex(&found),
+        });
+    }
+    let object = Object::parse(object, &seal.name).map_err(MakeError::from)?;
+    let plan = LoadPlan::new(&object, &seal.host).map_err(MakeError::from)?;
+    let mut metadata = Vec::new();
+    let mut forms = Vec::new();
+    for one in &seal.seals {
+        let scheme = one.scheme;
+        let other = |part, wanted: &[u8; 32], found: [u8; 32]| ReuniteError::OtherLoader {
+            scheme,
+            part,
+            wanted: hex(wanted),
+            found: hex(&found),
+        };
+        let loader =
+            Loader::new(&plan, EmitOptions::new(scheme.form())).map_err(MakeError::from)?;
+        let found = sha256(&loader.metadata);
+        if found != seal.metadata_digest {
+            return Err(other("metadata", &seal.metadata_digest, found));
+        }
+        let found = excl_prog_hash(&loader.instructions);
+        if found != one.excl_prog_hash {
+            return Err(other("instructions", &one.excl_prog_hash, found));
+        }
+        metadata = loader.metadata;
+        forms.push(LoaderForm::Sealed {
+            instructions: Cow::Owned(loader.instructions),
+            seal: one.clone(),
+        });
+    }
+    Ok(Artifact {
+        interface: Interface::new(&object, &plan.name),
+        metadata: Cow::Owned(metadata),
+        forms: Cow::Owned(forms),
+    })
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = DigestAlgorithm::Sha256.digest(bytes);
+    // It always has 32 bytes.
+    digest.try_into().unwrap_or_default()
+}
+
+impl Sealed {
+    /// The signatures alone, for an object that stays as it is: it has to be the one that this was
+    /// made of. That they find together again is tried.
+    ///
+    /// # Errors
+    /// As [`reunite`].
+    pub fn into_detached(self, object: &[u8]) -> Result<DetachedSeal, ReuniteError> {
+        let seal = DetachedSeal {
+            name: self.made.plan.name.clone(),
+            endian: self.made.plan.endian,
+            seals: self.forms.into_iter().map(|(_, seal)| seal).collect(),
+            object_digest: sha256(object),
+            metadata_digest: sha256(&self.made.loader.metadata),
+            host: self.taken,
+            certificates: Vec::new(),
+            provenance: None,
+        };
+        reunite(object, &seal)?;
+        Ok(seal)
+    }
+}
