@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use bpfseal_loader::{EmitOptions, Interface, LoadPlan, Loader};
-use bpfseal_object::Object;
+use bpfseal_object::{Endian, Object};
 use bpfseal_seal::{
     Artifact, DetachedSeal, DigestAlgorithm, LoaderForm, Scheme, excl_prog_hash, hex,
 };
@@ -24,6 +24,12 @@ pub enum ReuniteError {
         wanted: String,
         /// The object's.
         found: String,
+    },
+    /// The seal says another byte order than the object has.
+    #[error("the seal is for {wanted:?}-endian machines, the object is not")]
+    OtherEndian {
+        /// The byte order in the seal.
+        wanted: Endian,
     },
     /// The object has no loader.
     #[error(transparent)]
@@ -54,7 +60,7 @@ impl ReuniteError {
                 "give the object that was sealed, as it was then: not stripped or linked again"
             }
             Self::Make(error) => error.advice(),
-            Self::OtherLoader { .. } => {
+            Self::OtherEndian { .. } | Self::OtherLoader { .. } => {
                 "the seal is damaged, or it is from a version of this tool that made other loaders"
             }
         }
@@ -76,6 +82,11 @@ pub fn reunite(object: &[u8], seal: &DetachedSeal) -> Result<Artifact, ReuniteEr
     }
     let object = Object::parse(object, &seal.name).map_err(MakeError::from)?;
     let plan = LoadPlan::new(&object, &seal.host).map_err(MakeError::from)?;
+    if plan.endian != seal.endian {
+        return Err(ReuniteError::OtherEndian {
+            wanted: seal.endian,
+        });
+    }
     let mut metadata = Vec::new();
     let mut forms = Vec::new();
     for one in &seal.seals {
