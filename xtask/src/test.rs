@@ -16,11 +16,13 @@ pub(crate) struct Args {
 }
 
 /// Commands and files that the tests need, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 8] = [
     ("gcc", "gcc"),
     ("g++", "g++"),
     ("openssl", "openssl"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("softhsm2-util", "softhsm2"),
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
     ("/usr/include/libelf.h", "libelf-dev"),
     ("/usr/include/zlib.h", "zlib1g-dev"),
 ];

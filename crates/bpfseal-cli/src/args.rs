@@ -12,19 +12,21 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::Outcome;
+use crate::command_signer::CommandSigner;
 use crate::failure::{Failure, Report};
 use crate::files;
-use crate::signer::CommandSigner;
+use crate::pkcs11::{self, TokenSigner};
 
 /// Key and certificate.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SignArgs {
     /// Private key: PEM (PKCS#8, encrypted or not, PKCS#1 or SEC1; RSA 2048 to 4096 bits, ECDSA
-    /// P-256, P-384 or P-521, ML-DSA-44, -65 or -87)
-    #[arg(short = 'k', long = "key", value_name = "KEY.pem")]
+    /// P-256, P-384 or P-521, ML-DSA-44, -65 or -87); or of a token, by its URI:
+    /// pkcs11:token=NAME;object=NAME?pin-source=FILE&module-path=FILE
+    #[arg(short = 'k', long = "key", value_name = "KEY.pem|URI")]
     pub(crate) key: Option<PathBuf>,
 
-    /// File with the passphrase of the key, in its first line; `-` is standard input, and
+    /// File with the passphrase of the key, or the PIN of the token, in its first line; `-` is standard input, and
     /// /dev/fd/N a descriptor
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_env")]
     pub(crate) passphrase_file: Option<PathBuf>,
@@ -39,7 +41,7 @@ pub(crate) struct SignArgs {
     #[arg(long, requires = "signer_command")]
     pub(crate) signer_digest: bool,
 
-    /// Environment variable with the passphrase of the key
+    /// Environment variable with the passphrase of the key, or the PIN of the token
     #[arg(long, value_name = "NAME")]
     pub(crate) passphrase_env: Option<String>,
 
@@ -52,12 +54,7 @@ impl SignArgs {
     /// The passphrase, from where it was said to be.
     fn passphrase(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         if let Some(path) = &self.passphrase_file {
-            let bytes = Zeroizing::new(files::read(path)?);
-            let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
-            let text = std::str::from_utf8(line).map_err(|e| {
-                Report::new(&files::shown(path), &e, "give a passphrase that is text")
-            })?;
-            return Ok(Some(Zeroizing::new(text.trim_end_matches('\r').to_owned())));
+            return first_line(path).map(Some);
         }
         let Some(name) = &self.passphrase_env else {
             return Ok(None);
@@ -94,16 +91,20 @@ impl SignArgs {
                 "give both: -k KEY.pem -i CERT.pem",
             ));
         };
+        if let Some(uri) = key.to_str().filter(|key| pkcs11::is_uri(key)) {
+            let certificate = read_certificate(cert)?;
+            let pin = || Ok(self.passphrase()?.or_else(|| ask("PIN of the token")));
+            let signer = TokenSigner::open(uri, &certificate, &pin)?;
+            return Ok((Box::new(signer), certificate));
+        }
         let key_bytes = Zeroizing::new(files::read(key)?);
         let given = self.passphrase()?;
         let mut parsed =
             SigningKey::from_encrypted_pem(&key_bytes, given.as_ref().map(|p| p.as_bytes()));
-        if matches!(parsed, Err(KeyError::Encrypted)) && std::io::stdin().is_terminal() {
-            let prompt = format!("passphrase of {}: ", files::shown(key));
-            let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
-            if let Ok(typed) = typed {
-                parsed = SigningKey::from_encrypted_pem(&key_bytes, Some(typed.as_bytes()));
-            }
+        if matches!(parsed, Err(KeyError::Encrypted))
+            && let Some(typed) = ask(&format!("passphrase of {}", files::shown(key)))
+        {
+            parsed = SigningKey::from_encrypted_pem(&key_bytes, Some(typed.as_bytes()));
         }
         let key = parsed.map_err(|e| {
             let help = match e {
@@ -121,6 +122,25 @@ impl SignArgs {
         })?;
         Ok((Box::new(key), certificate))
     }
+}
+
+/// The first line of a file: a passphrase, or a PIN.
+pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let bytes = Zeroizing::new(files::read(path)?);
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+    let text = std::str::from_utf8(line)
+        .map_err(|e| Report::new(&files::shown(path), &e, "give a passphrase that is text"))?;
+    Ok(Zeroizing::new(text.trim_end_matches('\r').to_owned()))
+}
+
+/// Asks for a passphrase or a PIN, where there is somebody to ask.
+fn ask(what: &str) -> Option<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    rpassword::prompt_password(format!("{what}: "))
+        .ok()
+        .map(Zeroizing::new)
 }
 
 /// How to sign, besides with which key.

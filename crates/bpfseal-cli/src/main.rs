@@ -13,12 +13,13 @@
 
 mod args;
 mod cmd;
+mod command_signer;
 mod compat;
 mod failure;
 mod files;
 mod host;
 mod input;
-mod signer;
+mod pkcs11;
 
 use std::process::ExitCode;
 

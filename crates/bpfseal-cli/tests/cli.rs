@@ -1,113 +1,11 @@
 //! The command as its users run it: the real binary in a temporary folder.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+mod common;
 
-/// A folder with the sample object, keys and certificates in it.
-struct Bench {
-    folder: tempfile::TempDir,
-}
+use std::process::Command;
 
-struct Ran {
-    code: i32,
-    out: String,
-    raw: Vec<u8>,
-    err: String,
-}
-
-fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
-}
-
-impl Bench {
-    fn new() -> Self {
-        let bench = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        let data = testdata();
-        bench.take(&data.join("objects/sample.bpf.o"), "sample.bpf.o");
-        for (from, to) in [
-            ("rsa2048.key.pem", "key.pem"),
-            ("rsa2048.cert.pem", "cert.pem"),
-            ("rsa2048.cert.der", "cert.der"),
-            ("p256.key.pem", "other.key.pem"),
-            ("p256.cert.pem", "other.cert.pem"),
-        ] {
-            bench.take(&data.join("keys").join(from), to);
-        }
-        bench
-    }
-
-    fn take(&self, from: &Path, to: &str) {
-        std::fs::copy(from, self.path(to)).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.path(name)).unwrap()
-    }
-
-    /// Names of all files, sorted.
-    fn files(&self, folder: &str) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(self.path(folder))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn run(&self, line: &str) -> Ran {
-        self.run_with(line, b"")
-    }
-
-    fn run_with(&self, line: &str, input: &[u8]) -> Ran {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bpfseal"))
-            .args(line.split_whitespace())
-            .current_dir(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Ran {
-            code: output.status.code().expect("it was ended by a signal"),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            raw: output.stdout,
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    #[track_caller]
-    fn good(&self, line: &str) -> Ran {
-        let ran = self.run(line);
-        assert_eq!(ran.code, 0, "{line}: {}{}", ran.out, ran.err);
-        ran
-    }
-
-    /// Runs what has to fail, with that exit code and these words.
-    #[track_caller]
-    fn bad(&self, line: &str, code: i32, words: &[&str]) -> Ran {
-        let ran = self.run(line);
-        assert_eq!(ran.code, code, "{line}: {}{}", ran.out, ran.err);
-        for word in words {
-            assert!(
-                ran.err.contains(word) || ran.out.contains(word),
-                "{line}: no `{word}` in {}{}",
-                ran.out,
-                ran.err
-            );
-        }
-        ran
-    }
-}
+use common::{Bench, testdata};
 
 #[test]
 fn seal_then_verify() {
@@ -586,4 +484,167 @@ fn every_kind_of_artifact_is_read_back() {
     }
     let ran = bench.run("seal sample.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o x.h");
     assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn an_object_stays_as_it_is_beside_a_detached_seal() {
+    let bench = Bench::new();
+    let object = bench.read("sample.bpf.o");
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o sample.seal");
+    assert!(bench.read("sample.bpf.o") == object);
+    let ran = bench.good("verify sample.bpf.o --seal sample.seal --trust cert.pem");
+    assert_eq!(ran.out.matches("good: ").count(), 3, "{}", ran.out);
+    bench.good("inspect sample.bpf.o --seal sample.seal");
+    // It is the artifact that would have been written.
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o sample.bpfseal");
+    bench.good("tbs sample.bpf.o -i cert.pem --dir tbs");
+    let openssl = Command::new("openssl")
+        .args([
+            "dgst",
+            "-sha256",
+            "-sign",
+            "key.pem",
+            "-out",
+            "sig",
+            "tbs/load-time.tbs",
+        ])
+        .current_dir(bench.folder.path())
+        .status();
+    assert!(openssl.unwrap().success());
+    bench.good("attach sample.bpf.o -i cert.pem --signature sig -o attached.seal");
+    bench.good("verify sample.bpf.o --seal attached.seal --trust cert.pem");
+    // Mistakes.
+    bench.bad("verify sample.bpf.o --trust cert.pem", 3, &["--seal"]);
+    bench.bad("verify sample.seal --trust cert.pem", 3, &["--seal"]);
+    bench.bad(
+        "verify sample.bpfseal --seal sample.seal --trust cert.pem",
+        2,
+        &["no object"],
+    );
+    bench.bad(
+        "verify sample.bpf.o --seal sample.bpfseal --trust cert.pem",
+        3,
+        &[".seal"],
+    );
+    bench.bad(
+        "seal sample.bpf.o --seal sample.seal -k key.pem -i cert.pem",
+        2,
+        &["--add-signature"],
+    );
+    bench.bad("load sample.seal", 3, &["--seal"]);
+    let mut other = object;
+    other.push(0);
+    std::fs::write(bench.path("other.bpf.o"), other).unwrap();
+    bench.bad(
+        "verify other.bpf.o --seal sample.seal --trust cert.pem",
+        3,
+        &["SHA-256", "as it was then"],
+    );
+}
+
+#[test]
+fn a_second_signer_is_added() {
+    let bench = Bench::new();
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o a.bpfseal");
+    bench.good("seal a.bpfseal --add-signature -k other.key.pem -i other.cert.pem -o b.bpfseal");
+    bench.bad("verify a.bpfseal --trust other.cert.pem", 1, &["ENOKEY"]);
+    for trusted in ["cert.pem", "other.cert.pem"] {
+        let ran = bench.good(&format!("verify b.bpfseal --trust {trusted}"));
+        assert_eq!(ran.out.matches("does not count").count(), 3, "{}", ran.out);
+    }
+    bench.bad(
+        "verify b.bpfseal --trust other.cert.pem --revoked cert.pem --trust cert.pem",
+        1,
+        &["EKEYREJECTED", "is revoked"],
+    );
+    // In place.
+    bench.good("seal a.bpfseal --add-signature -k other.key.pem -i other.cert.pem");
+    assert!(bench.read("a.bpfseal") == bench.read("b.bpfseal"));
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o a.seal");
+    bench
+        .good("seal sample.bpf.o --seal a.seal --add-signature -k other.key.pem -i other.cert.pem");
+    bench.good("verify sample.bpf.o --seal a.seal --trust other.cert.pem");
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o a.lskel.h");
+    bench.bad(
+        "seal a.lskel.h --add-signature -k other.key.pem -i other.cert.pem",
+        3,
+        &["no bundle"],
+    );
+    bench.bad(
+        "seal a.bpfseal --add-signature -k key.pem -i other.cert.pem",
+        3,
+        &["does not belong"],
+    );
+}
+
+#[test]
+fn verify_can_ask_for_more_than_the_kernel() {
+    let bench = Bench::new();
+    let keys = testdata().join("keys");
+    for name in [
+        "leaf.key.pem",
+        "leaf.cert.pem",
+        "middle.cert.pem",
+        "root.cert.pem",
+        "p256.code.pem",
+    ] {
+        bench.take(&keys.join(name), name);
+    }
+    bench.good("seal sample.bpf.o -k leaf.key.pem -i leaf.cert.pem --embed-chain middle.cert.pem -o a.bpfseal");
+    let verify =
+        |options: &str| format!("verify a.bpfseal {options} --trust middle.cert.pem root.cert.pem");
+    bench.good(&verify("--require-chain-to root.cert.pem"));
+    bench.bad(
+        &verify("--require-chain-to cert.pem"),
+        1,
+        &["is not below", "takes it"],
+    );
+    bench.bad(
+        &verify("--require-eku code-signing"),
+        1,
+        &["codeSigning", "usage"],
+    );
+    // The digest of the part that the issuer signed.
+    let der = Command::new("openssl")
+        .args([
+            "asn1parse",
+            "-in",
+            "leaf.cert.pem",
+            "-strparse",
+            "4",
+            "-noout",
+            "-out",
+            "leaf.tbs",
+        ])
+        .current_dir(bench.folder.path())
+        .status();
+    assert!(der.unwrap().success());
+    let digest = |bytes: &[u8]| {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(bytes)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect::<String>()
+    };
+    let tbs = digest(&bench.read("leaf.tbs"));
+    bench.bad(
+        &verify(&format!("--revoked tbs:{tbs}")),
+        1,
+        &["EKEYREJECTED", "leaf"],
+    );
+    bench.good("extract a.bpfseal --dir pieces");
+    let content = [
+        bench.read("pieces/insns.bin"),
+        bench.read("pieces/metadata.bin"),
+    ]
+    .concat();
+    bench.bad(
+        &verify(&format!("--revoked bin:{}", digest(&content))),
+        1,
+        &["bin:", "takes it"],
+    );
+    bench.bad(&verify("--revoked nothing:00"), 3, &["nothing:00"]);
+
+    bench.good("seal sample.bpf.o -k other.key.pem -i p256.code.pem -o code.bpfseal");
+    bench.good("verify code.bpfseal --trust p256.code.pem --require-eku code-signing");
 }

@@ -6,6 +6,9 @@
 use der::asn1::ObjectIdentifier;
 use sha2::Digest as _;
 
+use crate::ber::{OCTET_STRING, SEQUENCE};
+use crate::writer::{algorithm_identifier, tlv};
+
 /// A digest algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -72,6 +75,18 @@ impl DigestAlgorithm {
             .iter()
             .find(|row| row.0 == self)
             .map_or("", |row| row.2)
+    }
+
+    /// A digest with its algorithm, as PKCS#1 v1.5 signs it (`DigestInfo`, RFC 8017, 9.2): for
+    /// tokens that are given the digest.
+    #[must_use]
+    pub fn digest_info(self, digest: &[u8]) -> Vec<u8> {
+        const NULL: &[u8] = &[5, 0];
+        let parts = [
+            algorithm_identifier(self.oid_contents(), NULL),
+            tlv(OCTET_STRING, digest),
+        ];
+        tlv(SEQUENCE, &parts.concat())
     }
 
     /// The digest of bytes.

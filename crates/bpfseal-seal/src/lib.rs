@@ -47,7 +47,7 @@ pub use error::{CertificateError, KeyError, SealError};
 pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
 pub use lskel::LskelError;
 pub use ml_dsa::MlDsaSet;
-pub use public_key::SignatureAlgorithm;
+pub use public_key::{SignatureAlgorithm, ecdsa_to_der};
 pub use rejection::Rejection;
 pub use scheme::{Scheme, chain};
 pub use seal::{

@@ -8,6 +8,7 @@ use crate::ber::{INTEGER, Reader, SEQUENCE};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::ml_dsa::MlDsaSet;
+use crate::writer::tlv;
 
 /// NIST P-256.
 pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -202,4 +203,36 @@ fn fixed_signature(bytes: &[u8], size: usize) -> Option<Vec<u8>> {
     }
     inside.end().ok()?;
     Some(out)
+}
+
+/// Two numbers of the field's size, as tokens answer an ECDSA signature, as `ECDSA-Sig-Value` in
+/// DER. `None` for bytes of another length.
+#[must_use]
+pub fn ecdsa_to_der(raw: &[u8], size: usize) -> Option<Vec<u8>> {
+    if size == 0 || raw.len() != size * 2 {
+        return None;
+    }
+    let number = |bytes: &[u8]| {
+        let skipped = bytes.iter().take_while(|b| **b == 0).count();
+        let bytes = &bytes[skipped.min(bytes.len() - 1)..];
+        // A number whose first bit is set would be negative.
+        let sign: &[u8] = if bytes[0] & 0x80 == 0 { &[] } else { &[0] };
+        tlv(INTEGER, &[sign, bytes].concat())
+    };
+    let (r, s) = raw.split_at(size);
+    Some(tlv(SEQUENCE, &[number(r), number(s)].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_signatures_of_ecdsa_are_encoded() {
+        let der = ecdsa_to_der(&[0, 0x80, 0, 0], 2).unwrap();
+        assert_eq!(der, [0x30, 7, 2, 2, 0, 0x80, 2, 1, 0]);
+        assert_eq!(fixed_signature(&der, 2), Some(vec![0, 0x80, 0, 0]));
+        assert_eq!(ecdsa_to_der(&[1, 2, 3], 2), None);
+        assert_eq!(ecdsa_to_der(&[], 0), None);
+    }
 }
