@@ -15,7 +15,7 @@ use bpfseal::seal::{Artifact, Certificate, SigningKey};
 use bpfseal::{RunningHost, seal_object};
 
 use crate::reference::Reference;
-use crate::{headers, project, reference};
+use crate::{firmware, headers, project, reference};
 
 /// The kernel that all tests are run on without being told which.
 const DEFAULT: &str = "7.3";
@@ -23,7 +23,7 @@ const DEFAULT: &str = "7.3";
 const OLDER: [&str; 4] = ["6.19", "7.0", "7.1", "7.2"];
 const OLDER_TESTS: [&str; 2] = ["load", "matrix"];
 /// The tests that are run in a machine.
-const TESTS: [&str; 9] = [
+const TESTS: [&str; 10] = [
     "admission",
     "end_to_end",
     "examples",
@@ -31,9 +31,12 @@ const TESTS: [&str; 9] = [
     "load",
     "matrix",
     "refusals",
+    "revocation",
     "scenarios",
     "work",
 ];
+/// The tests that need a firmware.
+const FIRMWARE_TESTS: [&str; 1] = ["revocation"];
 /// How long a machine may take.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -59,9 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !project::has("qemu-system-x86_64") {
         bail!("`qemu-system-x86_64` is needed: apt-get install qemu-system-x86");
     }
-    let tests = if args.bench {
-        Vec::new()
-    } else if args.tests.is_empty() {
+    let tests = if args.tests.is_empty() {
         TESTS.map(str::to_owned).to_vec()
     } else {
         args.tests.clone()
@@ -86,8 +87,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         }
     }
+    if args.bench {
+        let initramfs = initramfs(&[])?;
+        for (version, image) in &images {
+            println!("kernel {version}:");
+            run_in(image, &initramfs, &[])?;
+        }
+        return Ok(());
+    }
     run_all(&images, &tests)?;
-    if told || !args.tests.is_empty() || args.bench {
+    run_with_firmware(&images, &tests)?;
+    if told || !args.tests.is_empty() {
         return Ok(());
     }
     let mut images = Vec::new();
@@ -106,13 +116,41 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn run_all(images: &[(String, PathBuf)], tests: &[String]) -> anyhow::Result<()> {
-    if images.is_empty() {
+    let needs_firmware = |test: &&String| FIRMWARE_TESTS.contains(&test.as_str());
+    let tests: Vec<String> = tests
+        .iter()
+        .filter(|t| !needs_firmware(t))
+        .cloned()
+        .collect();
+    run_as(images, &tests, &[], "")
+}
+
+/// The tests that want a firmware, in machines that have one.
+fn run_with_firmware(images: &[(String, PathBuf)], tests: &[String]) -> anyhow::Result<()> {
+    let mut wanted = tests.to_vec();
+    wanted.retain(|test| FIRMWARE_TESTS.contains(&test.as_str()));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    match firmware::options()? {
+        Some(options) => run_as(images, &wanted, &options, ", with firmware"),
+        None => Ok(()),
+    }
+}
+
+fn run_as(
+    images: &[(String, PathBuf)],
+    tests: &[String],
+    options: &[String],
+    what: &str,
+) -> anyhow::Result<()> {
+    if images.is_empty() || tests.is_empty() {
         return Ok(());
     }
     let initramfs = initramfs(tests)?;
     for (version, image) in images {
-        println!("kernel {version}:");
-        run_in(image, &initramfs).with_context(|| format!("kernel {version}"))?;
+        println!("kernel {version}{what}:");
+        run_in(image, &initramfs, options).with_context(|| format!("kernel {version}{what}"))?;
     }
     Ok(())
 }
@@ -430,9 +468,9 @@ const STARTS: u32 = 3;
 
 /// Runs the tests in a machine. One that dies while it boots is started again: that is the
 /// emulation's fault, and no test has run yet.
-fn run_in(image: &Path, initramfs: &Path) -> anyhow::Result<()> {
+fn run_in(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<()> {
     for _ in 0..STARTS {
-        match boot(image, initramfs)? {
+        match boot(image, initramfs, options)? {
             Some(true) => return Ok(()),
             Some(false) => bail!("tests failed"),
             None => println!("  the machine died while it booted; starting it again"),
@@ -443,12 +481,13 @@ fn run_in(image: &Path, initramfs: &Path) -> anyhow::Result<()> {
 
 /// Boots a kernel and shows what it says: whether all has passed, or nothing when the first
 /// process never ran.
-fn boot(image: &Path, initramfs: &Path) -> anyhow::Result<Option<bool>> {
+fn boot(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<Option<bool>> {
     let mut machine = Command::new("qemu-system-x86_64")
         // One processor: with several, QEMU's software emulation now and then lets one of them run
         // into code that another is just patching, and the kernel dies while it boots.
         .args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"])
         .args(["-nographic", "-no-reboot", "-net", "none"])
+        .args(options)
         .arg("-kernel")
         .arg(image)
         .arg("-initrd")

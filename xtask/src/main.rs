@@ -10,6 +10,7 @@ mod bench;
 mod bench_sealing;
 mod conformance;
 mod demo;
+mod firmware;
 mod headers;
 mod kernels;
 mod manifest;

@@ -208,13 +208,18 @@ pub fn verify_detached(
     })
 }
 
-/// The kernel's answer where nobody is trusted: a missing algorithm goes before a missing key.
+/// The kernel's answer where nobody is trusted: a missing algorithm goes before a missing key, and
+/// that before a revoked signer, who was passed over.
 fn strongest(signatures: &[SignatureVerdict]) -> Rejection {
-    let rejections = || signatures.iter().filter_map(|s| s.verdict.as_ref().err());
-    let unsupported = |r: &&Rejection| matches!(r, Rejection::UnsupportedAlgorithm { .. });
-    rejections()
-        .find(unsupported)
-        .or_else(|| rejections().next())
+    let rank = |rejection: &&Rejection| match rejection {
+        Rejection::UnsupportedAlgorithm { .. } => 0,
+        Rejection::NoKey { .. } | Rejection::EmbeddedByKeyId { .. } => 1,
+        _ => 2,
+    };
+    signatures
+        .iter()
+        .filter_map(|s| s.verdict.as_ref().err())
+        .min_by_key(rank)
         .cloned()
         .unwrap_or(Rejection::NoKey {
             signer: String::new(),

@@ -1,0 +1,183 @@
+//! Revoked signers on a real kernel, beside the offline verdict.
+//!
+//! The machine's firmware has the test certificate `middle` and the content of `minimal` on its
+//! list of what is revoked, and `p256` on that of what is trusted (`cargo xtask kernels`).
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+
+use bpfseal::kernel::{InstallError, KeyringId, Linux, add_certificate, join_session};
+use bpfseal::loader::FixedHost;
+use bpfseal::object::Object;
+use bpfseal::seal::{
+    Artifact, Certificate, DigestAlgorithm, Rejection, Revocation, Scheme, SealOptions, SigningKey,
+    TrustStore,
+};
+use bpfseal::{LoadError, LoadOptions, load, seal_object_as};
+
+macro_rules! key_file {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../testdata/keys/", $name)).as_slice()
+    };
+}
+
+fn certificate(bytes: &[u8]) -> Certificate {
+    Certificate::from_bytes(bytes).unwrap()
+}
+
+fn leaf() -> (SigningKey, Certificate) {
+    let key = SigningKey::from_pem(key_file!("leaf.key.pem")).unwrap();
+    (key, certificate(key_file!("leaf.cert.pem")))
+}
+
+fn rsa() -> (SigningKey, Certificate) {
+    let key = SigningKey::from_pem(key_file!("rsa2048.key.pem")).unwrap();
+    (key, certificate(key_file!("rsa2048.cert.pem")))
+}
+
+fn p256() -> (SigningKey, Certificate) {
+    let key = SigningKey::from_pem(key_file!("p256.key.pem")).unwrap();
+    (key, certificate(key_file!("p256.cert.pem")))
+}
+
+fn middle() -> Certificate {
+    certificate(key_file!("middle.cert.pem"))
+}
+
+fn root() -> Certificate {
+    certificate(key_file!("root.cert.pem"))
+}
+
+fn sealed(signer: &(SigningKey, Certificate), embed: Vec<Certificate>) -> Artifact {
+    let bytes = include_bytes!("../../../testdata/objects/minimal.bpf.o");
+    let object = Object::parse(bytes, "minimal").unwrap();
+    let options = SealOptions {
+        embed,
+        ..SealOptions::default()
+    };
+    seal_object_as(
+        &[Scheme::LoadTime],
+        object,
+        &FixedHost::default(),
+        &signer.0,
+        &signer.1,
+        &options,
+    )
+    .unwrap()
+    .into_artifact()
+}
+
+/// Signed by the leaf, with the revoked certificate between it and the root.
+fn chained() -> Artifact {
+    sealed(&leaf(), vec![leaf().1, middle()])
+}
+
+fn and(mut artifact: Artifact, signer: &(SigningKey, Certificate)) -> Artifact {
+    let options = SealOptions::default();
+    artifact
+        .add_signature(&signer.0, &signer.1, &options)
+        .unwrap();
+    artifact
+}
+
+/// The kernel's answer, with these in a keyring of their own.
+fn kernel(artifact: &Artifact, trusted: &[Certificate]) -> Option<String> {
+    join_session(&Linux).unwrap();
+    for certificate in trusted {
+        add_certificate(&Linux, KeyringId::SESSION, "test", certificate.der()).unwrap();
+    }
+    let options = LoadOptions::from_keyring(KeyringId::SESSION);
+    match load(artifact, &options) {
+        Ok(_) => None,
+        Err(LoadError::Refused(InstallError::Call { source, .. })) => Some(source.errno_name()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// The offline verdict, with the same revoked.
+fn offline(artifact: &Artifact, trusted: &[Certificate]) -> Result<(), Rejection> {
+    let mut trust = TrustStore::new();
+    for certificate in trusted {
+        trust.add(certificate.clone());
+    }
+    trust.revoke_by(Revocation::CertificateDigest(middle().tbs_digest()));
+    artifact.sealed().next().unwrap().verify(&trust).map(|_| ())
+}
+
+/// Both say the same; where the kernel takes what is refused offline, the rejection says so.
+#[track_caller]
+fn same(artifact: &Artifact, trusted: &[Certificate], wanted: Option<&str>) {
+    let seen = kernel(artifact, trusted);
+    assert_eq!(seen.as_deref(), wanted);
+    let offline = offline(artifact, trusted);
+    let answer = offline.as_ref().err().and_then(Rejection::errno_name);
+    assert_eq!(answer, wanted, "{offline:?}");
+}
+
+fn in_machine() -> bool {
+    let there = std::env::var_os("BPFSEAL_VM").is_some() && Path::new("/sys/firmware/efi").exists();
+    if !there {
+        eprintln!("skipped: no virtual machine with firmware (`cargo xtask kernels` has one)");
+    }
+    there
+}
+
+#[test]
+fn a_revoked_certificate_is_answered_as_offline() {
+    if !in_machine() {
+        return;
+    }
+    // It can not even be added.
+    join_session(&Linux).unwrap();
+    let error = add_certificate(&Linux, KeyringId::SESSION, "test", middle().der()).unwrap_err();
+    assert!(error.to_string().contains("EKEYREJECTED"), "{error}");
+
+    same(&chained(), &[root()], Some("EKEYREJECTED"));
+    // Its leaf without it is nobody.
+    same(&sealed(&leaf(), vec![leaf().1]), &[root()], Some("ENOKEY"));
+    // A second signer, who is trusted.
+    same(&and(chained(), &p256()), &[root(), p256().1], None);
+    same(&and(chained(), &rsa()), &[rsa().1], None);
+    // Neither is.
+    same(&and(chained(), &rsa()), &[p256().1], Some("ENOKEY"));
+    // A second signature by somebody whom nobody trusts makes the kernel pass over the revocation.
+    let laundered = and(chained(), &rsa());
+    same(&laundered, &[root()], None);
+    assert!(matches!(
+        offline(&laundered, &[root()]).unwrap_err(),
+        Rejection::RevokedButTaken { .. }
+    ));
+}
+
+#[test]
+fn revoked_content_is_not_asked_for() {
+    if !in_machine() {
+        return;
+    }
+    let artifact = sealed(&rsa(), Vec::new());
+    let one = artifact.sealed().next().unwrap();
+    let content = [one.instructions, one.metadata].concat();
+    let digest = DigestAlgorithm::Sha256.digest(&content);
+    // It is on the list, by the kernel's own account.
+    let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
+    let listed = format!("bin:{}", bpfseal::seal::hex(&digest));
+    assert!(keys.contains(&listed[..40]), "{keys}");
+    assert_eq!(kernel(&artifact, &[rsa().1]), None);
+    let mut trust = TrustStore::new();
+    trust.add(rsa().1);
+    trust.revoke_by(Revocation::Content(digest.try_into().unwrap()));
+    let rejection = one.verify(&trust).unwrap_err();
+    assert!(matches!(rejection, Rejection::RevokedContent { .. }));
+    assert_eq!(rejection.errno_name(), None);
+}
+
+#[test]
+fn the_platform_keyring_has_what_the_firmware_trusts() {
+    if !in_machine() {
+        return;
+    }
+    join_session(&Linux).unwrap();
+    let options = LoadOptions::from_keyring(KeyringId::PLATFORM);
+    load(&sealed(&p256(), Vec::new()), &options).unwrap();
+    assert!(load(&sealed(&rsa(), Vec::new()), &options).is_err());
+}
