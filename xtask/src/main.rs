@@ -1,11 +1,12 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
 //! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
 //! rewrites golden files.
 #![forbid(unsafe_code)]
 
+mod algorithms;
 mod bench;
 mod bench_sealing;
 mod conformance;
@@ -37,6 +38,8 @@ enum Verb {
     Test(test::Args),
     /// Compare loaders, signatures and headers with the reference, byte by byte
     Conformance(conformance::Args),
+    /// Have signatures of every kind of key checked by OpenSSL
+    Algorithms,
     /// Compile the Rust skeletons of every object that can be sealed
     Skeletons,
     /// Run the tests that need a kernel in virtual machines, on real ones
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Demo => demo::run(),
         Verb::Test(args) => test::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Algorithms => algorithms::run(),
         Verb::Skeletons => skeletons::run(),
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Bench(args) if args.in_process => bench_sealing::run(),

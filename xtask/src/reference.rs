@@ -10,9 +10,14 @@ use anyhow::{Context as _, bail};
 
 use crate::project;
 
+const BPFTOOL: &str = "usr/sbin/bpftool";
+/// OpenSSL's command, which knows ML-DSA.
+pub(crate) const OPENSSL: &str = "usr/bin/openssl";
+
 /// bpftool and the libraries that it needs.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "bpftool",
+    "openssl",
     "libc6",
     "libelf1t64",
     "zlib1g",
@@ -33,7 +38,7 @@ impl Reference {
         let reference = Self {
             root: folder.join("root"),
         };
-        if !reference.tool().is_file() {
+        if !reference.tool().is_file() || !reference.root.join(OPENSSL).is_file() {
             eprintln!("fetching bpftool (22 MB) ...");
             unpack(&download(&folder, &PACKAGES)?, &reference.root)?;
         }
@@ -82,11 +87,16 @@ impl Reference {
     }
 
     fn tool(&self) -> PathBuf {
-        self.root.join("usr/sbin/bpftool")
+        self.root.join(BPFTOOL)
     }
 
     /// The command line that runs bpftool.
     pub(crate) fn command(&self) -> Command {
+        self.tool_command(BPFTOOL)
+    }
+
+    /// The command line that runs a program of these packages.
+    pub(crate) fn tool_command(&self, program: &str) -> Command {
         let libraries = self
             .root
             .join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
@@ -98,7 +108,7 @@ impl Reference {
         command
             .arg("--library-path")
             .arg(&libraries)
-            .arg(self.tool());
+            .arg(self.root.join(program));
         command
     }
 

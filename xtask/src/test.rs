@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::algorithms;
 use crate::conformance;
 use crate::kernels;
 use crate::project::{self, has, in_ci};
@@ -63,6 +64,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         licences()?;
         step("conformance with the reference");
         conformance::run(&conformance::Args::default())?;
+        step("signatures by OpenSSL");
+        algorithms::run()?;
         step("real kernels");
         kernels::run(&kernels::Args::default())?;
     }
