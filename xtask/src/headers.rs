@@ -12,8 +12,8 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use bpfseal::loader::Form;
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::{Certificate, SigningKey};
-use bpfseal::{RunningHost, make_loader, seal_object};
+use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey};
+use bpfseal::{RunningHost, make_loader, seal_object, seal_object_as};
 
 use crate::project;
 use crate::reference::{self, Reference};
@@ -282,23 +282,38 @@ fn data_sections(header: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Compiles the example in C against our signed header of its object, as a static file.
-pub(crate) fn c_example() -> anyhow::Result<PathBuf> {
-    let folder = project::target().join("headers");
+/// Compiles the example in C against our signed header of its object, as a static file: for a
+/// scheme, with headers of the libbpf that loads it.
+pub(crate) fn c_example(scheme: Scheme) -> anyhow::Result<PathBuf> {
+    let folder = project::target().join("headers").join(scheme.name());
     std::fs::create_dir_all(&folder)?;
     let keys = project::root().join("testdata/keys");
     let key = SigningKey::from_pem(&std::fs::read(keys.join("rsa2048.key.pem"))?)?;
     let certificate = Certificate::from_bytes(&std::fs::read(keys.join("rsa2048.cert.pem"))?)?;
     let bytes = std::fs::read(project::objects().join("one_map.bpf.o"))?;
     let object = Object::parse(&bytes, "one_map_bpf")?;
-    let sealed = seal_object(object, &RunningHost, &key, &certificate)?;
+    let options = SealOptions::default();
+    let sealed = seal_object_as(
+        &[scheme],
+        object,
+        &RunningHost,
+        &key,
+        &certificate,
+        &options,
+    )?;
     std::fs::write(
         folder.join("one_map.lskel.h"),
         sealed.c_header()?.to_string(),
     )?;
+    let headers = if scheme.checks_in_loader() {
+        libbpf_1_7()?
+    } else {
+        libbpf_1_8()?
+    };
     static_c(
         &project::root().join("examples/c/counter.c"),
         &folder.join("counter"),
+        &headers,
     )
 }
 
@@ -309,19 +324,20 @@ pub(crate) fn reference_loader() -> anyhow::Result<PathBuf> {
     static_c(
         &project::root().join("xtask/c/reference_loader.c"),
         &folder.join("reference-loader"),
+        &libbpf_1_8()?,
     )
 }
 
 /// Compiles a program in C as a static file, with libbpf's headers and those beside the output.
-fn static_c(source: &Path, out: &Path) -> anyhow::Result<PathBuf> {
+fn static_c(source: &Path, out: &Path, headers: &Headers) -> anyhow::Result<PathBuf> {
     let mut command = Command::new("gcc");
     command
         .args(["-O2", "-Wall", "-Werror", "-static", "-o"])
         .arg(out)
         .arg("-I")
         .arg(out.parent().unwrap_or(Path::new(".")));
-    for headers in libbpf_1_8()?.folders {
-        command.arg("-isystem").arg(headers);
+    for folder in &headers.folders {
+        command.arg("-isystem").arg(folder);
     }
     project::check(command.arg(source))?;
     Ok(out.to_owned())

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use bpfseal::object::{Endian, Object, object_name};
-use bpfseal::seal::{Artifact, Certificate, SigningKey};
+use bpfseal::seal::{Artifact, Certificate, Scheme, SigningKey};
 use bpfseal::{RunningHost, seal_object};
 
 use crate::reference::Reference;
@@ -220,10 +220,12 @@ fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
     } else {
         files.extend(test_files(&built, tests)?);
     }
-    for (name, built) in [
-        ("counter", headers::c_example()),
-        ("reference-loader", headers::reference_loader()),
-    ] {
+    let counters = Scheme::KERNELS.map(|scheme| {
+        let name = format!("counter-{}", scheme.name());
+        (name, headers::c_example(scheme))
+    });
+    let reference = ("reference-loader".to_owned(), headers::reference_loader());
+    for (name, built) in counters.into_iter().chain([reference]) {
         match built {
             Ok(path) => files.push((path, format!("bin/{name}"))),
             Err(error) if !project::in_ci() => {

@@ -86,6 +86,10 @@ fn one_bundle_loads_verified_on_every_kernel() {
         if let Ok(loaded) = result {
             assert!(works(&loaded));
         }
+        // The same by a program in C, with our header of that scheme.
+        if let Some(counts) = c_program_counts(scheme) {
+            assert_eq!(counts, expect == 0, "{} in C", scheme.name());
+        }
     }
 
     let loaded = load(&all).unwrap();
@@ -123,6 +127,24 @@ fn one_bundle_loads_verified_on_every_kernel() {
     let old = sealed(&[Scheme::InLoader]).into_artifact();
     let error = bpfseal::load(&old, &strict).unwrap_err();
     assert!(matches!(error, LoadError::TooWeak { .. }), "{error}");
+}
+
+/// Whether the example in C loads and counts; `None` where it was not built.
+fn c_program_counts(scheme: Scheme) -> Option<bool> {
+    let program = format!("/bin/counter-{}", scheme.name());
+    if !std::path::Path::new(&program).exists() {
+        eprintln!("  skipped: {program} was not built");
+        return None;
+    }
+    let certificate = std::env::temp_dir().join("counter.der");
+    std::fs::create_dir_all(std::env::temp_dir()).unwrap();
+    let der = include_bytes!("../../../testdata/keys/rsa2048.cert.der");
+    std::fs::write(&certificate, der).unwrap();
+    let output = std::process::Command::new(&program)
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    Some(output.status.success())
 }
 
 fn seal_name(artifact: &Artifact) -> &'static str {
