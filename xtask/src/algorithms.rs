@@ -84,12 +84,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
 /// The value of the last element of a message, which is the signature.
 fn last_element(message: &[u8]) -> anyhow::Result<&[u8]> {
     // Its octet string has a length of two bytes.
-    let heads = (0..message.len().saturating_sub(4)).filter(|at| {
+    let mut heads = (0..message.len().saturating_sub(4)).filter(|at| {
         let head = &message[*at..at + 4];
         let len = usize::from(head[2]) << 8 | usize::from(head[3]);
         head[..2] == [4, 0x82] && at + 4 + len == message.len()
     });
-    let at = heads.last().context("the message ends in a signature")?;
+    let at = heads
+        .next_back()
+        .context("the message ends in a signature")?;
     Ok(&message[at + 4..])
 }
 

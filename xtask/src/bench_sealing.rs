@@ -23,6 +23,11 @@ const TIME: Duration = Duration::from_secs(2);
 const BUNDLES: usize = 1000;
 
 pub(crate) fn run() -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        anyhow::bail!(
+            "a build without optimisation says nothing: cargo run --release -p xtask -- bench --in-process"
+        );
+    }
     let mut objects = project::objects_in(&project::objects())?;
     if let Some(corpus) = project::shared("corpus") {
         objects.extend(project::objects_in(&corpus)?);

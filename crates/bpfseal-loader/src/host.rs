@@ -105,53 +105,51 @@ impl Host for FixedHost {
     }
 }
 
-/// Another host, of which is noted what is taken from it.
-pub struct RecordingHost<'a> {
-    host: &'a dyn Host,
-    taken: std::cell::RefCell<FixedHost>,
-}
-
-impl std::fmt::Debug for RecordingHost<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("RecordingHost").field(&self.taken).finish()
-    }
-}
-
-impl<'a> RecordingHost<'a> {
-    /// Of a host.
-    #[must_use]
-    pub fn new(host: &'a dyn Host) -> Self {
-        Self {
-            host,
-            taken: std::cell::RefCell::default(),
-        }
-    }
-
-    /// What a plan with these dependencies took: a host that gives the same plan. Of texts, the
-    /// lines that the plan depends on.
-    #[must_use]
-    pub fn into_taken(self, dependencies: &[HostDependency]) -> FixedHost {
-        let mut taken = self.taken.into_inner();
-        let is_wanted = |name: &[u8], symbol: bool| {
-            dependencies.iter().any(|dependency| match dependency {
-                HostDependency::Kconfig(known) => !symbol && known.as_bytes() == name,
-                HostDependency::KernelSymbol(known) => symbol && known.as_bytes() == name,
-                _ => false,
-            })
+impl FixedHost {
+    /// What a plan with these dependencies takes from a host: a host that gives the same plan. Of
+    /// texts it has the lines that the plan depends on.
+    ///
+    /// # Errors
+    /// A sentence that says why a value can not be told (any more).
+    pub fn taken_from(host: &dyn Host, dependencies: &[HostDependency]) -> Result<Self, String> {
+        let mut taken = Self {
+            // Asked for to check sizes, too.
+            page_size: host.page_size(),
+            ..Self::default()
         };
-        let reduce = |text: &mut Option<Vec<u8>>, name_of: fn(&[u8]) -> &[u8], symbol| {
-            if let Some(text) = text {
-                let lines = text.split_inclusive(|b| *b == b'\n');
-                *text = lines
-                    .filter(|line| is_wanted(name_of(line), symbol))
-                    .collect::<Vec<_>>()
-                    .concat();
+        let mut options = Vec::new();
+        let mut symbols = Vec::new();
+        for dependency in dependencies {
+            match dependency {
+                HostDependency::PageSize(_) => {}
+                HostDependency::PossibleCpus(_) => {
+                    taken.possible_cpus = Some(host.possible_cpus()?);
+                }
+                HostDependency::Kconfig(name) if name == "LINUX_KERNEL_VERSION" => {
+                    taken.kernel_version = Some(host.kernel_version()?);
+                }
+                // Others are answers of libbpf, not of the host.
+                HostDependency::Kconfig(name) if !name.starts_with("CONFIG_") => {}
+                HostDependency::Kconfig(name) => options.push(name.as_bytes()),
+                HostDependency::KernelSymbol(name) => symbols.push(name.as_bytes()),
             }
-        };
-        reduce(&mut taken.kconfig, kconfig_name, false);
-        reduce(&mut taken.kallsyms, kallsyms_name, true);
-        taken
+        }
+        if !options.is_empty() {
+            taken.kconfig = Some(lines_of(&host.kconfig()?, &options, kconfig_name));
+        }
+        if !symbols.is_empty() {
+            taken.kallsyms = Some(lines_of(&host.kallsyms()?, &symbols, kallsyms_name));
+        }
+        Ok(taken)
     }
+}
+
+/// The lines of a text with these names.
+fn lines_of(text: &[u8], names: &[&[u8]], name_of: fn(&[u8]) -> &[u8]) -> Vec<u8> {
+    text.split_inclusive(|b| *b == b'\n')
+        .filter(|line| names.contains(&name_of(line)))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// `NAME=value`.
@@ -165,36 +163,4 @@ fn kallsyms_name(line: &[u8]) -> &[u8] {
         .filter(|word| !word.is_empty())
         .nth(2)
         .unwrap_or_default()
-}
-
-impl Host for RecordingHost<'_> {
-    fn page_size(&self) -> u32 {
-        let size = self.host.page_size();
-        self.taken.borrow_mut().page_size = size;
-        size
-    }
-
-    fn possible_cpus(&self) -> Result<u32, String> {
-        let count = self.host.possible_cpus()?;
-        self.taken.borrow_mut().possible_cpus = Some(count);
-        Ok(count)
-    }
-
-    fn kernel_version(&self) -> Result<u32, String> {
-        let version = self.host.kernel_version()?;
-        self.taken.borrow_mut().kernel_version = Some(version);
-        Ok(version)
-    }
-
-    fn kconfig(&self) -> Result<Vec<u8>, String> {
-        let text = self.host.kconfig()?;
-        self.taken.borrow_mut().kconfig = Some(text.clone());
-        Ok(text)
-    }
-
-    fn kallsyms(&self) -> Result<Vec<u8>, String> {
-        let text = self.host.kallsyms()?;
-        self.taken.borrow_mut().kallsyms = Some(text.clone());
-        Ok(text)
-    }
 }

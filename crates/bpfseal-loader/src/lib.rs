@@ -21,6 +21,6 @@ pub mod skeleton;
 
 pub use crate::emit::{ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part};
 pub use crate::error::Error;
-pub use crate::host::{FixedHost, Host, HostDependency, RecordingHost};
+pub use crate::host::{FixedHost, Host, HostDependency};
 pub use crate::interface::{AutoAttach, Interface, ProgramInterface};
 pub use crate::plan::LoadPlan;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use bpfseal_loader::{EmitOptions, Interface, LoadPlan, Loader};
+use bpfseal_loader::{EmitOptions, FixedHost, Host, Interface, LoadPlan, Loader};
 use bpfseal_object::{Endian, Object};
 use bpfseal_seal::{
     Artifact, DetachedSeal, DigestAlgorithm, LoaderForm, Scheme, excl_prog_hash, hex,
@@ -31,6 +31,9 @@ pub enum ReuniteError {
         /// The byte order in the seal.
         wanted: Endian,
     },
+    /// A value of the host can not be told.
+    #[error("{0}")]
+    Host(String),
     /// The object has no loader.
     #[error(transparent)]
     Make(#[from] MakeError),
@@ -59,6 +62,7 @@ impl ReuniteError {
             Self::OtherObject { .. } => {
                 "give the object that was sealed, as it was then: not stripped or linked again"
             }
+            Self::Host(_) => "give the value with the options for values of the host",
             Self::Make(error) => error.advice(),
             Self::OtherEndian { .. } | Self::OtherLoader { .. } => {
                 "the seal is damaged, or it is from a version of this tool that made other loaders"
@@ -127,19 +131,24 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 impl Sealed {
-    /// The signatures alone, for an object that stays as it is: it has to be the one that this was
-    /// made of. That they find together again is tried.
+    /// The signatures alone, for an object that stays as it is. Object and host have to be those
+    /// that this was made of; that they find together again is tried.
     ///
     /// # Errors
-    /// As [`reunite`].
-    pub fn into_detached(self, object: &[u8]) -> Result<DetachedSeal, ReuniteError> {
+    /// As [`reunite`]; [`ReuniteError::Host`] when the host can not be asked any more.
+    pub fn into_detached(
+        self,
+        object: &[u8],
+        host: &dyn Host,
+    ) -> Result<DetachedSeal, ReuniteError> {
+        let host = FixedHost::taken_from(host, &self.made.plan.host).map_err(ReuniteError::Host)?;
         let seal = DetachedSeal {
             name: self.made.plan.name.clone(),
             endian: self.made.plan.endian,
             seals: self.forms.into_iter().map(|(_, seal)| seal).collect(),
             object_digest: sha256(object),
             metadata_digest: sha256(&self.made.loader.metadata),
-            host: self.taken,
+            host,
             certificates: Vec::new(),
             provenance: None,
         };

@@ -60,7 +60,7 @@ use std::borrow::Cow;
 use loader::skeleton::{
     CHeader, CSkeleton, RustForm, RustModule, RustSkeleton, SkeletonError, SkeletonSeal,
 };
-use loader::{EmitOptions, FixedHost, Form, Host, Interface, LoadPlan, Loader, RecordingHost};
+use loader::{EmitOptions, Form, Host, Interface, LoadPlan, Loader};
 use object::Object;
 use seal::{
     Artifact, Bundle, Certificate, LoaderForm, Scheme, Seal, SealError, SealOptions, SealedLoader,
@@ -179,8 +179,6 @@ pub struct Sealed {
     pub made: Made,
     /// A seal for each scheme, with the instructions that it is for; strongest first.
     forms: Vec<(Vec<u8>, Seal)>,
-    /// What was taken from the host.
-    taken: FixedHost,
 }
 
 impl Sealed {
@@ -332,9 +330,7 @@ pub fn prepare(
     schemes.sort_unstable();
     schemes.dedup();
     let first = *schemes.first().ok_or(MakeError::NoScheme)?;
-    let host = RecordingHost::new(host);
-    let made = make_loader(object, &host, first.form())?;
-    let taken = host.into_taken(&made.plan.host);
+    let made = make_loader(object, host, first.form())?;
     let mut forms = Vec::new();
     for scheme in schemes {
         let instructions = if scheme.form() == made.loader.form {
@@ -346,7 +342,7 @@ pub fn prepare(
         let tbs = ToBeSigned::new(scheme, &instructions, metadata, certificate, options)?;
         forms.push((instructions, tbs));
     }
-    Ok(Prepared { made, forms, taken })
+    Ok(Prepared { made, forms })
 }
 
 /// An object's loader, with what is to be signed for each scheme.
@@ -355,7 +351,6 @@ pub struct Prepared {
     /// The object and its loader, in the form of the first scheme.
     pub made: Made,
     forms: Vec<(Vec<u8>, ToBeSigned)>,
-    taken: FixedHost,
 }
 
 impl Prepared {
@@ -374,8 +369,8 @@ impl Prepared {
             let seal = tbs.sign(key, &instructions, &self.made.loader.metadata)?;
             forms.push((instructions, seal));
         }
-        let (made, taken) = (self.made, self.taken);
-        Ok(Sealed { made, forms, taken })
+        let made = self.made;
+        Ok(Sealed { made, forms })
     }
 
     /// Puts in signatures that were made somewhere else, raw or as CMS, one for each scheme: the
@@ -393,7 +388,7 @@ impl Prepared {
             let seal = tbs.attach(&instructions, &self.made.loader.metadata, signature)?;
             forms.push((instructions, seal));
         }
-        let (made, taken) = (self.made, self.taken);
-        Ok(Sealed { made, forms, taken })
+        let made = self.made;
+        Ok(Sealed { made, forms })
     }
 }

@@ -31,17 +31,20 @@ fn trust() -> TrustStore {
 fn sealed(name: &str, schemes: &[Scheme]) -> (Vec<u8>, Sealed) {
     let bytes = testdata(&format!("objects/{name}.bpf.o"));
     let object = Object::parse(&bytes, name).unwrap();
-    let host = FixedHost {
+    let key = SigningKey::from_pem(&testdata("keys/p256.key.pem")).unwrap();
+    let options = SealOptions::default();
+    let sealed = seal_object_as(schemes, object, &host(), &key, &certificate(), &options).unwrap();
+    (bytes, sealed)
+}
+
+fn host() -> FixedHost {
+    FixedHost {
         page_size: 4096,
         possible_cpus: Some(4),
         kernel_version: Some(0x0007_0304),
         kconfig: Some(KCONFIG.to_vec()),
         kallsyms: Some(b"ffffffff81000000 T _text\nffffffff81000040 D init_task\n".to_vec()),
-    };
-    let key = SigningKey::from_pem(&testdata("keys/p256.key.pem")).unwrap();
-    let options = SealOptions::default();
-    let sealed = seal_object_as(schemes, object, &host, &key, &certificate(), &options).unwrap();
-    (bytes, sealed)
+    }
 }
 
 /// What the signatures are over.
@@ -124,7 +127,7 @@ fn a_changed_bundle_says_the_same_or_nothing() {
 fn a_changed_detached_seal_says_the_same_or_nothing() {
     let (object, sealed) = sealed("minimal", &Scheme::KERNELS);
     let wanted = signed(&sealed.clone().into_artifact());
-    let seal = sealed.into_detached(&object).unwrap();
+    let seal = sealed.into_detached(&object, &host()).unwrap();
     tamper(&seal.encode(), &wanted, &|bytes| {
         reunite(&object, &DetachedSeal::decode(bytes).ok()?).ok()
     });
@@ -146,7 +149,7 @@ fn every_object_finds_its_detached_seal() {
     ] {
         let (object, sealed) = sealed(name, &[Scheme::LoadTime, Scheme::InLoader]);
         let artifact = sealed.clone().into_artifact();
-        let seal = sealed.into_detached(&object).unwrap();
+        let seal = sealed.into_detached(&object, &host()).unwrap();
         let read = DetachedSeal::decode(&seal.encode()).unwrap();
         assert_eq!(read, seal, "{name}");
         assert_eq!(reunite(&object, &read).unwrap(), artifact, "{name}");

@@ -346,7 +346,7 @@ impl Shop {
                 let host = sealed.made.plan.host.iter().map(ToString::to_string);
                 let provenance = self.provenance.then(|| self.provenance(host.collect()));
                 let detached = sealed
-                    .into_detached(&bytes.unwrap_or_default())
+                    .into_detached(&bytes.unwrap_or_default(), &self.host)
                     .map_err(|e| Report::new(&place, &e, e.advice()))?;
                 let detached = DetachedSeal {
                     certificates: self.stated(provenance.as_ref()),

@@ -12,7 +12,7 @@ use crate::Outcome;
 use crate::args::{SchemeArgs, name_of, parse_scheme, read_certificate};
 use crate::failure::{Failure, Report};
 use crate::files;
-use crate::host::HostArgs;
+use crate::host::{HostArgs, Values};
 
 /// What both steps have to be told, and alike.
 #[derive(Debug, clap::Args)]
@@ -177,12 +177,18 @@ pub(crate) fn attach(args: &AttachArgs) -> Outcome {
             "sign what `bpfseal tbs` wrote with the same options",
         )
     })?;
-    write(sealed, &object, format, &args.output)?;
+    let host = args.subject.host.load()?;
+    write(sealed, (&object, &host), format, &args.output)?;
     eprintln!("sealed: {}", args.output.display());
     Ok(())
 }
 
-fn write(sealed: Sealed, object: &[u8], format: Format, output: &Path) -> Outcome {
+fn write(
+    sealed: Sealed,
+    (object, host): (&[u8], &Values),
+    format: Format,
+    output: &Path,
+) -> Outcome {
     let report = |e: bpfseal::loader::skeleton::SkeletonError| {
         Report::new(&files::shown(output), &e, e.advice())
     };
@@ -192,7 +198,7 @@ fn write(sealed: Sealed, object: &[u8], format: Format, output: &Path) -> Outcom
         Format::Rust => files::write(output, &sealed.rust_module().map_err(report)?)?,
         Format::Detached => {
             let seal = sealed
-                .into_detached(object)
+                .into_detached(object, host)
                 .map_err(|e| Report::new(&files::shown(output), &e, e.advice()))?;
             files::write(output, &seal.encode())?;
         }
