@@ -1,12 +1,13 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
 //! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
 //! rewrites golden files.
 #![forbid(unsafe_code)]
 
 mod algorithms;
+mod audit;
 mod bench;
 mod bench_sealing;
 mod conformance;
@@ -40,6 +41,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Have signatures of every kind of key checked by OpenSSL
     Algorithms,
+    /// Run every loader in the model, and compare what it does with its object
+    Audit(audit::Args),
     /// Compile the Rust skeletons of every object that can be sealed
     Skeletons,
     /// Run the tests that need a kernel in virtual machines, on real ones
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Demo => demo::run(),
         Verb::Test(args) => test::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Audit(args) => audit::run(&args),
         Verb::Algorithms => algorithms::run(),
         Verb::Skeletons => skeletons::run(),
         Verb::Kernels(args) => kernels::run(&args),

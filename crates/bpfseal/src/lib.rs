@@ -45,6 +45,7 @@ pub mod skeleton;
 
 pub use bpfseal_kernel as kernel;
 pub use bpfseal_loader as loader;
+pub use bpfseal_model as model;
 pub use bpfseal_object as object;
 pub use bpfseal_seal as seal;
 

@@ -1,0 +1,324 @@
+//! What does a loader do? Answered by running it.
+//!
+//! The loader runs against a kernel that grants everything and writes down what it was asked for.
+//! From that comes a load plan, whoever made the loader and however; beside it, what a host has a
+//! say in, and what no loader does. A plan that was made of an object is compared with it step by
+//! step.
+//!
+//! Runs are repeated: once with a context of zeroes, once with one that asks for everything a host
+//! can ask for, and once for each symbol that the loader does not do without.
+
+mod compare;
+mod power;
+mod recorder;
+mod recover;
+
+use std::collections::BTreeSet;
+
+use bpfseal_loader::plan::{KernelRef, ProgramLoad};
+use bpfseal_loader::{ContextLayout, LoadPlan};
+use bpfseal_object::Endian;
+
+pub use compare::{Difference, compare};
+pub use power::Powers;
+
+use crate::run::{Fault, Machine};
+use recorder::{Missing, Recorder};
+
+/// What a loader does.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// The plan that it carries out, as far as it got. It has no names of sections and subprograms,
+    /// which are not in a loader, and its own names are cut to what the kernel keeps.
+    pub plan: LoadPlan,
+    /// What a host can change of it.
+    pub influences: Vec<Influence>,
+    /// What is not as it is in loaders.
+    pub findings: Vec<Finding>,
+    /// What the programs can do, in the order of the plan's programs.
+    pub powers: Vec<Powers>,
+}
+
+/// Something that a host, which is not vouched for, has a say in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Influence {
+    /// The loader's instruction that uses it.
+    pub insn: usize,
+    /// What it is.
+    pub what: String,
+}
+
+/// Something that loaders do not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum Finding {
+    /// It does not run to its end.
+    Fault(Fault),
+    /// It uses more than its stack frame, as loaders of more than 32 functions do: the kernel's
+    /// verifier refuses it.
+    Frame { insn: usize },
+    /// It ends with an error although everything is granted.
+    Fails { returned: i64 },
+    /// A command that loaders have no use for.
+    Command { insn: usize, command: i32 },
+    /// Something is done to a descriptor that is not a map of the loader's.
+    ForeignMap { insn: usize, fd: i32 },
+    /// A value is put under another key than 0.
+    Key {
+        insn: usize,
+        map: String,
+        key: String,
+    },
+    /// A program or map is used with a BTF that is not the loader's.
+    ForeignBtf { insn: usize, name: String },
+    /// A program takes something of the kernel that the loader did not look up.
+    UnknownId {
+        insn: usize,
+        program: String,
+        id: u32,
+    },
+    /// A program has another license than the others.
+    License {
+        insn: usize,
+        program: String,
+        license: String,
+    },
+    /// A place of the context has another descriptor than the one that belongs there.
+    HandsOver { place: String, what: String },
+    /// It prints to the kernel's log.
+    Prints { times: usize },
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fault(fault) => write!(f, "it does not run: {fault}"),
+            Self::Frame { insn } => write!(
+                f,
+                "instruction {insn}: it uses more than its stack frame, so the kernel refuses it (more than 32 functions?)"
+            ),
+            Self::Fails { returned } => {
+                write!(f, "it returns {returned} although everything is granted")
+            }
+            Self::Command { insn, command } => write!(
+                f,
+                "instruction {insn}: command {command} of bpf(2), which loaders do not give"
+            ),
+            Self::ForeignMap { insn, fd } => {
+                write!(
+                    f,
+                    "instruction {insn}: descriptor {fd} is no map of the loader's"
+                )
+            }
+            Self::Key { insn, map, key } => write!(
+                f,
+                "instruction {insn}: map `{map}` gets a value under the key {key}, not 0"
+            ),
+            Self::ForeignBtf { insn, name } => {
+                write!(
+                    f,
+                    "instruction {insn}: `{name}` has a BTF that the loader did not load"
+                )
+            }
+            Self::UnknownId { insn, program, id } => write!(
+                f,
+                "instruction {insn}: program `{program}` takes {id:#x} of the kernel, which the loader did not look up"
+            ),
+            Self::License {
+                insn,
+                program,
+                license,
+            } => write!(
+                f,
+                "instruction {insn}: program `{program}` has the license `{license}`, unlike those before"
+            ),
+            Self::HandsOver { place, what } => {
+                write!(f, "the caller gets {what} for {place}")
+            }
+            Self::Prints { times } => write!(f, "it prints to the kernel's log, {times} times"),
+        }
+    }
+}
+
+impl Finding {
+    /// A word for scripts.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Fault(_) => "fault",
+            Self::Frame { .. } => "frame",
+            Self::Fails { .. } => "fails",
+            Self::Command { .. } => "command",
+            Self::ForeignMap { .. } => "foreign-map",
+            Self::Key { .. } => "key",
+            Self::ForeignBtf { .. } => "foreign-btf",
+            Self::UnknownId { .. } => "unknown-id",
+            Self::License { .. } => "license",
+            Self::HandsOver { .. } => "hands-over",
+            Self::Prints { .. } => "prints",
+        }
+    }
+}
+
+/// A loader, from wherever it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its instructions.
+    pub instructions: &'a [u8],
+    /// The value of its metadata map.
+    pub metadata: &'a [u8],
+    /// What its caller expects in the context.
+    pub context: ContextLayout,
+    /// Byte order.
+    pub endian: Endian,
+}
+
+/// The byte order that instructions are in: of loaders it can be told, because they begin with
+/// `r6 = r1`. Little-endian for anything else.
+#[must_use]
+pub fn endian_of(instructions: &[u8]) -> Endian {
+    match instructions {
+        [0xbf, 0x61, ..] => Endian::Big,
+        _ => Endian::Little,
+    }
+}
+
+/// Most symbols whose absence is tried.
+const MAX_TRIES: usize = 4096;
+
+/// Audits a loader.
+#[must_use]
+pub fn audit(subject: &Subject<'_>) -> Audit {
+    let quiet = run(subject, vec![0; context_size(subject)], Missing::default());
+    let asking = run(subject, asking_context(subject), Missing::default());
+    let mut audit = recover::recover(subject, &quiet);
+    audit.influences = asking.recorder.influences.into_iter().collect();
+    for insn in asking.recorder.decided {
+        // What it decides is seen in what is done; a way that is not taken is not.
+        if !audit.influences.iter().any(|known| known.insn >= insn) {
+            audit.influences.push(Influence {
+                insn,
+                what: "which way the loader goes".to_owned(),
+            });
+        }
+    }
+    let strong = strong_symbols(subject, &quiet);
+    for program in programs_mut(&mut audit.plan) {
+        for reference in &mut program.kernel_refs {
+            reference.weak = !strong.contains(reference.name.as_bytes());
+        }
+    }
+    audit
+}
+
+/// How a run went.
+struct Run {
+    recorder: Recorder,
+    returned: Result<i64, Fault>,
+    above_frame: Option<usize>,
+    metadata: Vec<u8>,
+    context: Vec<u8>,
+}
+
+fn run(subject: &Subject<'_>, context: Vec<u8>, missing: Missing) -> Run {
+    let mut recorder = Recorder::new(subject.endian, missing);
+    let machine = Machine::new(
+        subject.instructions,
+        subject.metadata,
+        context,
+        map_object(subject.metadata, subject.endian),
+        subject.endian,
+        &mut recorder,
+    );
+    let (returned, above_frame, metadata, context) = match machine {
+        Ok(mut machine) => {
+            let returned = machine.run();
+            let metadata = machine.memory.bytes_of(machine.maps[0].value).to_vec();
+            let context = machine.memory.bytes_of(machine.context).to_vec();
+            (returned, machine.above_frame, metadata, context)
+        }
+        Err(fault) => (Err(fault), None, Vec::new(), Vec::new()),
+    };
+    Run {
+        recorder,
+        returned,
+        above_frame,
+        metadata,
+        context,
+    }
+}
+
+/// How the kernel's object of the metadata map begins: its digest, and that it is exclusive. Only
+/// loaders that check their metadata themselves look at it.
+fn map_object(metadata: &[u8], endian: Endian) -> Vec<u8> {
+    use sha2::Digest as _;
+    let mut object = sha2::Sha256::digest(metadata).to_vec();
+    object.extend(endian.put_u32(1));
+    object
+}
+
+/// Header of the context, bytes, and offsets and sizes in it (`struct bpf_loader_ctx`).
+const CONTEXT_HEADER: usize = 24;
+const MAP_DESC: usize = 16;
+
+fn context_size(subject: &Subject<'_>) -> usize {
+    subject.context.size() as usize
+}
+
+/// A context that asks for everything that a host can ask for.
+fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
+    let mut context = vec![0; context_size(subject)];
+    let put = |context: &mut [u8], at: usize, bytes: &[u8]| {
+        if let Some(place) = context.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    for map in 0..subject.context.maps as usize {
+        let at = CONTEXT_HEADER + map * MAP_DESC;
+        let entries = subject.endian.put_u32(0x5eed);
+        put(&mut context, at + 4, &entries);
+        let address = subject.endian.put_u64(0x5eed_5eed_0000);
+        put(&mut context, at + 8, &address);
+    }
+    context
+}
+
+/// The symbols that the loader does not do without: it ends where one of them is missing.
+fn strong_symbols(subject: &Subject<'_>, quiet: &Run) -> BTreeSet<Vec<u8>> {
+    let types = quiet.recorder.types.iter().map(|(name, _)| name);
+    let all: Vec<Vec<u8>> = types
+        .chain(&quiet.recorder.addresses)
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    let mut missing = Missing(all.iter().cloned().collect());
+    let mut strong = BTreeSet::new();
+    if missing.0.is_empty() || quiet.returned != Ok(0) {
+        return strong;
+    }
+    for _ in 0..MAX_TRIES {
+        let tried = run(subject, vec![0; context_size(subject)], missing.clone());
+        if tried.returned == Ok(0) {
+            break;
+        }
+        // The last one that was not there ended it.
+        let Some(last) = tried.recorder.last_missing else {
+            break;
+        };
+        missing.0.remove(&last);
+        strong.insert(last);
+    }
+    strong
+}
+
+fn programs_mut(plan: &mut LoadPlan) -> impl Iterator<Item = &mut ProgramLoad> {
+    plan.steps.iter_mut().filter_map(|step| match step {
+        bpfseal_loader::plan::Step::LoadProgram(program) => Some(&mut **program),
+        _ => None,
+    })
+}
+
+/// Names of symbols that a program calls or takes the address of.
+fn symbol_names(references: &[KernelRef]) -> BTreeSet<&str> {
+    references.iter().map(|r| r.name.as_str()).collect()
+}

@@ -1,0 +1,405 @@
+//! The other side of a loader while it is audited: a kernel that grants everything and writes down
+//! what it was asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bpfseal_loader::plan::{CoreRef, Info, MapAttr};
+use bpfseal_object::uapi::{AttachType, MapType, ProgType};
+use bpfseal_object::{BPF_INSN_SZ, CoreRelo, Endian, Insn};
+
+use super::Influence;
+use crate::attr::{Attr, MAX_LEN, command, fields};
+use crate::memory::{Memory, OutOfBounds};
+use crate::run::Kernel;
+
+/// Descriptors begin here, well apart from what is open in any process.
+const FIRST_FD: i32 = 1000;
+/// Ids of BTF types, which nothing else in a program looks like.
+const FIRST_ID: u32 = 0x7b00_0000;
+/// Addresses of symbols, likewise.
+const FIRST_ADDRESS: u64 = 0xffff_b000_7b00_0000;
+const ADDRESS_STEP: u64 = 64;
+/// `-ENOENT`.
+const NOT_FOUND: i64 = -2;
+/// Most instructions, and records, of a program that are read.
+const MAX_COUNT: u32 = 1 << 20;
+/// Most places of `fd_array` that are read: loaders have 64 for maps.
+const MAX_SLOTS: usize = 1024;
+
+/// What a loader asked the kernel to do.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    LoadBtf {
+        fd: i32,
+        data: Vec<u8>,
+    },
+    CreateMap {
+        fd: i32,
+        attr: Box<MapAttr>,
+        inner_fd: i32,
+        btf_fd: i32,
+    },
+    Update {
+        map_fd: i32,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        flags: u64,
+    },
+    Freeze {
+        map_fd: i32,
+    },
+    LoadProgram(Box<ProgramAct>),
+    /// A command that loaders have no use for.
+    Other {
+        command: i32,
+    },
+}
+
+/// `BPF_PROG_LOAD`.
+#[derive(Debug, Clone)]
+pub(super) struct ProgramAct {
+    pub(super) fd: i32,
+    pub(super) name: String,
+    pub(super) license: String,
+    pub(super) prog_type: ProgType,
+    pub(super) attach_type: AttachType,
+    pub(super) flags: u32,
+    pub(super) insns: Vec<Insn>,
+    pub(super) func_info: Info,
+    pub(super) line_info: Info,
+    pub(super) core_refs: Vec<CoreRef>,
+    pub(super) attach_btf_id: u32,
+    pub(super) btf_fd: i32,
+    /// Descriptors by place in `fd_array`, as they were then.
+    pub(super) slots: Vec<i32>,
+}
+
+/// Which symbols there are not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Missing(pub(super) BTreeSet<Vec<u8>>);
+
+/// Writes down what a loader does.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) acts: Vec<(usize, Act)>,
+    pub(super) influences: BTreeSet<Influence>,
+    /// Instructions whose way on a host decides.
+    pub(super) decided: BTreeSet<usize>,
+    /// Symbols that were looked up, by name and kind of BTF; their ids are in this order.
+    pub(super) types: Vec<(String, i32)>,
+    /// Symbols that were looked up by address.
+    pub(super) addresses: Vec<String>,
+    pub(super) printed: usize,
+    pub(super) endian: Endian,
+    pub(super) missing: Missing,
+    /// The last symbol that was not there.
+    pub(super) last_missing: Option<Vec<u8>>,
+    open: BTreeMap<i32, Shape>,
+    opened: i32,
+}
+
+/// What has to be known of a map to read an update of it.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    key_size: u32,
+    value_size: u32,
+}
+
+impl Recorder {
+    pub(super) fn new(endian: Endian, missing: Missing) -> Self {
+        Self {
+            acts: Vec::new(),
+            influences: BTreeSet::new(),
+            decided: BTreeSet::new(),
+            types: Vec::new(),
+            addresses: Vec::new(),
+            printed: 0,
+            endian,
+            missing,
+            last_missing: None,
+            open: BTreeMap::new(),
+            opened: 0,
+        }
+    }
+
+    /// The symbol of a type's id.
+    pub(super) fn type_of_id(&self, id: u32) -> Option<&(String, i32)> {
+        let index = id.checked_sub(FIRST_ID)?;
+        self.types.get(index as usize)
+    }
+
+    /// The symbol of an address.
+    pub(super) fn symbol_at(&self, address: u64) -> Option<&String> {
+        let distance = address.checked_sub(FIRST_ADDRESS)?;
+        let index = usize::try_from(distance / ADDRESS_STEP).ok()?;
+        let exact = distance % ADDRESS_STEP == 0;
+        self.addresses.get(index).filter(|_| exact)
+    }
+
+    fn new_fd(&mut self) -> i32 {
+        self.opened += 1;
+        FIRST_FD + self.opened
+    }
+
+    fn influence(&mut self, insn: usize, what: impl Into<String>) {
+        self.influences.insert(Influence {
+            insn,
+            what: what.into(),
+        });
+    }
+
+    /// Bytes at an address, and a note if a host has a say in them.
+    fn bytes(
+        &mut self,
+        insn: usize,
+        memory: &Memory,
+        address: u64,
+        len: usize,
+        what: &str,
+    ) -> Result<Vec<u8>, OutOfBounds> {
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let (bytes, host) = memory.read(address, len)?;
+        let bytes = bytes.to_vec();
+        if host {
+            self.influence(insn, what);
+        }
+        Ok(bytes)
+    }
+
+    fn create_map(&mut self, attr: &Attr) -> Act {
+        let fd = self.new_fd();
+        let shape = Shape {
+            key_size: attr.word("key_size"),
+            value_size: attr.word("value_size"),
+        };
+        self.open.insert(fd, shape);
+        Act::CreateMap {
+            fd,
+            attr: Box::new(MapAttr {
+                name: attr.text("map_name"),
+                map_type: MapType(attr.word("map_type")),
+                key_size: shape.key_size,
+                value_size: shape.value_size,
+                max_entries: attr.word("max_entries"),
+                map_flags: attr.word("map_flags"),
+                map_extra: attr.wide("map_extra"),
+                numa_node: attr.word("numa_node"),
+                btf_key_type_id: attr.word("btf_key_type_id"),
+                btf_value_type_id: attr.word("btf_value_type_id"),
+            }),
+            inner_fd: attr.fd("inner_map_fd"),
+            btf_fd: attr.fd("btf_fd"),
+        }
+    }
+
+    fn update(&mut self, insn: usize, memory: &Memory, attr: &Attr) -> Result<Act, OutOfBounds> {
+        let map_fd = attr.fd("map_fd");
+        let shape = self.open.get(&map_fd).copied();
+        let shape = shape.unwrap_or(Shape {
+            key_size: 0,
+            value_size: 0,
+        });
+        let key = attr.wide("key");
+        let key = self.bytes(
+            insn,
+            memory,
+            key,
+            shape.key_size as usize,
+            "the key of a value",
+        )?;
+        let value = attr.wide("value");
+        let value = self.bytes(
+            insn,
+            memory,
+            value,
+            shape.value_size as usize,
+            "the initial value of a map",
+        )?;
+        Ok(Act::Update {
+            map_fd,
+            key,
+            value,
+            flags: attr.wide("flags"),
+        })
+    }
+
+    fn records(
+        &mut self,
+        insn: usize,
+        memory: &Memory,
+        attr: &Attr,
+        names: [&'static str; 3],
+    ) -> Result<Info, OutOfBounds> {
+        let [size, count, at] = names;
+        let (record_size, count) = (attr.word(size), attr.word(count).min(MAX_COUNT));
+        let len = u64::from(record_size) * u64::from(count);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let bytes = self.bytes(insn, memory, attr.wide(at), len, at)?;
+        Ok(Info {
+            record_size,
+            words: words(memory, &bytes),
+        })
+    }
+
+    fn load_program(
+        &mut self,
+        insn: usize,
+        memory: &Memory,
+        attr: &Attr,
+    ) -> Result<Act, OutOfBounds> {
+        let count = attr.word("insn_cnt").min(MAX_COUNT) as usize;
+        let code = self.bytes(
+            insn,
+            memory,
+            attr.wide("insns"),
+            count * BPF_INSN_SZ,
+            "the instructions of a program",
+        )?;
+        let func_info = self.records(
+            insn,
+            memory,
+            attr,
+            ["func_info_rec_size", "func_info_cnt", "func_info"],
+        )?;
+        let line_info = self.records(
+            insn,
+            memory,
+            attr,
+            ["line_info_rec_size", "line_info_cnt", "line_info"],
+        )?;
+        let relos = self.records(
+            insn,
+            memory,
+            attr,
+            ["core_relo_rec_size", "core_relo_cnt", "core_relos"],
+        )?;
+        // `struct bpf_core_relo`: four words; of others nothing is known.
+        let core_refs = relos.words.chunks_exact(4).map(|relo| CoreRef {
+            insn: relo[0] / 8,
+            relo: CoreRelo {
+                type_id: relo[1],
+                access_str_off: relo[2],
+                kind: relo[3],
+            },
+        });
+        let license = memory.read_up_to(attr.wide("license"), 128)?;
+        let license = license.split(|b| *b == 0).next().unwrap_or_default();
+        let slots = memory.read_up_to(attr.wide("fd_array"), MAX_SLOTS * 4)?;
+        let slots = words(memory, slots);
+        Ok(Act::LoadProgram(Box::new(ProgramAct {
+            fd: self.new_fd(),
+            name: attr.text("prog_name"),
+            license: String::from_utf8_lossy(license).into_owned(),
+            prog_type: ProgType(attr.word("prog_type")),
+            attach_type: AttachType(attr.word("expected_attach_type")),
+            flags: attr.word("prog_flags"),
+            insns: Insn::decode_all(&code, memory.endian),
+            func_info,
+            line_info,
+            core_refs: core_refs.collect(),
+            attach_btf_id: attr.word("attach_btf_id"),
+            btf_fd: attr.fd("prog_btf_fd"),
+            slots: slots.into_iter().map(u32::cast_signed).collect(),
+        })))
+    }
+}
+
+fn words(memory: &Memory, bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .chunks_exact(4)
+        .map(|word| memory.endian.u32([word[0], word[1], word[2], word[3]]))
+        .collect()
+}
+
+impl Kernel for Recorder {
+    fn bpf(
+        &mut self,
+        insn: usize,
+        command: i32,
+        memory: &mut Memory,
+        address: u64,
+        len: usize,
+    ) -> Result<i64, OutOfBounds> {
+        let (given, _) = memory.read(address, len.min(MAX_LEN))?;
+        let attr = Attr::new(command, given, memory.endian);
+        for (name, at, size) in fields(command) {
+            // Where a host gives an address or a size, all of it is the host's.
+            if at + size <= len && memory.read(address + *at as u64, *size)?.1 {
+                self.influence(insn, format!("`{name}`"));
+            }
+        }
+        let act = match command {
+            command::BTF_LOAD => {
+                let size = attr.word("btf_size") as usize;
+                Act::LoadBtf {
+                    fd: self.new_fd(),
+                    data: self.bytes(insn, memory, attr.wide("btf"), size, "the BTF")?,
+                }
+            }
+            command::MAP_CREATE => self.create_map(&attr),
+            command::MAP_UPDATE_ELEM => self.update(insn, memory, &attr)?,
+            command::MAP_FREEZE => Act::Freeze {
+                map_fd: attr.fd("map_fd"),
+            },
+            command::PROG_LOAD => self.load_program(insn, memory, &attr)?,
+            command => Act::Other { command },
+        };
+        let answer = match &act {
+            Act::LoadBtf { fd, .. } | Act::CreateMap { fd, .. } => i64::from(*fd),
+            Act::LoadProgram(program) => i64::from(program.fd),
+            _ => 0,
+        };
+        self.acts.push((insn, act));
+        Ok(answer)
+    }
+
+    fn close(&mut self, _insn: usize, fd: i32) -> i64 {
+        self.open.remove(&fd);
+        0
+    }
+
+    fn find_by_name_kind(&mut self, _insn: usize, name: &[u8], kind: i32) -> i64 {
+        if self.missing.0.contains(name) {
+            self.last_missing = Some(name.to_vec());
+            return NOT_FOUND;
+        }
+        let symbol = (String::from_utf8_lossy(name).into_owned(), kind);
+        let known = self.types.iter().position(|known| *known == symbol);
+        let index = known.unwrap_or_else(|| {
+            self.types.push(symbol);
+            self.types.len() - 1
+        });
+        // Of the kernel proper: no descriptor above.
+        i64::from(FIRST_ID) + index as i64
+    }
+
+    fn kallsyms(&mut self, _insn: usize, name: &[u8]) -> Result<u64, i64> {
+        if self.missing.0.contains(name) {
+            self.last_missing = Some(name.to_vec());
+            return Err(NOT_FOUND);
+        }
+        let name = String::from_utf8_lossy(name).into_owned();
+        let known = self.addresses.iter().position(|known| *known == name);
+        let index = known.unwrap_or_else(|| {
+            self.addresses.push(name);
+            self.addresses.len() - 1
+        });
+        Ok(FIRST_ADDRESS + index as u64 * ADDRESS_STEP)
+    }
+
+    fn copy_from_user(&mut self, insn: usize, len: usize) -> Vec<u8> {
+        self.influence(insn, "memory of the host that it copies");
+        // Not zero, so that it is not what was there.
+        vec![0xa5; len]
+    }
+
+    fn printed(&mut self, _insn: usize) {
+        self.printed += 1;
+    }
+
+    fn host_decides(&mut self, insn: usize) {
+        self.decided.insert(insn);
+    }
+}

@@ -1,0 +1,381 @@
+//! From what a loader asked for to the plan that it carries out.
+
+use std::collections::BTreeMap;
+
+use bpfseal_loader::LoadPlan;
+use bpfseal_loader::plan::{
+    AttachTarget, KernelRef, KernelRefKind, MAX_MAPS, MapAttr, ProgramLoad, Step,
+};
+use bpfseal_object::uapi::map::{ARRAY_OF_MAPS, HASH_OF_MAPS};
+use bpfseal_object::{
+    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, Endian,
+    MapIdx,
+};
+
+use super::recorder::{Act, ProgramAct, Recorder};
+use super::{Audit, CONTEXT_HEADER, Finding, MAP_DESC, Powers, Run, Subject};
+
+/// `BTF_KIND_FUNC`.
+const KIND_FUNC: i32 = 12;
+
+/// What is known of a map while the plan is put together.
+struct Known {
+    /// Its place, if it has one: templates have none.
+    place: Option<MapIdx>,
+    name: String,
+    of_maps: bool,
+}
+
+struct Recovery<'a> {
+    recorder: &'a Recorder,
+    maps: BTreeMap<i32, Known>,
+    btf_fd: Option<i32>,
+    license: Option<String>,
+    findings: Vec<Finding>,
+}
+
+pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
+    let recorder = &run.recorder;
+    let slots = words(&run.metadata, subject.endian, MAX_MAPS);
+    let mut recovery = Recovery {
+        recorder,
+        maps: BTreeMap::new(),
+        btf_fd: None,
+        license: None,
+        findings: Vec::new(),
+    };
+    match &run.returned {
+        Err(fault) => recovery.findings.push(Finding::Fault(fault.clone())),
+        Ok(0) => {}
+        Ok(returned) => recovery.findings.push(Finding::Fails {
+            returned: *returned,
+        }),
+    }
+    if let Some(insn) = run.above_frame {
+        recovery.findings.push(Finding::Frame { insn });
+    }
+    let mut steps = Vec::new();
+    for (insn, act) in &recorder.acts {
+        steps.extend(recovery.step(*insn, act, &slots));
+    }
+    if run.returned == Ok(0) {
+        recovery.check_context(subject, run, &slots);
+    }
+    if recorder.printed > 0 {
+        recovery.findings.push(Finding::Prints {
+            times: recorder.printed,
+        });
+    }
+    let places = recovery.maps.values().filter(|map| map.place.is_some());
+    let map_count = u32::try_from(places.count()).unwrap_or(u32::MAX);
+    let plan = LoadPlan {
+        name: String::new(),
+        endian: subject.endian,
+        license: recovery.license.unwrap_or_default(),
+        map_count,
+        function_count: 0,
+        steps,
+        host: Vec::new(),
+        notes: Vec::new(),
+    };
+    Audit {
+        powers: plan.programs().map(Powers::of).collect(),
+        plan,
+        influences: Vec::new(),
+        findings: recovery.findings,
+    }
+}
+
+fn words(bytes: &[u8], endian: Endian, count: usize) -> Vec<i32> {
+    bytes
+        .chunks_exact(4)
+        .take(count)
+        .map(|word| {
+            endian
+                .u32([word[0], word[1], word[2], word[3]])
+                .cast_signed()
+        })
+        .collect()
+}
+
+fn is_of_maps(attr: &MapAttr) -> bool {
+    attr.map_type == ARRAY_OF_MAPS || attr.map_type == HASH_OF_MAPS
+}
+
+impl Recovery<'_> {
+    fn step(&mut self, insn: usize, act: &Act, slots: &[i32]) -> Option<Step> {
+        match act {
+            Act::LoadBtf { fd, data } => {
+                self.btf_fd = Some(*fd);
+                Some(Step::LoadBtf { data: data.clone() })
+            }
+            Act::CreateMap {
+                fd,
+                attr,
+                inner_fd,
+                btf_fd,
+            } => {
+                let place = slots.iter().position(|slot| slot == fd);
+                // There are 64 of them.
+                let place = place.map(|place| MapIdx(place as u32));
+                let of_maps = is_of_maps(attr);
+                // A loader gives a BTF for the type of a value; with 0 there is none.
+                let has_btf = attr.btf_value_type_id != 0 || *btf_fd != 0;
+                if has_btf && Some(*btf_fd) != self.btf_fd {
+                    self.findings.push(Finding::ForeignBtf {
+                        insn,
+                        name: attr.name.clone(),
+                    });
+                }
+                if of_maps && !self.maps.contains_key(inner_fd) {
+                    let fd = *inner_fd;
+                    self.findings.push(Finding::ForeignMap { insn, fd });
+                }
+                self.maps.insert(
+                    *fd,
+                    Known {
+                        place,
+                        name: attr.name.clone(),
+                        of_maps,
+                    },
+                );
+                let attr = (**attr).clone();
+                Some(match place {
+                    Some(map) => Step::CreateMap { map, attr },
+                    None => Step::CreateInnerMap { attr },
+                })
+            }
+            Act::Update {
+                map_fd,
+                key,
+                value,
+                flags,
+            } => self.update(insn, *map_fd, key, value, *flags),
+            Act::Freeze { map_fd } => {
+                let map = self.place(insn, *map_fd)?;
+                Some(Step::FreezeMap { map })
+            }
+            Act::LoadProgram(program) => {
+                Some(Step::LoadProgram(Box::new(self.program(insn, program))))
+            }
+            Act::Other { command } => {
+                let command = *command;
+                self.findings.push(Finding::Command { insn, command });
+                None
+            }
+        }
+    }
+
+    /// The place of a map, or a finding.
+    fn place(&mut self, insn: usize, fd: i32) -> Option<MapIdx> {
+        let place = self.maps.get(&fd).and_then(|map| map.place);
+        if place.is_none() {
+            self.findings.push(Finding::ForeignMap { insn, fd });
+        }
+        place
+    }
+
+    fn update(
+        &mut self,
+        insn: usize,
+        fd: i32,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+    ) -> Option<Step> {
+        let map = self.place(insn, fd)?;
+        let known = &self.maps[&fd];
+        if known.of_maps {
+            let number = |bytes: &[u8]| -> Option<[u8; 4]> { bytes.try_into().ok() };
+            let endian = self.recorder.endian;
+            let slot = number(key).map(|bytes| endian.u32(bytes));
+            let inner = number(value).map(|bytes| endian.u32(bytes).cast_signed());
+            let inner = self.place(insn, inner.unwrap_or(-1))?;
+            return Some(Step::SetInnerMap {
+                outer: map,
+                slot: slot.unwrap_or(u32::MAX),
+                inner,
+            });
+        }
+        if key.iter().any(|byte| *byte != 0) {
+            self.findings.push(Finding::Key {
+                insn,
+                map: known.name.clone(),
+                key: bpfseal_seal::hex(key),
+            });
+        }
+        Some(Step::SeedMap {
+            map,
+            value: value.to_vec(),
+            flags,
+        })
+    }
+
+    fn program(&mut self, insn: usize, act: &ProgramAct) -> ProgramLoad {
+        if act.btf_fd != 0 && Some(act.btf_fd) != self.btf_fd {
+            self.findings.push(Finding::ForeignBtf {
+                insn,
+                name: act.name.clone(),
+            });
+        }
+        match &self.license {
+            None => self.license = Some(act.license.clone()),
+            Some(license) if *license != act.license => self.findings.push(Finding::License {
+                insn,
+                program: act.name.clone(),
+                license: act.license.clone(),
+            }),
+            Some(_) => {}
+        }
+        let attach_target = (act.attach_btf_id != 0).then(|| {
+            let found = self.recorder.type_of_id(act.attach_btf_id);
+            if found.is_none() {
+                self.unknown(insn, act, act.attach_btf_id);
+            }
+            let (name, kind) = found.cloned().unwrap_or_default();
+            AttachTarget {
+                name,
+                btf_kind: kind.cast_unsigned(),
+            }
+        });
+        let (insns, kernel_refs) = self.code(insn, act);
+        ProgramLoad {
+            name: act.name.clone(),
+            section: String::new(),
+            prog_type: act.prog_type,
+            attach_type: act.attach_type,
+            flags: act.flags,
+            insns,
+            subprograms: Vec::new(),
+            func_info: act.func_info.clone(),
+            line_info: act.line_info.clone(),
+            core_refs: act.core_refs.clone(),
+            kernel_refs,
+            attach_target,
+        }
+    }
+
+    fn unknown(&mut self, insn: usize, act: &ProgramAct, id: u32) {
+        self.findings.push(Finding::UnknownId {
+            insn,
+            program: act.name.clone(),
+            id,
+        });
+    }
+
+    /// The program's instructions, with the places of maps as they were when it was loaded, and
+    /// what the loader put in of the kernel taken out again.
+    fn code(
+        &mut self,
+        insn: usize,
+        act: &ProgramAct,
+    ) -> (Vec<bpfseal_object::Insn>, Vec<KernelRef>) {
+        let mut insns = act.insns.clone();
+        let mut references = Vec::new();
+        let mut at = 0;
+        while at < insns.len() {
+            let one = insns[at];
+            let mut refer = |name: &str, kind| {
+                references.push(KernelRef {
+                    // A program has at most 2^20.
+                    insn: at as u32,
+                    name: name.to_owned(),
+                    weak: false,
+                    kind,
+                });
+            };
+            if one.is_call() && one.src == BPF_PSEUDO_KFUNC_CALL {
+                let id = one.imm.cast_unsigned();
+                match self.recorder.type_of_id(id) {
+                    Some((name, _)) => refer(name, KernelRefKind::Call),
+                    None => self.unknown(insn, act, id),
+                }
+                insns[at].imm = 0;
+                insns[at].off = 0;
+            }
+            if !one.is_ld_imm64() || at + 1 >= insns.len() {
+                at += 1;
+                continue;
+            }
+            let (low, high) = (one.imm.cast_unsigned(), insns[at + 1].imm.cast_unsigned());
+            match one.src {
+                BPF_PSEUDO_BTF_ID => {
+                    match self.recorder.type_of_id(low) {
+                        Some((name, KIND_FUNC)) => refer(name, KernelRefKind::FunctionAddress),
+                        Some((name, _)) => refer(name, KernelRefKind::VariableAddress),
+                        None => self.unknown(insn, act, low),
+                    }
+                    insns[at].imm = 0;
+                    insns[at + 1].imm = 0;
+                }
+                BPF_PSEUDO_MAP_IDX | BPF_PSEUDO_MAP_IDX_VALUE => {
+                    let fd = act.slots.get(low as usize).copied().unwrap_or(-1);
+                    if let Some(place) = self.place(insn, fd) {
+                        insns[at].imm = place.0.cast_signed();
+                    }
+                }
+                0 => {
+                    let address = u64::from(high) << 32 | u64::from(low);
+                    if let Some(name) = self.recorder.symbol_at(address) {
+                        refer(name, KernelRefKind::UntypedAddress);
+                        insns[at].imm = 0;
+                        insns[at + 1].imm = 0;
+                    }
+                }
+                _ => {}
+            }
+            at += 2;
+        }
+        (insns, references)
+    }
+
+    /// Whether the caller gets what it takes the places of the context for.
+    fn check_context(&mut self, subject: &Subject<'_>, run: &Run, slots: &[i32]) {
+        let read = |at: usize| -> i32 {
+            let word = run.context.get(at..at + 4);
+            let word = word.and_then(|word| <[u8; 4]>::try_from(word).ok());
+            word.map_or(0, |word| subject.endian.u32(word).cast_signed())
+        };
+        let maps = subject.context.maps as usize;
+        for map in 0..maps {
+            let found = read(CONTEXT_HEADER + map * MAP_DESC);
+            let wanted = slots.get(map).copied().unwrap_or(0);
+            if found != wanted {
+                let what = self.describe(found);
+                let place = self.describe(wanted);
+                self.findings.push(Finding::HandsOver { place, what });
+            }
+        }
+        let programs: Vec<(i32, String)> = run
+            .recorder
+            .acts
+            .iter()
+            .filter_map(|(_, act)| match act {
+                Act::LoadProgram(program) => Some((program.fd, program.name.clone())),
+                _ => None,
+            })
+            .collect();
+        for (index, (fd, name)) in programs.iter().enumerate() {
+            let found = read(CONTEXT_HEADER + maps * MAP_DESC + index * 4);
+            if found != *fd {
+                let known = programs.iter().find(|(fd, _)| *fd == found);
+                let what = known.map_or_else(
+                    || self.describe(found),
+                    |(_, name)| format!("program `{name}`"),
+                );
+                self.findings.push(Finding::HandsOver {
+                    place: format!("program `{name}`"),
+                    what,
+                });
+            }
+        }
+    }
+
+    fn describe(&self, fd: i32) -> String {
+        match self.maps.get(&fd) {
+            Some(map) => format!("map `{}`", map.name),
+            None if fd == 0 => "nothing".to_owned(),
+            None => format!("descriptor {fd}"),
+        }
+    }
+}

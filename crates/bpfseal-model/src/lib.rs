@@ -1,0 +1,23 @@
+//! The kernel's side of signed BPF, as a pure model.
+//!
+//! Runs loaders without a kernel: [`audit`] recovers the load plan from what a loader really does,
+//! whoever made it, and compares it with the plan of an object. Stands between what is made
+//! ([`bpfseal_loader`], [`bpfseal_seal`]) and the running kernel, and depends on neither clock nor
+//! files nor system calls.
+//!
+//! ```text
+//! instructions ‖ metadata ── run ── what it asks the kernel for ── LoadPlan ══ LoadPlan ── object
+//! ```
+#![forbid(unsafe_code)]
+
+mod attr;
+pub mod audit;
+mod errno;
+mod helpers;
+mod memory;
+mod run;
+
+pub use errno::Errno;
+pub use helpers::{helper_name, helper_power};
+pub use memory::OutOfBounds;
+pub use run::Fault;

@@ -1,0 +1,506 @@
+//! Running a loader, instruction by instruction.
+//!
+//! Safe on any bytes: memory is bounded, every step is counted, and what is outside of what loaders
+//! do ends the run with a [`Fault`] that names the instruction. Loaders go straight ahead, so an
+//! instruction that runs twice is a loop, and a fault.
+
+use bpfseal_object::{
+    BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64,
+};
+
+use crate::memory::{Memory, OutOfBounds, RegionId, Value};
+
+/// Bytes of a program's stack frame (`MAX_BPF_STACK`).
+const STACK: usize = 512;
+/// Bytes above the frame that can be used all the same: loaders of more programs than the frame has
+/// room for use them. The kernel's verifier refuses those, and it is noted.
+const ABOVE: usize = 32 << 10;
+
+/// Helpers that loaders use, by number (`enum bpf_func_id` of Linux 7.3).
+mod helper {
+    pub(super) const TRACE_PRINTK: i32 = 6;
+    pub(super) const PROBE_READ_KERNEL: i32 = 113;
+    pub(super) const COPY_FROM_USER: i32 = 148;
+    pub(super) const SYS_BPF: i32 = 166;
+    pub(super) const BTF_FIND_BY_NAME_KIND: i32 = 167;
+    pub(super) const SYS_CLOSE: i32 = 168;
+    pub(super) const KALLSYMS_LOOKUP_NAME: i32 = 179;
+}
+
+/// Why a run ended early.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum Fault {
+    /// No instructions, or not whole ones.
+    #[error("{bytes} bytes are no instructions")]
+    Length { bytes: usize },
+    /// An operation that there is not, or that is not run here.
+    #[error("instruction {insn}: operation {code:#04x} is not one that loaders use")]
+    Operation { insn: usize, code: u8 },
+    /// A register that there is not, or that may not be written.
+    #[error("instruction {insn}: register r{register} is not there to be used so")]
+    Register { insn: usize, register: u8 },
+    /// A jump, or the end of the code, to where there is no instruction.
+    #[error("instruction {insn}: it goes on at {target}, where there is no instruction")]
+    Jump { insn: usize, target: i64 },
+    /// An instruction that runs again.
+    #[error("instruction {insn} runs a second time: loaders have no loops")]
+    Loop { insn: usize },
+    /// A helper that loaders do not use.
+    #[error("instruction {insn}: helper {helper} is not one that loaders use")]
+    Helper { insn: usize, helper: i32 },
+    /// A call that is not of a helper.
+    #[error("instruction {insn}: it calls a function, which loaders do not")]
+    Function { insn: usize },
+    /// A map that the loader is not bound to.
+    #[error("instruction {insn}: place {place} of fd_array has no map")]
+    NoMap { insn: usize, place: i32 },
+    /// Memory that is not there.
+    #[error(
+        "instruction {insn}: it {} {} bytes at {:#x}, where there is none for it",
+        if .access.write { "writes" } else { "reads" }, .access.len, .access.address
+    )]
+    Memory { insn: usize, access: OutOfBounds },
+    /// An address that the host gave, used as if it were the loader's own.
+    #[error("instruction {insn}: it uses an address that the host gives")]
+    HostAddress { insn: usize },
+}
+
+impl Fault {
+    /// The instruction, where there is one.
+    #[must_use]
+    pub fn insn(&self) -> Option<usize> {
+        match self {
+            Self::Length { .. } => None,
+            Self::Operation { insn, .. }
+            | Self::Register { insn, .. }
+            | Self::Jump { insn, .. }
+            | Self::Loop { insn }
+            | Self::Helper { insn, .. }
+            | Self::Function { insn }
+            | Self::NoMap { insn, .. }
+            | Self::Memory { insn, .. }
+            | Self::HostAddress { insn } => Some(*insn),
+        }
+    }
+}
+
+/// Who answers the calls that a loader makes.
+pub(crate) trait Kernel {
+    /// `bpf_sys_bpf`: a command, with the attributes at an address.
+    fn bpf(
+        &mut self,
+        insn: usize,
+        command: i32,
+        memory: &mut Memory,
+        attr: u64,
+        len: usize,
+    ) -> Result<i64, OutOfBounds>;
+    /// `bpf_sys_close`.
+    fn close(&mut self, insn: usize, fd: i32) -> i64;
+    /// `bpf_btf_find_by_name_kind`: an id below, a descriptor above; or an error.
+    fn find_by_name_kind(&mut self, insn: usize, name: &[u8], kind: i32) -> i64;
+    /// `bpf_kallsyms_lookup_name`: an address.
+    fn kallsyms(&mut self, insn: usize, name: &[u8]) -> Result<u64, i64>;
+    /// `bpf_copy_from_user`: bytes of the host.
+    fn copy_from_user(&mut self, insn: usize, len: usize) -> Vec<u8>;
+    /// `bpf_trace_printk`.
+    fn printed(&mut self, insn: usize);
+    /// The way that the run takes depends on a value of the host.
+    fn host_decides(&mut self, insn: usize);
+}
+
+/// A loader, ready to run.
+pub(crate) struct Machine<'k> {
+    pub(crate) insns: Vec<Insn>,
+    pub(crate) memory: Memory,
+    /// The values of the maps that it is bound to, by place in `fd_array`.
+    pub(crate) maps: Vec<BoundMap>,
+    pub(crate) context: RegionId,
+    stack: RegionId,
+    registers: [Value; 11],
+    ran: Vec<bool>,
+    /// The first instruction that used memory above the frame.
+    pub(crate) above_frame: Option<usize>,
+    kernel: &'k mut dyn Kernel,
+}
+
+/// A map of `fd_array`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BoundMap {
+    /// Its value.
+    pub(crate) value: RegionId,
+    /// The beginning of `struct bpf_map`: digest and mark of exclusive maps.
+    pub(crate) object: RegionId,
+}
+
+impl<'k> Machine<'k> {
+    /// A loader with one map, the metadata. `object` is how the kernel's object of it begins.
+    pub(crate) fn new(
+        instructions: &[u8],
+        metadata: &[u8],
+        context: Vec<u8>,
+        object: Vec<u8>,
+        endian: Endian,
+        kernel: &'k mut dyn Kernel,
+    ) -> Result<Self, Fault> {
+        if instructions.is_empty() || !instructions.len().is_multiple_of(8) {
+            return Err(Fault::Length {
+                bytes: instructions.len(),
+            });
+        }
+        let insns = Insn::decode_all(instructions, endian);
+        let mut memory = Memory::new(endian);
+        let stack = memory.add(vec![0; STACK + ABOVE], true, false);
+        let context = memory.add(context, true, true);
+        let map = BoundMap {
+            value: memory.add(metadata.to_vec(), true, false),
+            object: memory.add(object, false, false),
+        };
+        Ok(Self {
+            ran: vec![false; insns.len()],
+            insns,
+            memory,
+            maps: vec![map],
+            context,
+            stack,
+            registers: [Value::default(); 11],
+            above_frame: None,
+            kernel,
+        })
+    }
+
+    /// Runs it: what it returns.
+    pub(crate) fn run(&mut self) -> Result<i64, Fault> {
+        self.registers[1] = Value::known(Memory::address(self.context, 0));
+        self.registers[10] = Value::known(Memory::address(self.stack, STACK as u64));
+        let mut at = 0;
+        loop {
+            let Some(insn) = self.insns.get(at).copied() else {
+                return Err(Fault::Jump {
+                    insn: at.saturating_sub(1),
+                    target: at as i64,
+                });
+            };
+            if std::mem::replace(&mut self.ran[at], true) {
+                return Err(Fault::Loop { insn: at });
+            }
+            if insn.code == EXIT {
+                return Ok(self.registers[0].bits as i32 as i64);
+            }
+            at = self.step(at, insn)?;
+        }
+    }
+
+    fn register(&self, insn: usize, register: u8) -> Result<Value, Fault> {
+        let found = self.registers.get(usize::from(register));
+        found.copied().ok_or(Fault::Register { insn, register })
+    }
+
+    fn set(&mut self, insn: usize, register: u8, value: Value) -> Result<(), Fault> {
+        // r10 is the frame's address, and is not written.
+        match self.registers.get_mut(usize::from(register)) {
+            Some(place) if register != 10 => {
+                *place = value;
+                Ok(())
+            }
+            _ => Err(Fault::Register { insn, register }),
+        }
+    }
+
+    /// One instruction: where it goes on.
+    fn step(&mut self, at: usize, insn: Insn) -> Result<usize, Fault> {
+        match insn.code & 7 {
+            // BPF_LD
+            0 if insn.code == LD_IMM64 => {
+                self.load_wide(at, insn)?;
+                Ok(at + 2)
+            }
+            // BPF_LDX, BPF_ST, BPF_STX; of modes BPF_MEM
+            1..=3 if insn.code & 0xe0 == 0x60 => {
+                self.access(at, insn)?;
+                Ok(at + 1)
+            }
+            // BPF_ALU, BPF_ALU64
+            4 | 7 => {
+                self.calculate(at, insn)?;
+                Ok(at + 1)
+            }
+            // BPF_JMP, BPF_JMP32
+            5 if insn.code == CALL => {
+                self.call(at, insn)?;
+                Ok(at + 1)
+            }
+            5 | 6 => self.jump(at, insn),
+            _ => Err(Fault::Operation {
+                insn: at,
+                code: insn.code,
+            }),
+        }
+    }
+
+    fn load_wide(&mut self, at: usize, insn: Insn) -> Result<(), Fault> {
+        let next = self.insns.get(at + 1).copied().ok_or(Fault::Jump {
+            insn: at,
+            target: at as i64 + 1,
+        })?;
+        // The second half is no instruction of its own: nothing may jump there.
+        self.ran[at + 1] = true;
+        let low = insn.imm.cast_unsigned();
+        let high = next.imm.cast_unsigned();
+        let place = usize::try_from(insn.imm).ok();
+        let map = place.and_then(|place| self.maps.get(place).copied());
+        let no_map = Fault::NoMap {
+            insn: at,
+            place: insn.imm,
+        };
+        let bits = match insn.src {
+            0 => u64::from(high) << 32 | u64::from(low),
+            BPF_PSEUDO_MAP_IDX => Memory::address(map.ok_or(no_map)?.object, 0),
+            BPF_PSEUDO_MAP_IDX_VALUE => Memory::address(map.ok_or(no_map)?.value, u64::from(high)),
+            _ => {
+                return Err(Fault::Operation {
+                    insn: at,
+                    code: insn.code,
+                });
+            }
+        };
+        self.set(at, insn.dst, Value::known(bits))
+    }
+
+    fn access(&mut self, at: usize, insn: Insn) -> Result<(), Fault> {
+        let width = match insn.code & 0x18 {
+            0x00 => 4,
+            0x08 => 2,
+            0x10 => 1,
+            _ => 8,
+        };
+        let is_load = insn.code & 7 == 1;
+        let base = self.register(at, if is_load { insn.src } else { insn.dst })?;
+        if base.host {
+            return Err(Fault::HostAddress { insn: at });
+        }
+        let address = base.bits.wrapping_add_signed(i64::from(insn.off));
+        let frame = Memory::address(self.stack, STACK as u64);
+        if (frame..frame + ABOVE as u64).contains(&address) {
+            self.above_frame.get_or_insert(at);
+        }
+        let fault = |access| Fault::Memory { insn: at, access };
+        match insn.code & 7 {
+            1 => {
+                let value = self.memory.load(address, width).map_err(fault)?;
+                self.set(at, insn.dst, value)
+            }
+            2 => {
+                let value = Value::signed(i64::from(insn.imm));
+                self.memory.store(address, width, value).map_err(fault)
+            }
+            _ => {
+                let value = self.register(at, insn.src)?;
+                self.memory.store(address, width, value).map_err(fault)
+            }
+        }
+    }
+
+    fn calculate(&mut self, at: usize, insn: Insn) -> Result<(), Fault> {
+        let wide = insn.code & 7 == 7;
+        let left = self.register(at, insn.dst)?;
+        let right = if insn.code & 8 == 0 {
+            Value::signed(i64::from(insn.imm))
+        } else {
+            self.register(at, insn.src)?
+        };
+        let bad = Fault::Operation {
+            insn: at,
+            code: insn.code,
+        };
+        // Signed division, sign extension and byte swaps have an offset or are not used.
+        if insn.off != 0 {
+            return Err(bad);
+        }
+        let (a, b) = if wide {
+            (left.bits, right.bits)
+        } else {
+            (u64::from(left.bits as u32), u64::from(right.bits as u32))
+        };
+        let shift = (b as u32) & if wide { 63 } else { 31 };
+        let bits = match insn.code & 0xf0 {
+            0x00 => a.wrapping_add(b),
+            0x10 => a.wrapping_sub(b),
+            0x20 => a.wrapping_mul(b),
+            0x30 => a.checked_div(b).unwrap_or(0),
+            0x40 => a | b,
+            0x50 => a & b,
+            0x60 => a << shift,
+            0x70 => a >> shift,
+            0x80 => a.wrapping_neg(),
+            0x90 => a.checked_rem(b).unwrap_or(a),
+            0xa0 => a ^ b,
+            0xb0 => b,
+            0xc0 if wide => (a.cast_signed() >> shift).cast_unsigned(),
+            0xc0 => u64::from(((a as i32) >> shift).cast_unsigned()),
+            _ => return Err(bad),
+        };
+        let bits = if wide { bits } else { u64::from(bits as u32) };
+        let host = match insn.code & 0xf0 {
+            0xb0 => right.host,
+            _ => left.host || right.host,
+        };
+        self.set(at, insn.dst, Value { bits, host })
+    }
+
+    fn jump(&mut self, at: usize, insn: Insn) -> Result<usize, Fault> {
+        let wide = insn.code & 7 == 5;
+        let operation = insn.code & 0xf0;
+        let target = |distance: i64| {
+            let target = at as i64 + 1 + distance;
+            match usize::try_from(target) {
+                Ok(target) if target < self.insns.len() => Ok(target),
+                _ => Err(Fault::Jump { insn: at, target }),
+            }
+        };
+        if operation == 0 {
+            let distance = if wide {
+                i64::from(insn.off)
+            } else {
+                i64::from(insn.imm)
+            };
+            return target(distance);
+        }
+        let left = self.register(at, insn.dst)?;
+        let right = if insn.code & 8 == 0 {
+            Value::signed(i64::from(insn.imm))
+        } else {
+            self.register(at, insn.src)?
+        };
+        let (a, b) = if wide {
+            (left.bits, right.bits)
+        } else {
+            // Sign-extended, so that signed comparisons hold.
+            let extend = |bits: u64| i64::from(bits as i32).cast_unsigned();
+            (extend(left.bits), extend(right.bits))
+        };
+        let (sa, sb) = (a.cast_signed(), b.cast_signed());
+        let taken = match operation {
+            0x10 => a == b,
+            0x20 => a > b,
+            0x30 => a >= b,
+            0x40 => a & b != 0,
+            0x50 => a != b,
+            0x60 => sa > sb,
+            0x70 => sa >= sb,
+            0xa0 => a < b,
+            0xb0 => a <= b,
+            0xc0 => sa < sb,
+            0xd0 => sa <= sb,
+            _ => {
+                return Err(Fault::Operation {
+                    insn: at,
+                    code: insn.code,
+                });
+            }
+        };
+        if left.host || right.host {
+            self.kernel.host_decides(at);
+        }
+        if taken {
+            target(i64::from(insn.off))
+        } else {
+            Ok(at + 1)
+        }
+    }
+
+    fn call(&mut self, at: usize, insn: Insn) -> Result<(), Fault> {
+        let Some(number) = insn.helper() else {
+            return Err(Fault::Function { insn: at });
+        };
+        let [_, r1, r2, r3, r4, ..] = self.registers;
+        let memory_fault = |access| Fault::Memory { insn: at, access };
+        // Addresses that are read or written here; where the host gives a length or address of the
+        // loader's own memory, nothing can be said of what happens.
+        let own = |value: Value| {
+            if value.host {
+                Err(Fault::HostAddress { insn: at })
+            } else {
+                Ok(value.bits)
+            }
+        };
+        let size = |value: Value| own(value).map(|bits| bits as u32 as usize);
+        let result = match number.cast_signed() {
+            helper::SYS_BPF => {
+                let len = size(r3)?;
+                let command = own(r1)? as i32;
+                let address = own(r2)?;
+                self.kernel
+                    .bpf(at, command, &mut self.memory, address, len)
+                    .map_err(memory_fault)?
+            }
+            helper::SYS_CLOSE => self.kernel.close(at, r1.bits as i32),
+            helper::BTF_FIND_BY_NAME_KIND => {
+                let (name, _) = self
+                    .memory
+                    .read(own(r1)?, size(r2)?)
+                    .map_err(memory_fault)?;
+                let name = name.strip_suffix(&[0]).unwrap_or(name).to_vec();
+                self.kernel.find_by_name_kind(at, &name, own(r3)? as i32)
+            }
+            helper::KALLSYMS_LOOKUP_NAME => {
+                let (name, _) = self
+                    .memory
+                    .read(own(r1)?, size(r2)?)
+                    .map_err(memory_fault)?;
+                let name = name.strip_suffix(&[0]).unwrap_or(name).to_vec();
+                let found = self.kernel.kallsyms(at, &name);
+                let value = Value::known(found.unwrap_or(0));
+                self.memory
+                    .store(own(r4)?, 8, value)
+                    .map_err(memory_fault)?;
+                found.err().unwrap_or(0)
+            }
+            helper::COPY_FROM_USER => {
+                let len = size(r2)?;
+                // Bounded by what there is to write to.
+                self.memory.read(own(r1)?, len).map_err(memory_fault)?;
+                let bytes = self.kernel.copy_from_user(at, len);
+                self.memory
+                    .write(own(r1)?, &bytes, true)
+                    .map_err(memory_fault)?;
+                0
+            }
+            helper::PROBE_READ_KERNEL => {
+                const EFAULT: i64 = 14;
+                let (len, to) = (size(r2)?, own(r1)?);
+                // Bounded by what there is to write to.
+                self.memory.read(to, len).map_err(memory_fault)?;
+                let (bytes, host, result) = if r3.host {
+                    (self.kernel.copy_from_user(at, len), true, 0)
+                } else {
+                    match self.memory.read(r3.bits, len) {
+                        Ok((bytes, host)) => (bytes.to_vec(), host, 0),
+                        // What can not be read clears what it was to fill.
+                        Err(_) => (vec![0; len], false, -EFAULT),
+                    }
+                };
+                self.memory.write(to, &bytes, host).map_err(memory_fault)?;
+                result
+            }
+            helper::TRACE_PRINTK => {
+                self.kernel.printed(at);
+                0
+            }
+            other => {
+                return Err(Fault::Helper {
+                    insn: at,
+                    helper: other,
+                });
+            }
+        };
+        // A call leaves nothing in the registers of its arguments.
+        for register in 1..=5 {
+            self.registers[register] = Value::default();
+        }
+        self.registers[0] = Value::signed(result);
+        Ok(())
+    }
+}
