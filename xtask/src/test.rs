@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::algorithms;
+use crate::audit;
 use crate::conformance;
 use crate::kernels;
 use crate::project::{self, has, in_ci};
@@ -66,6 +67,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         conformance::run(&conformance::Args::default())?;
         step("signatures by OpenSSL");
         algorithms::run()?;
+        step("what loaders do");
+        audit::run(&audit::Args::default())?;
         step("real kernels");
         kernels::run(&kernels::Args::default())?;
     }

@@ -648,3 +648,43 @@ fn verify_can_ask_for_more_than_the_kernel() {
     bench.good("seal sample.bpf.o -k other.key.pem -i p256.code.pem -o code.bpfseal");
     bench.good("verify code.bpfseal --trust p256.code.pem --require-eku code-signing");
 }
+
+#[test]
+fn audit_says_what_a_loader_does() {
+    let bench = Bench::new();
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o a.bpfseal");
+    let ran = bench.good("audit a.bpfseal --object sample.bpf.o");
+    assert_eq!(ran.out.matches("good: ").count(), 3, "{}", ran.out);
+    assert!(ran.out.contains("and nothing else"), "{}", ran.out);
+    let ran = bench.good("audit a.bpfseal --json");
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["verdict"], "good");
+    assert_eq!(json["forms"][0]["programs"][0]["name"], "on_sys_enter");
+    assert!(json["forms"][0]["same_as_object"].is_null());
+    // Beside its object; not signed, where a host has a say; another object.
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o a.seal");
+    bench.good("audit sample.bpf.o --seal a.seal --object sample.bpf.o");
+    let header = bench.good("gen skeleton -L sample.bpf.o");
+    std::fs::write(bench.path("u.lskel.h"), header.raw).unwrap();
+    bench.good("audit u.lskel.h --object sample.bpf.o");
+    bench.bad(
+        "audit u.lskel.h --fail-on host-influenced",
+        1,
+        &["gives `max_entries` of map `calls`"],
+    );
+    bench.take(&testdata().join("objects/globals.bpf.o"), "globals.bpf.o");
+    bench.good("seal globals.bpf.o -k key.pem -i cert.pem -o g.bpfseal");
+    bench.bad(
+        "audit g.bpfseal --object sample.bpf.o",
+        1,
+        &["bad: g.bpfseal", "should not be there"],
+    );
+    bench.bad(
+        "audit g.bpfseal --object sample.bpf.o --fail-on new-capability",
+        1,
+        &["bpf_trace_printk"],
+    );
+    bench.good("audit g.bpfseal --object sample.bpf.o --fail-on never");
+    bench.bad("audit sample.bpf.o", 3, &["bpfseal seal"]);
+    bench.bad("audit a.bpfseal --object a.bpfseal", 3, &["a.bpfseal"]);
+}

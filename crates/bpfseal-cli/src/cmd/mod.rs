@@ -1,5 +1,6 @@
 //! The verbs, a file for each.
 
+mod audit;
 mod doctor;
 mod extract;
 mod generate;
@@ -27,6 +28,8 @@ pub(crate) enum Verb {
     Gen(generate::Args),
     /// Check what a signature attests to, and whether it is trusted
     Verify(verify::Args),
+    /// Run a loader in a model of the kernel: what does it do, and is that the object?
+    Audit(audit::Args),
     /// Show what is in an object or an artifact
     Inspect(inspect::Args),
     /// Load an artifact into the running kernel
@@ -55,6 +58,7 @@ impl Verb {
             Self::Attach(args) => two_steps::attach(args),
             Self::Gen(args) => generate::run(args),
             Self::Verify(args) => verify::run(args),
+            Self::Audit(args) => audit::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Doctor(args) => doctor::run(args),
             Self::Key(args) => key::run(args),

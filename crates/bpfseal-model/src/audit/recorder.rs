@@ -99,8 +99,9 @@ pub(super) struct Recorder {
 }
 
 /// What has to be known of a map to read an update of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 struct Shape {
+    name: String,
     key_size: u32,
     value_size: u32,
 }
@@ -171,14 +172,15 @@ impl Recorder {
     fn create_map(&mut self, attr: &Attr) -> Act {
         let fd = self.new_fd();
         let shape = Shape {
+            name: attr.text("map_name"),
             key_size: attr.word("key_size"),
             value_size: attr.word("value_size"),
         };
-        self.open.insert(fd, shape);
+        self.open.insert(fd, shape.clone());
         Act::CreateMap {
             fd,
             attr: Box::new(MapAttr {
-                name: attr.text("map_name"),
+                name: shape.name,
                 map_type: MapType(attr.word("map_type")),
                 key_size: shape.key_size,
                 value_size: shape.value_size,
@@ -196,27 +198,14 @@ impl Recorder {
 
     fn update(&mut self, insn: usize, memory: &Memory, attr: &Attr) -> Result<Act, OutOfBounds> {
         let map_fd = attr.fd("map_fd");
-        let shape = self.open.get(&map_fd).copied();
-        let shape = shape.unwrap_or(Shape {
-            key_size: 0,
-            value_size: 0,
-        });
+        let shape = self.open.get(&map_fd).cloned().unwrap_or_default();
         let key = attr.wide("key");
-        let key = self.bytes(
-            insn,
-            memory,
-            key,
-            shape.key_size as usize,
-            "the key of a value",
-        )?;
+        let (key_size, value_size) = (shape.key_size as usize, shape.value_size as usize);
+        let what = format!("the key of a value of map `{}`", shape.name);
+        let key = self.bytes(insn, memory, key, key_size, &what)?;
         let value = attr.wide("value");
-        let value = self.bytes(
-            insn,
-            memory,
-            value,
-            shape.value_size as usize,
-            "the initial value of a map",
-        )?;
+        let what = format!("the initial value of map `{}`", shape.name);
+        let value = self.bytes(insn, memory, value, value_size, &what)?;
         Ok(Act::Update {
             map_fd,
             key,
@@ -324,10 +313,15 @@ impl Kernel for Recorder {
     ) -> Result<i64, OutOfBounds> {
         let (given, _) = memory.read(address, len.min(MAX_LEN))?;
         let attr = Attr::new(command, given, memory.endian);
+        let subject = match command {
+            command::MAP_CREATE => format!(" of map `{}`", attr.text("map_name")),
+            command::PROG_LOAD => format!(" of program `{}`", attr.text("prog_name")),
+            _ => String::new(),
+        };
         for (name, at, size) in fields(command) {
             // Where a host gives an address or a size, all of it is the host's.
             if at + size <= len && memory.read(address + *at as u64, *size)?.1 {
-                self.influence(insn, format!("`{name}`"));
+                self.influence(insn, format!("`{name}`{subject}"));
             }
         }
         let act = match command {
@@ -389,9 +383,8 @@ impl Kernel for Recorder {
         Ok(FIRST_ADDRESS + index as u64 * ADDRESS_STEP)
     }
 
-    fn copy_from_user(&mut self, insn: usize, len: usize) -> Vec<u8> {
-        self.influence(insn, "memory of the host that it copies");
-        // Not zero, so that it is not what was there.
+    fn copy_from_user(&mut self, _insn: usize, len: usize) -> Vec<u8> {
+        // What is done with it is noted there. Not zero, so that it is not what was there.
         vec![0xa5; len]
     }
 
