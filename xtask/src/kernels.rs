@@ -21,15 +21,16 @@ use crate::{firmware, headers, project, reference};
 const DEFAULT: &str = "7.3";
 /// The kernels of the older schemes, and the tests that are run on them.
 const OLDER: [&str; 4] = ["6.19", "7.0", "7.1", "7.2"];
-const OLDER_TESTS: [&str; 2] = ["load", "matrix"];
+const OLDER_TESTS: [&str; 3] = ["load", "matrix", "random"];
 /// The tests that are run in a machine.
-const TESTS: [&str; 10] = [
+const TESTS: [&str; 11] = [
     "admission",
     "end_to_end",
     "examples",
     "faults",
     "load",
     "matrix",
+    "random",
     "refusals",
     "revocation",
     "scenarios",

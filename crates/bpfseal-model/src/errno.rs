@@ -35,6 +35,7 @@ errnos! {
     EINVAL = 22,
     ENOSPC = 28,
     ENOPKG = 65,
+    EPROTO = 71,
     EBADMSG = 74,
     EOPNOTSUPP = 95,
     ENOKEY = 126,

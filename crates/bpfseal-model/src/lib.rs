@@ -14,8 +14,10 @@ mod attr;
 pub mod audit;
 mod errno;
 mod helpers;
+pub mod kernel;
 mod memory;
 mod run;
+pub mod scenario;
 
 pub use errno::Errno;
 pub use helpers::{helper_name, helper_power};

@@ -1,0 +1,37 @@
+//! Keyrings: which keys a signature is held against.
+
+use bpfseal_seal::TrustStore;
+
+/// `enum bpf_sig_keyring` of Linux 7.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(missing_docs, reason = "the names are the kernel's")]
+pub enum KeyringType {
+    #[default]
+    None,
+    Builtin,
+    Secondary,
+    Platform,
+    User,
+}
+
+/// The session keyring's special id.
+pub const SESSION: i32 = -3;
+
+/// A keyring.
+#[derive(Debug, Clone, Default)]
+pub struct Keyring {
+    /// Its keys, and what is revoked.
+    pub store: TrustStore,
+    /// Its serial number.
+    pub serial: i32,
+}
+
+/// `bpf_classify_keyring`.
+pub(super) fn classify(id: i32) -> KeyringType {
+    match id {
+        0 => KeyringType::Builtin,
+        1 => KeyringType::Secondary,
+        2 => KeyringType::Platform,
+        _ => KeyringType::User,
+    }
+}

@@ -1,0 +1,435 @@
+//! `BPF_PROG_LOAD`: admission, and the structural checks that a signature adds.
+//!
+//! One function a step, in the order of the kernel. Sources: `bpf_prog_load` of
+//! `kernel/bpf/syscall.c`, `bpf_check`, `process_fd_array`, `bpf_prog_verify_signature` and
+//! `resolve_pseudo_ldimm64` of `kernel/bpf/verifier.c`, of Linux 7.3; and
+//! `bpf_prog_verify_signature` of `kernel/bpf/syscall.c` of Linux 6.18. What the verifier finds out
+//! about a program's data flow is not modelled.
+
+use bpfseal_object::{
+    BPF_INSN_SZ, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, Insn,
+};
+use bpfseal_seal::{Rejection, excl_prog_hash, verify_detached};
+
+use super::keyring::KeyringType;
+use super::{Fd, Kernel, Map, Object, Profile};
+use crate::errno::Errno;
+
+/// What `BPF_PROG_LOAD` is asked for, as far as it is decided on here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProgLoad {
+    /// Name, as the kernel keeps it.
+    pub name: String,
+    /// `prog_type`.
+    pub prog_type: u32,
+    /// Instructions, in the byte order of the machine: little-endian.
+    pub instructions: Vec<u8>,
+    /// `fd_array`, if an address is given.
+    pub fd_array: Option<Vec<Fd>>,
+    /// `fd_array_cnt`.
+    pub fd_array_cnt: u32,
+    /// The signature, if an address is given.
+    pub signature: Option<Signature>,
+    /// Whether the caller is the kernel: a loader that runs.
+    pub kernel: bool,
+}
+
+/// A signature of a load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// `signature_size`, which need not be their count.
+    pub size: u32,
+    /// `keyring_id`.
+    pub keyring: i32,
+}
+
+/// What the kernel recorded on a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Whether a signature was verified.
+    pub verified: bool,
+    /// The kind of keyring that its key was in.
+    pub keyring: KeyringType,
+    /// The serial number of a user's keyring, 0 for others.
+    pub serial: i32,
+}
+
+/// A program that was loaded.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// What it was loaded of.
+    pub loaded: ProgLoad,
+    /// What was recorded.
+    pub verdict: Verdict,
+    /// Maps that it is bound to.
+    pub maps: Vec<u32>,
+}
+
+/// An answer to a load: a descriptor or an errno, and what was logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The descriptor.
+    pub result: Result<Fd, Errno>,
+    /// Lines of the log.
+    pub log: Vec<String>,
+}
+
+/// `KMALLOC_MAX_CACHE_SIZE`, two pages.
+const MAX_SIGNATURE: u32 = 8192;
+/// `MAX_FD_ARRAY_CNT`: maps and BTFs together.
+const MAX_FD_ARRAY: u32 = 4096;
+/// `DYNPTR_MAX_SIZE`, 24 bits.
+const MAX_PAYLOAD: u64 = (1 << 24) - 1;
+/// `BPF_COMPLEXITY_LIMIT_INSNS`.
+const MAX_INSNS: usize = 1_000_000;
+
+/// A load on its way.
+struct Loading<'k> {
+    kernel: &'k Kernel,
+    load: &'k ProgLoad,
+    digest: [u8; 32],
+    log: Vec<String>,
+    /// Numbers of the maps that are bound, in order.
+    maps: Vec<u32>,
+    verdict: Verdict,
+}
+
+/// A refusal that is on its way up; the log has been written.
+type Refused = Errno;
+
+impl Kernel {
+    /// `BPF_PROG_LOAD`.
+    pub fn prog_load(&mut self, load: &ProgLoad) -> Answer {
+        let mut loading = Loading {
+            kernel: self,
+            load,
+            digest: excl_prog_hash(&load.instructions),
+            log: Vec::new(),
+            maps: Vec::new(),
+            verdict: Verdict::default(),
+        };
+        let result = loading.check();
+        let Loading {
+            log, maps, verdict, ..
+        } = loading;
+        let result = match result {
+            Ok(admitted) => {
+                self.admitted(load, verdict, admitted.is_ok());
+                admitted.map(|()| {
+                    self.open(Object::Program(Box::new(Program {
+                        loaded: load.clone(),
+                        verdict,
+                        maps,
+                    })))
+                })
+            }
+            Err(refused) => Err(refused),
+        };
+        Answer { result, log }
+    }
+}
+
+impl Loading<'_> {
+    fn say(&mut self, line: impl Into<String>) {
+        self.log.push(line.into());
+    }
+
+    /// All steps: the outer error comes before security modules are asked, the inner one after.
+    fn check(&mut self) -> Result<Result<(), Refused>, Refused> {
+        let count = self.load.instructions.len() / BPF_INSN_SZ;
+        let profile = self.kernel.profile;
+        if !profile.has_signatures() && self.load.signature.is_some() {
+            // `bpf_check_uarg_tail_zero`: fields that this kernel does not know are not zero.
+            return Err(Errno::E2BIG);
+        }
+        if count == 0 || count > MAX_INSNS {
+            return Err(Errno::E2BIG);
+        }
+        if !profile.binds_maps()
+            && let Some(signature) = &self.load.signature
+        {
+            self.verify_alone(signature)?;
+        }
+        self.process_fd_array()?;
+        if profile.binds_maps()
+            && let Some(signature) = &self.load.signature
+        {
+            self.verify_with_maps(signature)?;
+        }
+        // `security_bpf_prog_load` stands here.
+        Ok(self.resolve_instructions())
+    }
+
+    /// Linux 6.18 to 7.2: over the instructions, before anything else. Nothing is logged.
+    fn verify_alone(&mut self, signature: &Signature) -> Result<(), Refused> {
+        if signature.size > MAX_SIGNATURE {
+            return Err(Errno::EINVAL);
+        }
+        let keyring = self.kernel.keyring(signature.keyring);
+        let (store, kind, serial) = keyring.ok_or(Errno::EINVAL)?;
+        let content = self.load.instructions.as_slice();
+        let bytes = given(signature);
+        verify_detached(&[content], bytes, store).map_err(|r| errno_of(&r))?;
+        self.verdict = Verdict {
+            verified: true,
+            keyring: kind,
+            serial,
+        };
+        Ok(())
+    }
+
+    /// `process_fd_array`: all that is bound, before anything of the program is looked at.
+    fn process_fd_array(&mut self) -> Result<(), Refused> {
+        let count = self.load.fd_array_cnt;
+        if count == 0 {
+            return Ok(());
+        }
+        let Some(array) = &self.load.fd_array else {
+            self.say(format!("fd_array_cnt {count} without fd_array is invalid"));
+            return Err(Errno::EINVAL);
+        };
+        if count > MAX_FD_ARRAY {
+            self.say(format!(
+                "fd_array has too many entries ({count}, max {MAX_FD_ARRAY})"
+            ));
+            return Err(Errno::E2BIG);
+        }
+        for index in 0..count as usize {
+            let fd = array.get(index).copied().ok_or(Errno::EFAULT)?;
+            match self.kernel.object(fd) {
+                Some(Object::Map(map)) => self.add_map(*map)?,
+                Some(Object::Btf) if self.load.signature.is_some() && self.binds() => {
+                    self.say("signed program cannot bind any BTF");
+                    return Err(Errno::EACCES);
+                }
+                Some(Object::Btf) => {}
+                other => {
+                    let errno = match other {
+                        None => Errno::EBADF,
+                        Some(_) => Errno::EINVAL,
+                    };
+                    self.say(format!("fd {fd} is not pointing to valid bpf_map or btf"));
+                    return Err(errno);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn binds(&self) -> bool {
+        self.kernel.profile.binds_maps()
+    }
+
+    fn map(&self, number: u32) -> &Map {
+        &self.kernel.maps[number as usize]
+    }
+
+    /// `__add_used_map`, and of `check_map_prog_compatibility` what is about exclusive maps.
+    fn add_map(&mut self, number: u32) -> Result<(), Refused> {
+        if self.maps.contains(&number) {
+            return Ok(());
+        }
+        let map = self.map(number);
+        if self.binds() && self.load.signature.is_some() && self.verdict.verified {
+            let line = format!(
+                "signed program cannot bind map '{}' not covered by the signature",
+                map.created.name
+            );
+            self.say(line);
+            return Err(Errno::EACCES);
+        }
+        if map
+            .created
+            .excl_prog_hash
+            .is_some_and(|hash| hash != self.digest)
+        {
+            self.say("program's hash doesn't match map's excl_prog_hash");
+            return Err(Errno::EACCES);
+        }
+        self.maps.push(number);
+        Ok(())
+    }
+
+    /// `bpf_prog_verify_signature` of Linux 7.3.
+    fn verify_with_maps(&mut self, signature: &Signature) -> Result<(), Refused> {
+        if signature.size == 0 || signature.size > MAX_SIGNATURE {
+            return Err(Errno::EINVAL);
+        }
+        let Some((store, kind, serial)) = self.kernel.keyring(signature.keyring) else {
+            let id = signature.keyring;
+            self.say(format!(
+                "cannot resolve signing keyring with keyring_id {id}"
+            ));
+            return Err(Errno::EINVAL);
+        };
+        let mut size = self.load.instructions.len() as u64;
+        for number in self.maps.clone() {
+            let map = self.map(number);
+            let fault = if !map.is_array() {
+                Some(("must be an array", Errno::EINVAL))
+            } else if !map.frozen {
+                Some(("must be frozen", Errno::EPERM))
+            } else if map.writers > 0 {
+                Some(("has active writers", Errno::EBUSY))
+            } else if map.created.excl_prog_hash.is_none() {
+                Some(("must be exclusive", Errno::EPERM))
+            } else {
+                None
+            };
+            size += u64::from(map.created.value_size);
+            if let Some((fault, errno)) = fault {
+                let name = map.created.name.clone();
+                self.say(format!("signed program metadata map '{name}' {fault}"));
+                return Err(errno);
+            }
+        }
+        if size > MAX_PAYLOAD {
+            self.say(format!("signed payload too large: {size} bytes"));
+            return Err(Errno::E2BIG);
+        }
+        let maps = self.maps.iter().map(|number| self.map(*number));
+        // A value's address is that of its first element.
+        if maps.clone().any(|map| map.created.max_entries != 1) {
+            let name = maps
+                .clone()
+                .find(|map| map.created.max_entries != 1)
+                .map(|map| map.created.name.clone());
+            // `array_map_direct_value_addr`: `-ENOTSUPP`.
+            let name = name.unwrap_or_default();
+            let errno = Errno::ENOTSUPP;
+            self.say(format!(
+                "failed to read signed metadata map '{name}': -{}",
+                errno.0
+            ));
+            return Err(errno);
+        }
+        let mut content = vec![self.load.instructions.as_slice()];
+        content.extend(maps.map(Map::value));
+        let verified = verify_detached(&content, given(signature), store);
+        match verified {
+            Ok(_) => {
+                self.say("signature verification passed");
+                self.verdict = Verdict {
+                    verified: true,
+                    keyring: kind,
+                    serial,
+                };
+                Ok(())
+            }
+            Err(rejection) => {
+                let errno = errno_of(&rejection);
+                self.say(format!("signature verification failed: -{}", errno.0));
+                Err(errno)
+            }
+        }
+    }
+
+    /// What of `resolve_pseudo_ldimm64`, and of the look-up of kernel functions, a signature adds.
+    fn resolve_instructions(&mut self) -> Result<(), Refused> {
+        let signed = self.load.signature.is_some() && self.binds();
+        let endian = bpfseal_object::Endian::Little;
+        let insns = Insn::decode_all(&self.load.instructions, endian);
+        // Functions of modules come before maps: `add_subprog_and_kfunc`.
+        for insn in &insns {
+            let of_module = insn.is_call() && insn.src == BPF_PSEUDO_KFUNC_CALL && insn.off != 0;
+            if of_module && signed {
+                self.say("signed program cannot bind any BTF");
+                return Err(Errno::EACCES);
+            }
+        }
+        let mut at = 0;
+        while at < insns.len() {
+            let insn = insns[at];
+            at += 1;
+            if !insn.is_ld_imm64() {
+                continue;
+            }
+            at += 1;
+            match insn.src {
+                BPF_PSEUDO_MAP_IDX | BPF_PSEUDO_MAP_IDX_VALUE => self.map_by_index(insn.imm)?,
+                // By descriptor: `BPF_PSEUDO_MAP_FD` and `_MAP_VALUE`.
+                1 | 2 if signed => {
+                    self.say(
+                        "signed program cannot reference a map by fd, only via fd_array index",
+                    );
+                    return Err(Errno::EINVAL);
+                }
+                1 | 2 => self.map_by_fd(insn.imm)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// `fd_array_get_map_idx`.
+    fn map_by_index(&mut self, index: i32) -> Result<(), Refused> {
+        let index = index.cast_unsigned();
+        let count = self.load.fd_array_cnt;
+        if count > 0 {
+            if index >= count {
+                self.say(format!(
+                    "fd_idx {index} out of bounds, fd_array_cnt {count}"
+                ));
+                return Err(Errno::EINVAL);
+            }
+            let array = self.load.fd_array.as_deref().unwrap_or_default();
+            let fd = array.get(index as usize).copied().unwrap_or(-1);
+            return match self.kernel.object(fd) {
+                Some(Object::Map(map)) => self.add_map(*map),
+                _ => {
+                    self.say(format!("fd_idx {index} is not a map"));
+                    Err(Errno::EINVAL)
+                }
+            };
+        }
+        if self.load.signature.is_some() && self.binds() {
+            self.say("signed program must bind maps via a continuous fd_array (fd_array_cnt)");
+            return Err(Errno::EACCES);
+        }
+        let Some(array) = &self.load.fd_array else {
+            self.say("fd_idx without fd_array is invalid");
+            return Err(Errno::EPROTO);
+        };
+        let fd = array.get(index as usize).copied().ok_or(Errno::EFAULT)?;
+        self.map_by_fd(fd)
+    }
+
+    /// `add_used_map`.
+    fn map_by_fd(&mut self, fd: Fd) -> Result<(), Refused> {
+        let errno = match self.kernel.object(fd) {
+            Some(Object::Map(map)) => return self.add_map(*map),
+            None => Errno::EBADF,
+            Some(_) => Errno::EINVAL,
+        };
+        self.say(format!("fd {fd} is not pointing to valid bpf_map"));
+        Err(errno)
+    }
+}
+
+/// The bytes that the kernel copies.
+fn given(signature: &Signature) -> &[u8] {
+    let len = signature.bytes.len().min(signature.size as usize);
+    &signature.bytes[..len]
+}
+
+/// The errno of a rejection. What only the offline verification refuses, the kernel takes; it is
+/// not asked for here.
+fn errno_of(rejection: &Rejection) -> Errno {
+    match rejection.errno_name() {
+        Some("EINVAL") => Errno::EINVAL,
+        Some("EBADMSG") => Errno::EBADMSG,
+        Some("ENOPKG") => Errno::ENOPKG,
+        Some("ENOKEY") => Errno::ENOKEY,
+        _ => Errno::EKEYREJECTED,
+    }
+}
+
+impl Profile {
+    /// Whether a program may read this offset of `struct bpf_map`, as loaders that check their
+    /// metadata do.
+    pub(crate) fn shows_map_field(self, offset: i16) -> bool {
+        self.has_signatures() && (offset < 32 || self.shows_mark())
+    }
+}

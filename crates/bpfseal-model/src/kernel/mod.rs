@@ -1,0 +1,216 @@
+//! The part of the kernel that decides: maps, descriptors, keyrings, admission.
+//!
+//! Deterministic, and without side effects: every call answers what the kernel would, and notes
+//! what a security module would have been told.
+
+mod keyring;
+mod load;
+mod map;
+mod profile;
+
+use std::collections::BTreeMap;
+
+use bpfseal_seal::TrustStore;
+
+pub use keyring::{Keyring, KeyringType, SESSION};
+pub use load::{Answer, ProgLoad, Program, Signature, Verdict};
+pub use map::{Map, MapCreate};
+pub use profile::Profile;
+
+use crate::errno::Errno;
+
+/// A descriptor.
+pub type Fd = i32;
+
+/// What a descriptor stands for.
+#[derive(Debug, Clone)]
+pub enum Object {
+    /// A map, by its number.
+    Map(u32),
+    /// Type information.
+    Btf,
+    /// A program.
+    Program(Box<Program>),
+}
+
+/// What a security module is told, and what came of it (`security_bpf_prog_load`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Name of the program.
+    pub name: String,
+    /// What is recorded on it.
+    pub verdict: Verdict,
+    /// Whether the caller is the kernel.
+    pub kernel: bool,
+    /// Whether the checks after that went well, too.
+    pub loaded: bool,
+}
+
+/// A kernel.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// Which one.
+    pub profile: Profile,
+    /// Every admission, in order.
+    pub admissions: Vec<Admission>,
+    keyrings: BTreeMap<i32, Keyring>,
+    fds: BTreeMap<Fd, Object>,
+    maps: Vec<Map>,
+    opened: Fd,
+}
+
+/// Serial numbers of keyrings begin here.
+const FIRST_SERIAL: i32 = 0x1000_0000;
+
+impl Kernel {
+    /// A kernel just started, with its own keyrings empty, and an empty session keyring.
+    #[must_use]
+    pub fn new(profile: Profile) -> Self {
+        let keyring = |serial| Keyring {
+            store: TrustStore::new(),
+            serial,
+        };
+        let keyrings = [0, 1, 2].map(|id| (id, keyring(0)));
+        let session = (SESSION, keyring(FIRST_SERIAL));
+        Self {
+            profile,
+            admissions: Vec::new(),
+            keyrings: keyrings.into_iter().chain([session]).collect(),
+            fds: BTreeMap::new(),
+            maps: Vec::new(),
+            opened: 2,
+        }
+    }
+
+    /// The keyring of an id, to put keys into.
+    pub fn keyring_mut(&mut self, id: i32) -> &mut Keyring {
+        self.keyrings.entry(id).or_insert_with(|| Keyring {
+            store: TrustStore::new(),
+            serial: id,
+        })
+    }
+
+    fn keyring(&self, id: i32) -> Option<(&TrustStore, KeyringType, i32)> {
+        let keyring = self.keyrings.get(&id)?;
+        Some((&keyring.store, keyring::classify(id), keyring.serial))
+    }
+
+    fn open(&mut self, object: Object) -> Fd {
+        self.opened += 1;
+        self.fds.insert(self.opened, object);
+        self.opened
+    }
+
+    fn object(&self, fd: Fd) -> Option<&Object> {
+        self.fds.get(&fd)
+    }
+
+    fn admitted(&mut self, load: &ProgLoad, verdict: Verdict, loaded: bool) {
+        self.admissions.push(Admission {
+            name: load.name.clone(),
+            verdict,
+            kernel: load.kernel,
+            loaded,
+        });
+    }
+
+    /// The map of a descriptor.
+    ///
+    /// # Errors
+    /// `EBADF` for a closed descriptor, `EINVAL` for one of something else.
+    pub fn map(&self, fd: Fd) -> Result<&Map, Errno> {
+        match self.object(fd) {
+            Some(Object::Map(number)) => Ok(&self.maps[*number as usize]),
+            Some(_) => Err(Errno::EINVAL),
+            None => Err(Errno::EBADF),
+        }
+    }
+
+    fn map_mut(&mut self, fd: Fd) -> Result<&mut Map, Errno> {
+        self.map(fd)?;
+        match self.fds.get(&fd) {
+            Some(Object::Map(number)) => Ok(&mut self.maps[*number as usize]),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// The program of a descriptor, if it is one.
+    #[must_use]
+    pub fn program(&self, fd: Fd) -> Option<&Program> {
+        match self.object(fd) {
+            Some(Object::Program(program)) => Some(program),
+            _ => None,
+        }
+    }
+
+    /// `BPF_MAP_CREATE`.
+    ///
+    /// # Errors
+    /// As the kernel's; `E2BIG` for a digest on a kernel that does not know it.
+    pub fn map_create(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
+        let exclusive = wanted.excl_prog_hash.is_some() || wanted.excl_prog_hash_size != 0;
+        if exclusive && !self.profile.has_signatures() {
+            return Err(Errno::E2BIG);
+        }
+        let map = Map::create(wanted)?;
+        self.maps.push(map);
+        let number = u32::try_from(self.maps.len() - 1).map_err(|_| Errno::ENOMEM)?;
+        Ok(self.open(Object::Map(number)))
+    }
+
+    /// `BPF_MAP_UPDATE_ELEM`, from user space.
+    ///
+    /// # Errors
+    /// As the kernel's.
+    pub fn map_update(
+        &mut self,
+        fd: Fd,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+    ) -> Result<(), Errno> {
+        self.map_mut(fd)?.update(key, value, flags)
+    }
+
+    /// `BPF_MAP_FREEZE`.
+    ///
+    /// # Errors
+    /// As the kernel's.
+    pub fn map_freeze(&mut self, fd: Fd) -> Result<(), Errno> {
+        self.map_mut(fd)?.freeze()
+    }
+
+    /// A writable mapping of a map, which is a writer for as long as it is there.
+    ///
+    /// # Errors
+    /// `EPERM` for a frozen map.
+    pub fn map_writable(&mut self, fd: Fd) -> Result<(), Errno> {
+        let map = self.map_mut(fd)?;
+        if map.frozen {
+            return Err(Errno::EPERM);
+        }
+        map.writers += 1;
+        Ok(())
+    }
+
+    /// `BPF_OBJ_GET_INFO_BY_FD`, asking for the digest of a map.
+    ///
+    /// # Errors
+    /// As the kernel's; `E2BIG` on a kernel that has no digests.
+    pub fn map_digest(&self, fd: Fd, size: u32) -> Result<[u8; 32], Errno> {
+        if !self.profile.has_signatures() {
+            return Err(Errno::E2BIG);
+        }
+        self.map(fd)?.digest(size)
+    }
+
+    /// `BPF_BTF_LOAD`, of BTF that is good.
+    pub fn btf_load(&mut self) -> Fd {
+        self.open(Object::Btf)
+    }
+
+    /// Closes a descriptor; whether it was open.
+    pub fn close(&mut self, fd: Fd) -> bool {
+        self.fds.remove(&fd).is_some()
+    }
+}

@@ -1,0 +1,661 @@
+//! Scenarios: sequences of calls, run on the model and on a real kernel alike.
+//!
+//! What is random comes from a seed, so a scenario is known by its number. [`run`] drives any
+//! [`Machine`]: the model is one, a test on a real kernel has another, and their outcomes are
+//! compared call by call.
+
+use std::collections::BTreeMap;
+
+use bpfseal_object::uapi::MapType;
+use bpfseal_seal::{Certificate, Scheme, SealOptions, Signer, excl_prog_hash};
+
+use crate::errno::Errno;
+use crate::kernel::{Answer, Fd, Kernel, MapCreate, ProgLoad, SESSION, Signature};
+
+/// Something that answers calls as a kernel does.
+pub trait Machine {
+    /// `BPF_MAP_CREATE`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn create_map(&mut self, wanted: &MapCreate) -> Result<Fd, Errno>;
+    /// `BPF_MAP_UPDATE_ELEM`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn update(&mut self, fd: Fd, key: u32, value: &[u8], flags: u64) -> Result<(), Errno>;
+    /// `BPF_MAP_FREEZE`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn freeze(&mut self, fd: Fd) -> Result<(), Errno>;
+    /// A map's digest, by `BPF_OBJ_GET_INFO_BY_FD`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn digest(&mut self, fd: Fd, size: u32) -> Result<(), Errno>;
+    /// A writable mapping, which stays.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn writable(&mut self, fd: Fd) -> Result<(), Errno>;
+    /// `BPF_BTF_LOAD` of small, good BTF.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn load_btf(&mut self) -> Result<Fd, Errno>;
+    /// `BPF_PROG_LOAD`.
+    fn load(&mut self, load: &ProgLoad) -> Answer;
+    /// `close`.
+    fn close(&mut self, fd: Fd);
+}
+
+/// One call. Maps and other objects are named by the call that made them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of the calls")]
+pub enum Call {
+    CreateMap {
+        hash: bool,
+        value_size: u32,
+        entries: u32,
+        bound: Bound,
+        mmapable: bool,
+    },
+    Update {
+        map: usize,
+        key: u32,
+        byte: u8,
+        flags: u64,
+    },
+    Freeze {
+        map: usize,
+    },
+    Digest {
+        map: usize,
+        size: u32,
+    },
+    Writable {
+        map: usize,
+    },
+    LoadBtf,
+    Load {
+        code: Code,
+        array: Vec<usize>,
+        bind: bool,
+        sign: Option<Sign>,
+    },
+    Close {
+        of: usize,
+    },
+}
+
+/// Which program a map is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bound {
+    /// None.
+    Nothing,
+    /// One of these instructions.
+    To(Code),
+    /// One that there is not.
+    Other,
+    /// A size without a digest.
+    SizeAlone(u32),
+}
+
+/// Instructions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Code {
+    /// `r0 = number; exit`.
+    Returns(u8),
+    /// The same, after it has taken a map by its place.
+    ByIndex(u8),
+    /// The same, by its descriptor: that of a call.
+    ByFd(usize),
+}
+
+/// How a load is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sign {
+    /// By the key that is trusted, or by another.
+    pub trusted: bool,
+    /// Over what.
+    pub over: Over,
+    /// In the session keyring, or in one that there is not.
+    pub keyring: i32,
+    /// Another size than it has.
+    pub claimed: Option<u32>,
+}
+
+/// What a signature is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Over {
+    InstructionsAndMaps,
+    Instructions,
+    SomethingElse,
+    /// No signature, but bytes.
+    Junk,
+}
+
+/// A keyring that there is not.
+pub const NO_KEYRING: i32 = i32::MAX;
+/// A descriptor that is closed.
+const CLOSED: Fd = 900;
+const SYSCALL: u32 = 31;
+const MMAPABLE: u32 = 1 << 10;
+
+/// A scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// The calls, in order.
+    pub calls: Vec<Call>,
+}
+
+/// How a call went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The errno, or none when it went well; calls on what was never made are left out.
+    pub errno: Option<Errno>,
+    /// Of a load that was refused, the line of the log that says why.
+    pub line: Option<String>,
+}
+
+/// Who signs.
+#[derive(Clone, Copy)]
+pub struct Signers<'a> {
+    /// The key in the session keyring.
+    pub trusted: (&'a dyn Signer, &'a Certificate),
+    /// A key that is nowhere.
+    pub other: (&'a dyn Signer, &'a Certificate),
+}
+
+impl Code {
+    fn bytes(&self, fds: &BTreeMap<usize, Fd>) -> Vec<u8> {
+        let take = |pseudo: u8, number: i32| {
+            let mut out = vec![0x18, 0x01 | pseudo << 4, 0, 0];
+            out.extend(number.to_le_bytes());
+            out.extend([0; 8]);
+            out
+        };
+        let (mut out, number) = match self {
+            Self::Returns(number) => (Vec::new(), *number),
+            Self::ByIndex(index) => (take(5, i32::from(*index)), 0),
+            Self::ByFd(slot) => (take(1, fds.get(slot).copied().unwrap_or(CLOSED)), 0),
+        };
+        out.extend([0xb7, 0, 0, 0, number, 0, 0, 0]);
+        out.extend([0x95, 0, 0, 0, 0, 0, 0, 0]);
+        out
+    }
+}
+
+/// The line of a log that says why a load was refused, with numbers of descriptors left out: they
+/// are others on another machine.
+#[must_use]
+pub fn decisive_line<'a>(log: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    const STARTS: [&str; 8] = [
+        "signature verification failed",
+        "signed p",
+        "program's hash",
+        "fd ",
+        "fd_idx ",
+        "fd_array",
+        "cannot resolve signing keyring",
+        "failed to read signed",
+    ];
+    let found = log
+        .into_iter()
+        .filter(|line| STARTS.iter().any(|start| line.starts_with(start)))
+        .last()?;
+    let line = match found.strip_prefix("fd ") {
+        Some(rest) => rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-'),
+        None => return Some(found.to_owned()),
+    };
+    Some(format!("fd{line}"))
+}
+
+/// What is known of maps, to sign them.
+#[derive(Default)]
+struct Shadow {
+    fds: BTreeMap<usize, Fd>,
+    values: BTreeMap<usize, Vec<u8>>,
+    hash: BTreeMap<usize, bool>,
+}
+
+/// Runs a scenario.
+pub fn run(scenario: &Scenario, machine: &mut dyn Machine, signers: &Signers<'_>) -> Vec<Outcome> {
+    let mut shadow = Shadow::default();
+    scenario
+        .calls
+        .iter()
+        .enumerate()
+        .map(|(slot, call)| one(slot, call, machine, signers, &mut shadow))
+        .collect()
+}
+
+fn one(
+    slot: usize,
+    call: &Call,
+    machine: &mut dyn Machine,
+    signers: &Signers<'_>,
+    shadow: &mut Shadow,
+) -> Outcome {
+    let outcome = |result: Result<(), Errno>| Outcome {
+        errno: result.err(),
+        line: None,
+    };
+    let left_out = Outcome {
+        errno: None,
+        line: None,
+    };
+    let fd_of = |shadow: &Shadow, map: &usize| shadow.fds.get(map).copied();
+    match call {
+        Call::CreateMap {
+            hash,
+            value_size,
+            entries,
+            bound,
+            mmapable,
+        } => {
+            let (excl_prog_hash, excl_prog_hash_size) = match bound {
+                Bound::Nothing => (None, 0),
+                Bound::To(code) => (Some(excl_prog_hash(&code.bytes(&shadow.fds))), 32),
+                Bound::Other => (Some([7; 32]), 32),
+                Bound::SizeAlone(size) => (None, *size),
+            };
+            let made = machine.create_map(&MapCreate {
+                name: format!("map_{slot}"),
+                map_type: MapType(if *hash { 1 } else { 2 }),
+                key_size: 4,
+                value_size: *value_size,
+                max_entries: *entries,
+                map_flags: if *mmapable { MMAPABLE } else { 0 },
+                excl_prog_hash,
+                excl_prog_hash_size,
+            });
+            if let Ok(fd) = made {
+                shadow.fds.insert(slot, fd);
+                shadow.values.insert(slot, vec![0; *value_size as usize]);
+                shadow.hash.insert(slot, *hash);
+            }
+            outcome(made.map(|_| ()))
+        }
+        Call::Update {
+            map,
+            key,
+            byte,
+            flags,
+        } => {
+            let Some(fd) = fd_of(shadow, map) else {
+                return left_out;
+            };
+            let value = vec![*byte; shadow.values.get(map).map_or(0, Vec::len)];
+            let result = machine.update(fd, *key, &value, *flags);
+            if result.is_ok() && *key == 0 {
+                shadow.values.insert(*map, value);
+            }
+            outcome(result)
+        }
+        Call::Freeze { map } => match fd_of(shadow, map) {
+            Some(fd) => outcome(machine.freeze(fd)),
+            None => left_out,
+        },
+        Call::Digest { map, size } => match fd_of(shadow, map) {
+            Some(fd) => outcome(machine.digest(fd, *size)),
+            None => left_out,
+        },
+        Call::Writable { map } => match fd_of(shadow, map) {
+            Some(fd) => outcome(machine.writable(fd)),
+            None => left_out,
+        },
+        Call::LoadBtf => {
+            let made = machine.load_btf();
+            if let Ok(fd) = made {
+                shadow.fds.insert(slot, fd);
+            }
+            outcome(made.map(|_| ()))
+        }
+        Call::Close { of } => {
+            if let Some(fd) = shadow.fds.remove(of) {
+                machine.close(fd);
+            }
+            left_out
+        }
+        Call::Load {
+            code,
+            array,
+            bind,
+            sign,
+        } => {
+            let load = program(code, array, *bind, sign.as_ref(), signers, shadow);
+            let answer = machine.load(&load);
+            if let Ok(fd) = answer.result {
+                shadow.fds.insert(slot, fd);
+            }
+            let errno = answer.result.err();
+            let line = decisive_line(answer.log.iter().map(String::as_str));
+            Outcome {
+                errno,
+                line: line.filter(|_| errno.is_some()),
+            }
+        }
+    }
+}
+
+fn program(
+    code: &Code,
+    array: &[usize],
+    bind: bool,
+    sign: Option<&Sign>,
+    signers: &Signers<'_>,
+    shadow: &Shadow,
+) -> ProgLoad {
+    let instructions = code.bytes(&shadow.fds);
+    let fds: Vec<Fd> = array
+        .iter()
+        .map(|slot| shadow.fds.get(slot).copied().unwrap_or(CLOSED))
+        .collect();
+    let signature = sign.map(|sign| {
+        let content = match sign.over {
+            Over::InstructionsAndMaps if bind => {
+                let mut content = instructions.clone();
+                let mut seen = Vec::new();
+                for slot in array {
+                    if !seen.contains(slot) {
+                        seen.push(*slot);
+                        content.extend(shadow.values.get(slot).into_iter().flatten());
+                    }
+                }
+                content
+            }
+            Over::InstructionsAndMaps | Over::Instructions => instructions.clone(),
+            Over::SomethingElse | Over::Junk => b"something else".to_vec(),
+        };
+        let bytes = match sign.over {
+            Over::Junk => content,
+            _ => detached(
+                &content,
+                if sign.trusted {
+                    signers.trusted
+                } else {
+                    signers.other
+                },
+            ),
+        };
+        Signature {
+            size: sign.claimed.unwrap_or(bytes.len() as u32),
+            bytes,
+            keyring: sign.keyring,
+        }
+    });
+    ProgLoad {
+        name: "scenario".to_owned(),
+        prog_type: SYSCALL,
+        instructions,
+        fd_array_cnt: if bind { fds.len() as u32 } else { 0 },
+        fd_array: (!fds.is_empty()).then_some(fds),
+        signature,
+        kernel: false,
+    }
+}
+
+/// A signature over bytes, as a scheme without metadata has it.
+fn detached(content: &[u8], (key, certificate): (&dyn Signer, &Certificate)) -> Vec<u8> {
+    let options = SealOptions::default();
+    let made = bpfseal_seal::seal(Scheme::LoadTime, content, &[], key, certificate, &options);
+    made.map(|seal| seal.signature.into_owned())
+        .unwrap_or_default()
+}
+
+impl Machine for Kernel {
+    fn create_map(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
+        self.map_create(wanted)
+    }
+
+    fn update(&mut self, fd: Fd, key: u32, value: &[u8], flags: u64) -> Result<(), Errno> {
+        self.map_update(fd, &key.to_le_bytes(), value, flags)
+    }
+
+    fn freeze(&mut self, fd: Fd) -> Result<(), Errno> {
+        self.map_freeze(fd)
+    }
+
+    fn digest(&mut self, fd: Fd, size: u32) -> Result<(), Errno> {
+        self.map_digest(fd, size).map(|_| ())
+    }
+
+    fn writable(&mut self, fd: Fd) -> Result<(), Errno> {
+        self.map_writable(fd)
+    }
+
+    fn load_btf(&mut self) -> Result<Fd, Errno> {
+        Ok(self.btf_load())
+    }
+
+    fn load(&mut self, load: &ProgLoad) -> Answer {
+        self.prog_load(load)
+    }
+
+    fn close(&mut self, fd: Fd) {
+        Kernel::close(self, fd);
+    }
+}
+
+/// Numbers by a seed (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+
+    /// One time in so many.
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())].clone()
+    }
+}
+
+impl Scenario {
+    /// A scenario of one to twelve calls. Most are what a loading side does, with a slip here and
+    /// there; others are anything.
+    #[must_use]
+    pub fn random(seed: u64) -> Self {
+        // Neighbouring seeds are to be far apart.
+        let mut random = Random(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..4 {
+            random.below(2);
+        }
+        let calls = if random.once_in(3) {
+            let count = 1 + random.below(12);
+            let mut calls = Vec::new();
+            for slot in 0..count {
+                let call = any_call(&mut random, &calls, slot);
+                calls.push(call);
+            }
+            calls
+        } else {
+            usual(&mut random)
+        };
+        Self { calls }
+    }
+}
+
+fn code(random: &mut Random, calls: &[Call]) -> Code {
+    match random.below(5) {
+        0 | 1 => Code::Returns(random.below(3) as u8),
+        2 | 3 => Code::ByIndex(random.below(3) as u8),
+        _ => match maps(calls).first() {
+            Some(map) => Code::ByFd(*map),
+            None => Code::Returns(0),
+        },
+    }
+}
+
+fn maps(calls: &[Call]) -> Vec<usize> {
+    let is_map = |call: &Call| matches!(call, Call::CreateMap { .. });
+    (0..calls.len())
+        .filter(|slot| is_map(&calls[*slot]))
+        .collect()
+}
+
+fn sign(random: &mut Random) -> Sign {
+    let over = [
+        Over::InstructionsAndMaps,
+        Over::InstructionsAndMaps,
+        Over::InstructionsAndMaps,
+        Over::Instructions,
+        Over::SomethingElse,
+        Over::Junk,
+    ];
+    Sign {
+        trusted: !random.once_in(5),
+        over: random.pick(&over),
+        keyring: if random.once_in(8) {
+            NO_KEYRING
+        } else {
+            SESSION
+        },
+        claimed: match random.below(12) {
+            0 => Some(0),
+            1 => Some(8193),
+            2 => Some(64 << 20),
+            _ => None,
+        },
+    }
+}
+
+fn create(random: &mut Random, bound: Bound) -> Call {
+    Call::CreateMap {
+        hash: random.once_in(8),
+        value_size: random.pick(&[8, 8, 16, 40, 12, 1, 0]),
+        entries: random.pick(&[1, 1, 1, 1, 1, 2, 0]),
+        bound,
+        mmapable: random.once_in(4),
+    }
+}
+
+fn any_call(random: &mut Random, calls: &[Call], slot: usize) -> Call {
+    let maps = maps(calls);
+    let kind = if maps.is_empty() { 0 } else { random.below(10) };
+    let map = if maps.is_empty() {
+        0
+    } else {
+        random.pick(&maps)
+    };
+    match kind {
+        0 | 1 => {
+            let bound = match random.below(6) {
+                0 => Bound::Nothing,
+                1 => Bound::Other,
+                2 => Bound::SizeAlone(random.pick(&[32, 31, 1])),
+                _ => Bound::To(match random.below(2) {
+                    0 => Code::Returns(random.below(3) as u8),
+                    _ => Code::ByIndex(random.below(3) as u8),
+                }),
+            };
+            create(random, bound)
+        }
+        2 => Call::Update {
+            map,
+            key: random.pick(&[0, 0, 0, 1, 2]),
+            byte: random.below(256) as u8,
+            flags: random.pick(&[0, 0, 0, 1, 2, 9]),
+        },
+        3 => Call::Freeze { map },
+        4 => Call::Digest {
+            map,
+            size: random.pick(&[32, 32, 32, 16, 64]),
+        },
+        5 => Call::Writable { map },
+        6 if random.once_in(2) => Call::LoadBtf,
+        7 if random.once_in(3) => Call::Close {
+            of: random.below(slot.max(1)),
+        },
+        _ => Call::Load {
+            code: code(random, calls),
+            array: (0..random.below(4))
+                .map(|_| random.below(slot.max(1) + 1))
+                .collect(),
+            bind: !random.once_in(4),
+            sign: (!random.once_in(4)).then(|| sign(random)),
+        },
+    }
+}
+
+/// Metadata map, value, freezing, load; each with a slip now and then.
+fn usual(random: &mut Random) -> Vec<Call> {
+    let code = match random.below(3) {
+        0 => Code::Returns(random.below(3) as u8),
+        _ => Code::ByIndex(0),
+    };
+    let bound = match random.below(10) {
+        0 => Bound::Nothing,
+        1 => Bound::Other,
+        _ => Bound::To(code.clone()),
+    };
+    let mut calls = vec![Call::CreateMap {
+        hash: random.once_in(12),
+        value_size: random.pick(&[8, 16, 40, 12]),
+        entries: if random.once_in(12) { 2 } else { 1 },
+        bound,
+        mmapable: random.once_in(3),
+    }];
+    if random.once_in(8) {
+        calls.push(Call::LoadBtf);
+    }
+    if !random.once_in(6) {
+        calls.push(Call::Update {
+            map: 0,
+            key: 0,
+            byte: random.below(256) as u8,
+            flags: 0,
+        });
+    }
+    if random.once_in(8) {
+        calls.push(Call::Writable { map: 0 });
+    }
+    if !random.once_in(6) {
+        calls.push(Call::Freeze { map: 0 });
+    }
+    if random.once_in(3) {
+        calls.push(Call::Digest { map: 0, size: 32 });
+    }
+    if random.once_in(6) {
+        calls.push(Call::Update {
+            map: 0,
+            key: 0,
+            byte: 1,
+            flags: 0,
+        });
+    }
+    let mut array = vec![0];
+    if random.once_in(6) {
+        array.push(random.below(calls.len()));
+    }
+    if random.once_in(12) {
+        array.clear();
+    }
+    let sign = match random.below(6) {
+        0 => Some(sign(random)),
+        1 => None,
+        _ => Some(Sign {
+            trusted: true,
+            over: Over::InstructionsAndMaps,
+            keyring: SESSION,
+            claimed: None,
+        }),
+    };
+    calls.push(Call::Load {
+        code,
+        array,
+        bind: !random.once_in(6),
+        sign,
+    });
+    calls
+}
