@@ -139,6 +139,8 @@ pub enum Over {
 
 /// A keyring that there is not.
 pub const NO_KEYRING: i32 = i32::MAX;
+/// Most places of `fd_array` that instructions name.
+const MAX_PLACES: usize = 4;
 /// A descriptor that is closed.
 const CLOSED: Fd = 900;
 const SYSCALL: u32 = 31;
@@ -350,10 +352,15 @@ fn program(
     shadow: &Shadow,
 ) -> ProgLoad {
     let instructions = code.bytes(&shadow.fds);
-    let fds: Vec<Fd> = array
+    let mut fds: Vec<Fd> = array
         .iter()
         .map(|slot| shadow.fds.get(slot).copied().unwrap_or(CLOSED))
         .collect();
+    let count = fds.len() as u32;
+    // Without a count the kernel reads at whatever place an instruction names.
+    if !bind && count > 0 {
+        fds.resize(fds.len().max(MAX_PLACES), CLOSED);
+    }
     let signature = sign.map(|sign| {
         let content = match sign.over {
             Over::InstructionsAndMaps if bind => {
@@ -391,7 +398,7 @@ fn program(
         name: "scenario".to_owned(),
         prog_type: SYSCALL,
         instructions,
-        fd_array_cnt: if bind { fds.len() as u32 } else { 0 },
+        fd_array_cnt: if bind { count } else { 0 },
         fd_array: (!fds.is_empty()).then_some(fds),
         signature,
         kernel: false,

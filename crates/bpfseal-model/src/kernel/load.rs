@@ -89,6 +89,7 @@ const MAX_INSNS: usize = 1_000_000;
 struct Loading<'k> {
     kernel: &'k Kernel,
     load: &'k ProgLoad,
+    /// The program's digest, as far as the kernel has it: zeroes before.
     digest: [u8; 32],
     log: Vec<String>,
     /// Numbers of the maps that are bound, in order.
@@ -105,7 +106,7 @@ impl Kernel {
         let mut loading = Loading {
             kernel: self,
             load,
-            digest: excl_prog_hash(&load.instructions),
+            digest: [0; 32],
             log: Vec::new(),
             maps: Vec::new(),
             verdict: Verdict::default(),
@@ -151,6 +152,11 @@ impl Loading<'_> {
             && let Some(signature) = &self.load.signature
         {
             self.verify_alone(signature)?;
+        }
+        // `bpf_prog_calc_tag`: an unsigned program has no digest yet when its maps are bound, so
+        // that it can not bind an exclusive one, not even its own.
+        if self.load.signature.is_some() {
+            self.digest = excl_prog_hash(&self.load.instructions);
         }
         self.process_fd_array()?;
         if profile.binds_maps()
@@ -329,6 +335,7 @@ impl Loading<'_> {
     /// What of `resolve_pseudo_ldimm64`, and of the look-up of kernel functions, a signature adds.
     fn resolve_instructions(&mut self) -> Result<(), Refused> {
         let signed = self.load.signature.is_some() && self.binds();
+        self.digest = excl_prog_hash(&self.load.instructions);
         let endian = bpfseal_object::Endian::Little;
         let insns = Insn::decode_all(&self.load.instructions, endian);
         // Functions of modules come before maps: `add_subprog_and_kfunc`.

@@ -64,6 +64,9 @@ pub struct Map {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+/// `BPF_F_MMAPABLE`.
+const MMAPABLE: u32 = 1 << 10;
+
 /// Flags of an update (`BPF_NOEXIST`, `BPF_EXIST`).
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
@@ -84,7 +87,8 @@ impl Map {
             }
             u64::from(wanted.value_size).next_multiple_of(8) * u64::from(wanted.max_entries)
         } else if wanted.map_type == HASH {
-            if wanted.max_entries == 0 || wanted.key_size == 0 || wanted.value_size == 0 {
+            let empty = wanted.max_entries == 0 || wanted.key_size == 0 || wanted.value_size == 0;
+            if empty || wanted.map_flags & MMAPABLE != 0 {
                 return Err(Errno::EINVAL);
             }
             0
@@ -148,12 +152,30 @@ impl Map {
         Ok(())
     }
 
-    /// `map_freeze`.
+    /// `map_freeze`: a frozen map has no permission to be written, which is looked at before
+    /// writers are.
     pub(super) fn freeze(&mut self) -> Result<(), Errno> {
-        if self.writers > 0 || self.frozen {
+        if self.frozen {
+            return Err(Errno::EPERM);
+        }
+        if self.writers > 0 {
             return Err(Errno::EBUSY);
         }
         self.frozen = true;
+        Ok(())
+    }
+
+    pub(super) fn map_writable(&mut self) -> Result<(), Errno> {
+        if self.created.map_type != ARRAY {
+            return Err(Errno::ENOTSUPP);
+        }
+        if self.frozen {
+            return Err(Errno::EPERM);
+        }
+        if self.created.map_flags & MMAPABLE == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.writers += 1;
         Ok(())
     }
 

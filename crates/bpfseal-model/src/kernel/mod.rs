@@ -180,17 +180,13 @@ impl Kernel {
         self.map_mut(fd)?.freeze()
     }
 
-    /// A writable mapping of a map, which is a writer for as long as it is there.
+    /// A writable mapping of a map (`bpf_map_mmap`), which is a writer for as long as it is there.
     ///
     /// # Errors
-    /// `EPERM` for a frozen map.
+    /// `ENOTSUPP` for maps without one, `EPERM` for a frozen one, `EINVAL` for one that was not
+    /// made for it.
     pub fn map_writable(&mut self, fd: Fd) -> Result<(), Errno> {
-        let map = self.map_mut(fd)?;
-        if map.frozen {
-            return Err(Errno::EPERM);
-        }
-        map.writers += 1;
-        Ok(())
+        self.map_mut(fd)?.map_writable()
     }
 
     /// `BPF_OBJ_GET_INFO_BY_FD`, asking for the digest of a map.
