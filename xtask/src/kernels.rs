@@ -21,10 +21,14 @@ use crate::{firmware, headers, project, reference};
 const DEFAULT: &str = "7.3";
 /// The kernels of the older schemes, and the tests that are run on them.
 const OLDER: [&str; 4] = ["6.19", "7.0", "7.1", "7.2"];
-const OLDER_TESTS: [&str; 3] = ["load", "matrix", "random"];
+const OLDER_TESTS: [&str; 4] = ["broken", "load", "matrix", "random"];
+/// A kernel that knows no signatures, and the tests that are run on it.
+const OLDEST: [&str; 1] = ["6.12"];
+const OLDEST_TESTS: [&str; 2] = ["broken", "random"];
 /// The tests that are run in a machine.
-const TESTS: [&str; 11] = [
+const TESTS: [&str; 12] = [
     "admission",
+    "broken",
     "end_to_end",
     "examples",
     "faults",
@@ -101,10 +105,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if told || !args.tests.is_empty() {
         return Ok(());
     }
+    run_older(&OLDER, &OLDER_TESTS)?;
+    run_older(&OLDEST, &OLDEST_TESTS)
+}
+
+/// Tests on kernels that need not be to be had.
+fn run_older(versions: &[&str], tests: &[&str]) -> anyhow::Result<()> {
     let mut images = Vec::new();
-    for version in OLDER {
+    for version in versions {
         match fetch(version) {
-            Ok(Some(image)) => images.push((version.to_owned(), image)),
+            Ok(Some(image)) => images.push(((*version).to_owned(), image)),
             // Suites drop old versions.
             Ok(None) => eprintln!("SKIPPED: kernel {version}, which Debian has not got (any more)"),
             Err(error) if !project::in_ci() => {
@@ -113,7 +123,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    run_all(&images, &OLDER_TESTS.map(str::to_owned))
+    let tests: Vec<String> = tests.iter().map(|test| (*test).to_owned()).collect();
+    run_all(&images, &tests)
 }
 
 fn run_all(images: &[(String, PathBuf)], tests: &[String]) -> anyhow::Result<()> {

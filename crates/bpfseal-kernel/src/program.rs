@@ -42,7 +42,7 @@ pub struct ProgramSpec<'a> {
     pub fd_array: &'a [i32],
     /// Whether the kernel is told how many they are, and binds them to the program.
     pub bind: bool,
-    /// A count to tell the kernel although there are no descriptors, for tests of its checks.
+    /// Another count of descriptors to tell the kernel, for tests of its checks; 0 for none.
     pub claimed_count: u32,
     /// The signature, for a signed program.
     pub signature: Option<Signature<'a>>,
@@ -95,7 +95,7 @@ impl Program {
         if !fds.is_empty() {
             attr.put_bytes(120, &fds);
         }
-        if fds.is_empty() {
+        if spec.claimed_count > 0 {
             attr.put_u32(148, spec.claimed_count);
         } else if spec.bind {
             attr.put_u32(148, u32::try_from(spec.fd_array.len()).unwrap_or(u32::MAX));

@@ -13,6 +13,7 @@
 mod attr;
 pub mod audit;
 mod errno;
+pub mod explain;
 mod helpers;
 pub mod kernel;
 mod memory;

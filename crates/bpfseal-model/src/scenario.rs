@@ -357,8 +357,8 @@ fn program(
         .map(|slot| shadow.fds.get(slot).copied().unwrap_or(CLOSED))
         .collect();
     let count = fds.len() as u32;
-    // Without a count the kernel reads at whatever place an instruction names.
-    if !bind && count > 0 {
+    // Kernels read at whatever place an instruction names, if there is no count, or before 7.3.
+    if count > 0 {
         fds.resize(fds.len().max(MAX_PLACES), CLOSED);
     }
     let signature = sign.map(|sign| {

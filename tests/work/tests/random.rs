@@ -111,7 +111,7 @@ impl Machine for Real {
                 flags: 1 << 4,
                 fd_array: fds,
                 bind: load.fd_array_cnt > 0,
-                claimed_count: 0,
+                claimed_count: load.fd_array_cnt,
                 signature,
                 log_level: 1,
             },

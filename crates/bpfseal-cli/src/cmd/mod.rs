@@ -2,6 +2,7 @@
 
 mod audit;
 mod doctor;
+mod explain;
 mod extract;
 mod generate;
 mod inspect;
@@ -30,6 +31,8 @@ pub(crate) enum Verb {
     Verify(verify::Args),
     /// Run a loader in a model of the kernel: what does it do, and is that the object?
     Audit(audit::Args),
+    /// Ask a model of the kernel: which kernels take an artifact, and why not?
+    Explain(explain::Args),
     /// Show what is in an object or an artifact
     Inspect(inspect::Args),
     /// Load an artifact into the running kernel
@@ -59,6 +62,7 @@ impl Verb {
             Self::Gen(args) => generate::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Audit(args) => audit::run(args),
+            Self::Explain(args) => explain::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Doctor(args) => doctor::run(args),
             Self::Key(args) => key::run(args),

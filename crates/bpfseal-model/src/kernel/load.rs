@@ -22,7 +22,7 @@ pub struct ProgLoad {
     pub name: String,
     /// `prog_type`.
     pub prog_type: u32,
-    /// Instructions, in the byte order of the machine: little-endian.
+    /// Instructions, in the byte order of the machine.
     pub instructions: Vec<u8>,
     /// `fd_array`, if an address is given.
     pub fd_array: Option<Vec<Fd>>,
@@ -145,6 +145,10 @@ impl Loading<'_> {
             // `bpf_check_uarg_tail_zero`: fields that this kernel does not know are not zero.
             return Err(Errno::E2BIG);
         }
+        if !profile.has_signatures() && self.load.fd_array_cnt > 0 {
+            // `CHECK_ATTR`, as of 6.12: the count came with 6.14.
+            return Err(Errno::EINVAL);
+        }
         if count == 0 || count > MAX_INSNS {
             return Err(Errno::E2BIG);
         }
@@ -153,9 +157,9 @@ impl Loading<'_> {
         {
             self.verify_alone(signature)?;
         }
-        // `bpf_prog_calc_tag`: an unsigned program has no digest yet when its maps are bound, so
-        // that it can not bind an exclusive one, not even its own.
-        if self.load.signature.is_some() {
+        // `bpf_prog_calc_tag`: before 7.3, and of an unsigned program, there is no digest yet when
+        // maps are bound, so that no exclusive one can be, not even the program's own.
+        if profile.binds_maps() && self.load.signature.is_some() {
             self.digest = excl_prog_hash(&self.load.instructions);
         }
         self.process_fd_array()?;
@@ -177,6 +181,10 @@ impl Loading<'_> {
         let (store, kind, serial) = keyring.ok_or(Errno::EINVAL)?;
         let content = self.load.instructions.as_slice();
         let bytes = given(signature);
+        if bytes.is_empty() {
+            // No limit below: the parser finds nothing.
+            return Err(Errno::EBADMSG);
+        }
         verify_detached(&[content], bytes, store).map_err(|r| errno_of(&r))?;
         self.verdict = Verdict {
             verified: true,
@@ -336,8 +344,7 @@ impl Loading<'_> {
     fn resolve_instructions(&mut self) -> Result<(), Refused> {
         let signed = self.load.signature.is_some() && self.binds();
         self.digest = excl_prog_hash(&self.load.instructions);
-        let endian = bpfseal_object::Endian::Little;
-        let insns = Insn::decode_all(&self.load.instructions, endian);
+        let insns = Insn::decode_all(&self.load.instructions, self.kernel.endian);
         // Functions of modules come before maps: `add_subprog_and_kfunc`.
         for insn in &insns {
             let of_module = insn.is_call() && insn.src == BPF_PSEUDO_KFUNC_CALL && insn.off != 0;
@@ -374,7 +381,8 @@ impl Loading<'_> {
     fn map_by_index(&mut self, index: i32) -> Result<(), Refused> {
         let index = index.cast_unsigned();
         let count = self.load.fd_array_cnt;
-        if count > 0 {
+        // Before 7.3 the caller's array is read again, whatever its count.
+        if count > 0 && self.binds() {
             if index >= count {
                 self.say(format!(
                     "fd_idx {index} out of bounds, fd_array_cnt {count}"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bpfseal_object::Endian;
 use bpfseal_object::uapi::MapType;
 use sha2::{Digest as _, Sha256};
 
@@ -118,7 +119,13 @@ impl Map {
     }
 
     /// `map_update_elem`, then `array_map_update_elem`.
-    pub(super) fn update(&mut self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+    pub(super) fn update(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+        endian: Endian,
+    ) -> Result<(), Errno> {
         if self.frozen {
             return Err(Errno::EPERM);
         }
@@ -139,7 +146,7 @@ impl Map {
             return Ok(());
         }
         let index = <[u8; 4]>::try_from(key).map_err(|_| Errno::EFAULT)?;
-        let index = u32::from_le_bytes(index);
+        let index = endian.u32(index);
         if index >= self.created.max_entries {
             return Err(Errno::E2BIG);
         }

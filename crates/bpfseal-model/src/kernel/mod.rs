@@ -10,6 +10,7 @@ mod profile;
 
 use std::collections::BTreeMap;
 
+use bpfseal_object::Endian;
 use bpfseal_seal::TrustStore;
 
 pub use keyring::{Keyring, KeyringType, SESSION};
@@ -51,6 +52,8 @@ pub struct Admission {
 pub struct Kernel {
     /// Which one.
     pub profile: Profile,
+    /// Byte order of the machine.
+    pub endian: Endian,
     /// Every admission, in order.
     pub admissions: Vec<Admission>,
     keyrings: BTreeMap<i32, Keyring>,
@@ -74,6 +77,7 @@ impl Kernel {
         let session = (SESSION, keyring(FIRST_SERIAL));
         Self {
             profile,
+            endian: Endian::Little,
             admissions: Vec::new(),
             keyrings: keyrings.into_iter().chain([session]).collect(),
             fds: BTreeMap::new(),
@@ -146,11 +150,12 @@ impl Kernel {
     /// `BPF_MAP_CREATE`.
     ///
     /// # Errors
-    /// As the kernel's; `E2BIG` for a digest on a kernel that does not know it.
+    /// As the kernel's; `EINVAL` for a digest on a kernel that does not know it.
     pub fn map_create(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
         let exclusive = wanted.excl_prog_hash.is_some() || wanted.excl_prog_hash_size != 0;
         if exclusive && !self.profile.has_signatures() {
-            return Err(Errno::E2BIG);
+            // `CHECK_ATTR`: the union has room for it, the command does not know it.
+            return Err(Errno::EINVAL);
         }
         let map = Map::create(wanted)?;
         self.maps.push(map);
@@ -169,7 +174,8 @@ impl Kernel {
         value: &[u8],
         flags: u64,
     ) -> Result<(), Errno> {
-        self.map_mut(fd)?.update(key, value, flags)
+        let endian = self.endian;
+        self.map_mut(fd)?.update(key, value, flags, endian)
     }
 
     /// `BPF_MAP_FREEZE`.

@@ -1,0 +1,344 @@
+//! Broken artifacts: what `explain` says of each is what the running kernel answers, the step, the
+//! errno and the line of its log.
+//!
+//! Runs on every kernel of `cargo xtask kernels`.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use bpfseal::kernel::{self, InstallError, KeyringId, Linux, add_certificate, join_session};
+use bpfseal::loader::FixedHost;
+use bpfseal::model::Errno;
+use bpfseal::model::explain::{Step, explain};
+use bpfseal::model::kernel::Profile;
+use bpfseal::model::scenario::decisive_line;
+use bpfseal::object::Object;
+use bpfseal::seal::{
+    Artifact, Certificate, LoaderForm, Scheme, SealOptions, SigningKey, TrustStore, excl_prog_hash,
+};
+use bpfseal::{LoadError, LoadOptions, load, seal_object_as};
+
+macro_rules! key_file {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../testdata/keys/", $name)).as_slice()
+    };
+}
+
+struct Person {
+    key: SigningKey,
+    certificate: Certificate,
+}
+
+fn person(key: &[u8], certificate: &[u8]) -> Person {
+    Person {
+        key: SigningKey::from_pem(key).unwrap(),
+        certificate: Certificate::from_bytes(certificate).unwrap(),
+    }
+}
+
+/// In the keyring.
+fn trusted() -> Person {
+    person(key_file!("p256.key.pem"), key_file!("p256.cert.pem"))
+}
+
+/// Nowhere.
+fn unknown() -> Person {
+    person(key_file!("rsa2048.key.pem"), key_file!("rsa2048.cert.pem"))
+}
+
+/// Below `middle`, which is below `root`, which is in the keyring.
+fn leaf() -> Person {
+    person(key_file!("leaf.key.pem"), key_file!("leaf.cert.pem"))
+}
+
+fn middle() -> Certificate {
+    Certificate::from_bytes(key_file!("middle.cert.pem")).unwrap()
+}
+
+fn root() -> Certificate {
+    Certificate::from_bytes(key_file!("root.cert.pem")).unwrap()
+}
+
+fn sealed(scheme: Scheme, signer: &Person, embed: Vec<Certificate>) -> Artifact {
+    let bytes = include_bytes!("../../../testdata/objects/one_map.bpf.o");
+    let object = Object::parse(bytes, "one_map").unwrap();
+    let options = SealOptions {
+        embed,
+        ..SealOptions::default()
+    };
+    let (key, certificate) = (&signer.key, &signer.certificate);
+    let host = FixedHost::default();
+    seal_object_as(&[scheme], object, &host, key, certificate, &options)
+        .unwrap()
+        .into_artifact()
+}
+
+/// The same with a signature over what it is now.
+fn changed(artifact: &Artifact, edit: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Artifact {
+    let mut artifact = artifact.clone();
+    let mut metadata = artifact.metadata.to_vec();
+    let mut forms = artifact.forms.to_vec();
+    let LoaderForm::Sealed { instructions, seal } = &mut forms[0] else {
+        panic!("it is signed");
+    };
+    edit(instructions.to_mut(), &mut metadata);
+    seal.excl_prog_hash = excl_prog_hash(instructions);
+    artifact.metadata = metadata.into();
+    artifact.forms = forms.into();
+    artifact
+}
+
+fn signature(artifact: &Artifact, edit: impl FnOnce(&mut Vec<u8>)) -> Artifact {
+    let mut artifact = artifact.clone();
+    let mut forms = artifact.forms.to_vec();
+    let LoaderForm::Sealed { seal, .. } = &mut forms[0] else {
+        panic!("it is signed");
+    };
+    edit(seal.signature.to_mut());
+    artifact.forms = forms.into();
+    artifact
+}
+
+fn bound_to(artifact: &Artifact, digest: [u8; 32]) -> Artifact {
+    let mut artifact = artifact.clone();
+    let mut forms = artifact.forms.to_vec();
+    if let LoaderForm::Sealed { seal, .. } = &mut forms[0] {
+        seal.excl_prog_hash = digest;
+    }
+    artifact.forms = forms.into();
+    artifact
+}
+
+/// Artifacts that are good for some kernel, and such that are for none.
+fn artifacts() -> Vec<(&'static str, Artifact)> {
+    let good = || sealed(Scheme::LoadTime, &trusted(), Vec::new());
+    let chain = || {
+        sealed(
+            Scheme::LoadTime,
+            &leaf(),
+            vec![leaf().certificate, middle()],
+        )
+    };
+    let instruction = |insns: &mut Vec<u8>, _: &mut Vec<u8>| insns[20] ^= 1;
+    let last = |_: &mut Vec<u8>, metadata: &mut Vec<u8>| {
+        let last = metadata.len() - 1;
+        metadata[last] ^= 1;
+    };
+    let mut all = vec![
+        ("good", good()),
+        ("good by a chain", chain()),
+        (
+            "by a chain without its middle",
+            sealed(Scheme::LoadTime, &leaf(), vec![leaf().certificate]),
+        ),
+        (
+            "leaf by key id",
+            sealed(Scheme::LoadTime, &leaf(), Vec::new()),
+        ),
+        (
+            "unknown signer",
+            sealed(Scheme::LoadTime, &unknown(), Vec::new()),
+        ),
+        (
+            "unknown signer, embedded",
+            sealed(Scheme::LoadTime, &unknown(), vec![unknown().certificate]),
+        ),
+        ("changed instruction", changed(&good(), instruction)),
+        ("changed metadata", changed(&good(), last)),
+        ("changed instruction, chain", changed(&chain(), instruction)),
+        (
+            "changed metadata, unknown signer",
+            changed(&sealed(Scheme::LoadTime, &unknown(), Vec::new()), last),
+        ),
+        (
+            "more metadata",
+            changed(&good(), |_, metadata| metadata.push(0)),
+        ),
+        (
+            "less metadata",
+            changed(&good(), |_, metadata| {
+                metadata.pop();
+            }),
+        ),
+        ("bound to another program", bound_to(&good(), [9; 32])),
+        ("no signature bytes", signature(&good(), Vec::clear)),
+        (
+            "junk for a signature",
+            signature(&good(), |bytes| *bytes = vec![0x30, 2, 1]),
+        ),
+        (
+            "half a signature",
+            signature(&good(), |bytes| bytes.truncate(bytes.len() / 2)),
+        ),
+        (
+            "a signature too long",
+            signature(&good(), |bytes| bytes.resize(8193, 0)),
+        ),
+        (
+            "a longer signature",
+            signature(&good(), |bytes| bytes.push(0)),
+        ),
+        (
+            "changed last byte of the signature",
+            signature(&good(), |bytes| {
+                let last = bytes.len() - 1;
+                bytes[last] ^= 1;
+            }),
+        ),
+        (
+            "changed signer",
+            signature(&good(), |bytes| {
+                let id = trusted().certificate.subject_key_id().unwrap().to_vec();
+                let at = bytes.windows(id.len()).position(|w| w == id).unwrap();
+                bytes[at] ^= 1;
+            }),
+        ),
+        (
+            "changed digest algorithm",
+            signature(&good(), |bytes| {
+                // SHA-256 to SHA-512, where the signer says it.
+                let id = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
+                let at = bytes.windows(id.len()).rposition(|w| w == id).unwrap();
+                bytes[at + 8] = 3;
+            }),
+        ),
+        (
+            "unknown digest algorithm",
+            signature(&good(), |bytes| {
+                let id = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
+                let at = bytes.windows(id.len()).rposition(|w| w == id).unwrap();
+                bytes[at + 8] = 0x70;
+            }),
+        ),
+        ("SHA-512", {
+            let bytes = include_bytes!("../../../testdata/objects/one_map.bpf.o");
+            let object = Object::parse(bytes, "one_map").unwrap();
+            let options = SealOptions {
+                digest: Some(bpfseal::seal::DigestAlgorithm::Sha512),
+                ..SealOptions::default()
+            };
+            let Person { key, certificate } = trusted();
+            seal_object_as(
+                &[Scheme::LoadTime],
+                object,
+                &FixedHost::default(),
+                &key,
+                &certificate,
+                &options,
+            )
+            .unwrap()
+            .into_artifact()
+        }),
+    ];
+    let two = |first: &Person, second: &Person| {
+        let mut artifact = sealed(Scheme::LoadTime, first, Vec::new());
+        let options = SealOptions::default();
+        artifact
+            .add_signature(&second.key, &second.certificate, &options)
+            .unwrap();
+        artifact
+    };
+    all.push(("two signers, one unknown", two(&unknown(), &trusted())));
+    all.push((
+        "two signers, of a changed loader",
+        changed(&two(&unknown(), &trusted()), last),
+    ));
+    for scheme in [Scheme::InLoader, Scheme::InLoaderExclusive] {
+        let good = sealed(scheme, &trusted(), Vec::new());
+        let name = |text: &'static str, exclusive: &'static str| match scheme {
+            Scheme::InLoader => text,
+            _ => exclusive,
+        };
+        all.push((name("in-loader", "in-loader-exclusive"), good.clone()));
+        all.push((
+            name(
+                "in-loader, changed metadata",
+                "in-loader-exclusive, changed metadata",
+            ),
+            changed(&good, last),
+        ));
+        all.push((
+            name(
+                "in-loader, changed instruction",
+                "in-loader-exclusive, changed instruction",
+            ),
+            changed(&good, instruction),
+        ));
+        all.push((
+            name(
+                "in-loader, unknown signer",
+                "in-loader-exclusive, unknown signer",
+            ),
+            sealed(scheme, &unknown(), Vec::new()),
+        ));
+    }
+    all
+}
+
+/// Step, errno, and the line of the log.
+type Answer = Option<(Step, Errno, Option<String>)>;
+
+fn step(of: kernel::Step) -> Step {
+    match of {
+        kernel::Step::CreateMetadata => Step::CreateMetadata,
+        kernel::Step::FillMetadata => Step::FillMetadata,
+        kernel::Step::FreezeMetadata => Step::FreezeMetadata,
+        kernel::Step::DigestMetadata => Step::DigestMetadata,
+        kernel::Step::LoadLoader => Step::LoadLoader,
+        _ => Step::RunLoader,
+    }
+}
+
+fn real(artifact: &Artifact) -> Answer {
+    match load(artifact, &LoadOptions::from_keyring(KeyringId::SESSION)) {
+        Ok(_) => None,
+        Err(LoadError::Refused(InstallError::Call { step: at, source })) => {
+            let line = decisive_line(source.log.lines());
+            Some((step(at), Errno(source.errno), line))
+        }
+        Err(LoadError::Refused(error @ InstallError::Loader { .. })) => {
+            Some((Step::RunLoader, Errno(error.errno()), None))
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_explain_says_is_what_the_kernel_answers() {
+    if std::env::var_os("BPFSEAL_VM").is_none() {
+        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+        return;
+    }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let profile = Profile::of(release.trim()).unwrap();
+    join_session(&Linux).unwrap();
+    let mut keyring = TrustStore::new();
+    for certificate in [trusted().certificate, root()] {
+        add_certificate(&Linux, KeyringId::SESSION, "trusted", certificate.der()).unwrap();
+        keyring.add(certificate);
+    }
+    let mut wrong = 0;
+    let all = artifacts();
+    for (name, artifact) in &all {
+        let seen = real(artifact);
+        let told = explain(&artifact.forms[0], &artifact.metadata, profile, &keyring);
+        let told: Answer = told.refusal.map(|refusal| {
+            let line = decisive_line(refusal.log.iter().map(String::as_str));
+            (refusal.step, refusal.errno, line)
+        });
+        let short = |answer: &Answer| match answer {
+            None => "taken".to_owned(),
+            Some((step, errno, line)) => {
+                format!("{step:?} {errno} {}", line.clone().unwrap_or_default())
+            }
+        };
+        println!("  {name:<42} {}", short(&seen));
+        if seen != told {
+            wrong += 1;
+            println!("    explain says: {}", short(&told));
+        }
+    }
+    println!(
+        "  {} artifacts: {wrong} explained otherwise than answered",
+        all.len()
+    );
+    assert_eq!(wrong, 0);
+}
