@@ -688,3 +688,38 @@ fn audit_says_what_a_loader_does() {
     bench.bad("audit sample.bpf.o", 3, &["bpfseal seal"]);
     bench.bad("audit a.bpfseal --object a.bpfseal", 3, &["a.bpfseal"]);
 }
+
+#[test]
+fn explain_says_which_kernels_take_it() {
+    let bench = Bench::new();
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o all.bpfseal");
+    let ran = bench.good("explain all.bpfseal --keyring cert.pem");
+    assert_eq!(ran.out.matches("takes it").count(), 3, "{}", ran.out);
+    bench.good("explain all.bpfseal --keyring cert.pem --kernel 7.3 --kernel 6.19.14");
+    bench.bad(
+        "explain all.bpfseal --keyring cert.pem --kernel 6.1",
+        1,
+        &["EINVAL"],
+    );
+    bench.bad(
+        "explain all.bpfseal --kernel 7.3.4",
+        1,
+        &[
+            "ENOKEY",
+            "signature verification failed: -126",
+            "add its certificate",
+        ],
+    );
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o one.bpfseal");
+    let ran = bench.bad(
+        "explain one.bpfseal --keyring cert.pem --kernel 7.2 --json",
+        1,
+        &["EKEYREJECTED", "all-kernels"],
+    );
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["kernels"][0]["profile"], "7.2");
+    assert_eq!(json["kernels"][0]["accepted"], false);
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem --scheme hash-chain,hornet -o p.bpfseal");
+    bench.good("explain p.bpfseal --keyring cert.pem --kernel hash-chain --kernel hornet");
+    bench.bad("explain p.bpfseal --kernel next", 2, &["no kernel"]);
+}

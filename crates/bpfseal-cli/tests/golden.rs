@@ -85,4 +85,6 @@ fn help() {
     insta::assert_snapshot!(run(".", "verify --help"));
     insta::assert_snapshot!(run(".", "inspect --help"));
     insta::assert_snapshot!(run(".", "extract --help"));
+    insta::assert_snapshot!(run(".", "audit --help"));
+    insta::assert_snapshot!(run(".", "explain --help"));
 }

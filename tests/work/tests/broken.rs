@@ -312,7 +312,13 @@ fn what_explain_says_is_what_the_kernel_answers() {
     join_session(&Linux).unwrap();
     let mut keyring = TrustStore::new();
     for certificate in [trusted().certificate, root()] {
-        add_certificate(&Linux, KeyringId::SESSION, &certificate.subject(), certificate.der()).unwrap();
+        add_certificate(
+            &Linux,
+            KeyringId::SESSION,
+            &certificate.subject(),
+            certificate.der(),
+        )
+        .unwrap();
         keyring.add(certificate);
     }
     let mut wrong = 0;
