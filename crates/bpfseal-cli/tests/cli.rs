@@ -723,3 +723,53 @@ fn explain_says_which_kernels_take_it() {
     bench.good("explain p.bpfseal --keyring cert.pem --kernel hash-chain --kernel hornet");
     bench.bad("explain p.bpfseal --kernel next", 2, &["no kernel"]);
 }
+
+#[test]
+fn diff_says_what_changed() {
+    let bench = Bench::new();
+    let objects = testdata().join("objects");
+    bench.take(&objects.join("work_tc.bpf.o"), "one.bpf.o");
+    bench.take(&objects.join("work_xdp.bpf.o"), "two.bpf.o");
+    bench.take(&objects.join("sample.bpf.o"), "again.bpf.o");
+    let same = bench.good("diff sample.bpf.o again.bpf.o --exit-code");
+    assert!(same.out.contains("the same"), "{}", same.out);
+    bench.bad(
+        "diff one.bpf.o two.bpf.o --exit-code",
+        1,
+        &["program `filter`: added", "program `ingress`: removed"],
+    );
+    let ran = bench.good("diff one.bpf.o two.bpf.o --json");
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["same"], false);
+    // Who signed, and by which scheme.
+    bench.good("seal sample.bpf.o -k key.pem -i cert.pem -o a.bpfseal");
+    bench.good("seal sample.bpf.o -k other.key.pem -i other.cert.pem -o b.bpfseal");
+    bench.bad(
+        "diff a.bpfseal b.bpfseal --exit-code",
+        1,
+        &[
+            "- signed load-time",
+            "rsa with sha256",
+            "+ signed load-time",
+            "ecdsa with sha256",
+        ],
+    );
+    // An artifact beside its object, whatever that is called.
+    bench.good("diff again.bpf.o a.bpfseal --exit-code");
+    // A loader that leaves a host a say.
+    let header = bench.good("gen skeleton -L sample.bpf.o");
+    std::fs::write(bench.path("u.lskel.h"), header.raw).unwrap();
+    bench.bad(
+        "diff a.bpfseal u.lskel.h --exit-code",
+        1,
+        &["not signed", "a host gives `max_entries` of map `calls`"],
+    );
+    // Instructions, where a program of the same name has others.
+    bench.take(&objects.join("big-endian/one_map.bpf.o"), "big.bpf.o");
+    bench.take(&objects.join("one_map.bpf.o"), "little.bpf.o");
+    bench.bad(
+        "diff little.bpf.o big.bpf.o --exit-code",
+        1,
+        &["byte order: Little-endian -> Big-endian"],
+    );
+}

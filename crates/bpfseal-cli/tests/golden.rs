@@ -87,4 +87,5 @@ fn help() {
     insta::assert_snapshot!(run(".", "extract --help"));
     insta::assert_snapshot!(run(".", "audit --help"));
     insta::assert_snapshot!(run(".", "explain --help"));
+    insta::assert_snapshot!(run(".", "diff --help"));
 }

@@ -12,6 +12,7 @@
 
 mod attr;
 pub mod audit;
+pub mod disasm;
 mod errno;
 pub mod explain;
 mod helpers;

@@ -107,7 +107,7 @@ fn a_changed_plan_is_named() {
     let sample = original("sample");
     // 1: another program under the same name.
     let code = program(&mut original("globals").plan).insns.clone();
-    sample.planted("165 instructions, not 64", |plan| {
+    sample.planted("count of instructions is 165, not 64", |plan| {
         program(plan).insns = code;
     });
     // 2: another size of a map; 3: another type.
@@ -126,7 +126,7 @@ fn a_changed_plan_is_named() {
     sample.planted("map 0 (`calls`): max_entries is 1, not 1024", |plan| {
         attr_of_calls(plan, 1, 1);
     });
-    sample.planted("its type is array, not hash", |plan| {
+    sample.planted("type is array, not hash", |plan| {
         attr_of_calls(plan, 1024, 2);
     });
     // 4: another helper.
@@ -163,7 +163,7 @@ fn a_changed_plan_is_named() {
         jump.unwrap().off += 1;
     });
     // 8: another type of program.
-    sample.planted("its type is kprobe, not raw_tracepoint", |plan| {
+    sample.planted("type is kprobe, not raw_tracepoint", |plan| {
         program(plan).prog_type = ProgType(2);
     });
     // 9: a program that is left out, and 10: one that is added.
@@ -177,7 +177,7 @@ fn a_changed_plan_is_named() {
         plan.steps.push(Step::LoadProgram(Box::new(more)));
     });
     // 11: another license, which other helpers are for.
-    sample.planted("the license: it is `GPL v2`, not `Dual MIT/GPL`", |plan| {
+    sample.planted("license is `GPL v2`, not `Dual MIT/GPL`", |plan| {
         plan.license = "GPL v2".to_owned();
     });
     // 12: steps in another order.
@@ -185,14 +185,14 @@ fn a_changed_plan_is_named() {
 
     let tracing = original("work_tracing");
     // 13: another attach target; 14: another attach type.
-    tracing.planted("it is for `security_file_open`", |plan| {
+    tracing.planted("attach target is `security_file_open`", |plan| {
         for program in programs(plan) {
             if let Some(target) = &mut program.attach_target {
                 target.name = "security_file_open".to_owned();
             }
         }
     });
-    tracing.planted("its attach type is trace_iter", |plan| {
+    tracing.planted("attach type is trace_iter", |plan| {
         program(plan).attach_type = AttachType(28);
     });
     let inner = original("inner_maps");

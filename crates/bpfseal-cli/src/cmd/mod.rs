@@ -1,6 +1,7 @@
 //! The verbs, a file for each.
 
 mod audit;
+mod diff;
 mod doctor;
 mod explain;
 mod extract;
@@ -31,6 +32,8 @@ pub(crate) enum Verb {
     Verify(verify::Args),
     /// Run a loader in a model of the kernel: what does it do, and is that the object?
     Audit(audit::Args),
+    /// Show what changed between two objects or artifacts
+    Diff(diff::Args),
     /// Ask a model of the kernel: which kernels take an artifact, and why not?
     Explain(explain::Args),
     /// Show what is in an object or an artifact
@@ -62,6 +65,7 @@ impl Verb {
             Self::Gen(args) => generate::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Audit(args) => audit::run(args),
+            Self::Diff(args) => diff::run(args),
             Self::Explain(args) => explain::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Doctor(args) => doctor::run(args),

@@ -1,7 +1,7 @@
 //! Two plans side by side: what a loader does, and what it should do.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
+use std::fmt::Display;
 
 use bpfseal_loader::LoadPlan;
 use bpfseal_loader::plan::{KernelRefKind, MapAttr, ProgramLoad, Step};
@@ -9,18 +9,111 @@ use bpfseal_object::{Insn, MAX_KERNEL_NAME};
 
 use super::Powers;
 
-/// Something that a loader does otherwise than it should.
+/// Something in which two plans differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which step: what it is about, such as ``map `counts` ``.
+    /// Which step: what it is about, such as ``map 0 (`counts`)``.
     pub of: String,
-    /// What is other, in words.
-    pub what: String,
+    /// What is other.
+    pub change: Change,
 }
 
+/// What is other in the first plan, which was found, than in the second, which was wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what the message names")]
+pub enum Change {
+    /// The step is not there.
+    LeftOut,
+    /// The step is there, and was not wanted.
+    Added,
+    /// The step is there, before others that it should come after.
+    TooEarly,
+    /// A value is another.
+    Value {
+        name: &'static str,
+        found: String,
+        wanted: String,
+    },
+    /// Some of the bytes are other.
+    Bytes {
+        count: usize,
+        first: usize,
+        found: u8,
+        wanted: u8,
+    },
+    /// Some of the instructions are other.
+    Instructions { count: usize, first: usize },
+    /// Helpers and symbols of the kernel are used that were not.
+    Gained(Vec<String>),
+    /// Symbols of the kernel are not used any more.
+    Lost(Vec<String>),
+    /// The same symbols are used otherwise.
+    Symbols,
+    /// Records beside the instructions are other.
+    Records(&'static str),
+}
+
+impl Difference {
+    /// The change from the plan that was wanted to the one that was found: for who compares two
+    /// versions.
+    #[must_use]
+    pub fn as_change(&self) -> String {
+        match &self.change {
+            Change::LeftOut => "removed".to_owned(),
+            Change::Added => "added".to_owned(),
+            Change::TooEarly => "moved forward".to_owned(),
+            Change::Value {
+                name,
+                found,
+                wanted,
+            } => format!("{name}: {wanted} -> {found}"),
+            Change::Bytes { count, first, .. } => {
+                format!("{count} bytes changed, the first at {first}")
+            }
+            Change::Instructions { count, first } => {
+                format!("{count} instructions changed, the first is {first}")
+            }
+            Change::Gained(names) => format!("now uses {}", names.join(", ")),
+            Change::Lost(names) => format!("no longer uses {}", names.join(", ")),
+            Change::Symbols => "takes symbols of the kernel otherwise".to_owned(),
+            Change::Records(what) => format!("{what} changed"),
+        }
+    }
+}
+
+/// As a fault: what was found is not what was wanted.
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.of, self.what)
+        write!(f, "{}: ", self.of)?;
+        match &self.change {
+            Change::LeftOut => f.write_str("it is left out"),
+            Change::Added => f.write_str("it should not be there"),
+            Change::TooEarly => f.write_str("it comes too early"),
+            Change::Value {
+                name,
+                found,
+                wanted,
+            } => write!(f, "{name} is {found}, not {wanted}"),
+            Change::Bytes {
+                count,
+                first,
+                found,
+                wanted,
+            } => write!(
+                f,
+                "{count} bytes are other, the first at {first}: {found:#04x}, not {wanted:#04x}"
+            ),
+            Change::Instructions { count, first } => {
+                write!(f, "{count} instructions are other, the first is {first}")
+            }
+            Change::Gained(names) => write!(f, "it also uses {}", names.join(", ")),
+            Change::Lost(names) => write!(f, "it does not use {}", names.join(", ")),
+            Change::Symbols => f.write_str(
+                "it takes symbols of the kernel at other places, or does without others",
+            ),
+            Change::Records(what) => write!(f, "its {what} are other"),
+        }
     }
 }
 
@@ -32,14 +125,17 @@ pub fn compare(found: &LoadPlan, wanted: &LoadPlan) -> Vec<Difference> {
     let (found, wanted) = (normal(found), normal(wanted));
     let mut out = Differences(Vec::new());
     if found.endian != wanted.endian {
-        out.add(
+        let name = |endian| format!("{endian:?}-endian");
+        out.value(
             "the loader",
-            format!("it is {:?}-endian, not {:?}", found.endian, wanted.endian),
+            "byte order",
+            name(found.endian),
+            name(wanted.endian),
         );
     }
     if found.license != wanted.license && wanted.programs().next().is_some() {
-        let what = format!("it is `{}`, not `{}`", found.license, wanted.license);
-        out.add("the license", what);
+        let name = |plan: &LoadPlan| format!("`{}`", plan.license);
+        out.value("the plan", "license", name(&found), name(&wanted));
     }
     let mut matched = BTreeSet::new();
     let mut order = Vec::new();
@@ -54,19 +150,19 @@ pub fn compare(found: &LoadPlan, wanted: &LoadPlan) -> Vec<Difference> {
                 order.push(index);
                 compare_step(&mut out, &key, candidate, step);
             }
-            None => out.add(&key, "it is left out"),
+            None => out.add(&key, Change::LeftOut),
         }
     }
     for (index, step) in found.steps.iter().enumerate() {
         if !matched.contains(&index) {
-            out.add(&key_of(step, &found), "it should not be there");
+            out.add(&key_of(step, &found), Change::Added);
         }
     }
     if out.0.is_empty() && !order.is_sorted() {
         let late = order.windows(2).find(|pair| pair[0] > pair[1]);
         let step = late.and_then(|pair| found.steps.get(pair[1]));
         let key = step.map_or_else(String::new, |step| key_of(step, &found));
-        out.add(&key, "it comes too early");
+        out.add(&key, Change::TooEarly);
     }
     out.0
 }
@@ -74,16 +170,22 @@ pub fn compare(found: &LoadPlan, wanted: &LoadPlan) -> Vec<Difference> {
 struct Differences(Vec<Difference>);
 
 impl Differences {
-    fn add(&mut self, of: &str, what: impl Into<String>) {
+    fn add(&mut self, of: &str, change: Change) {
         self.0.push(Difference {
             of: of.to_owned(),
-            what: what.into(),
+            change,
         });
     }
 
-    fn field<T: PartialEq + Debug>(&mut self, of: &str, name: &str, found: &T, wanted: &T) {
+    /// A value, if it is another.
+    fn value<T: PartialEq + Display>(&mut self, of: &str, name: &'static str, found: T, wanted: T) {
         if found != wanted {
-            self.add(of, format!("{name} is {found:?}, not {wanted:?}"));
+            let change = Change::Value {
+                name,
+                found: found.to_string(),
+                wanted: wanted.to_string(),
+            };
+            self.add(of, change);
         }
     }
 }
@@ -178,10 +280,10 @@ fn compare_step(out: &mut Differences, of: &str, found: &Step, wanted: &Step) {
             // The kernel reads as much as a value of the map has.
             let known = found.len().min(wanted.len());
             bytes(out, of, &found[..known], &wanted[..known]);
-            out.field(of, "flags", found_flags, wanted_flags);
+            out.value(of, "flags", *found_flags, *wanted_flags);
         }
         (Step::SetInnerMap { inner: found, .. }, Step::SetInnerMap { inner: wanted, .. }) => {
-            out.field(of, "the map in it", &found.0, &wanted.0);
+            out.value(of, "the map in it", found.0, wanted.0);
         }
         (Step::LoadProgram(found), Step::LoadProgram(wanted)) => {
             program(out, of, found, wanted);
@@ -191,28 +293,31 @@ fn compare_step(out: &mut Differences, of: &str, found: &Step, wanted: &Step) {
 }
 
 fn bytes(out: &mut Differences, of: &str, found: &[u8], wanted: &[u8]) {
+    out.value(of, "size", found.len(), wanted.len());
     if found.len() != wanted.len() {
-        let (found, wanted) = (found.len(), wanted.len());
-        return out.add(of, format!("it has {found} bytes, not {wanted}"));
+        return;
     }
-    let other = found.iter().zip(wanted).filter(|(a, b)| a != b).count();
-    if let Some(first) = found.iter().zip(wanted).position(|(a, b)| a != b) {
-        out.add(
-            of,
-            format!(
-                "{other} bytes are other, the first at {first}: {:#04x}, not {:#04x}",
-                found[first], wanted[first]
-            ),
-        );
+    let other = || {
+        found
+            .iter()
+            .zip(wanted)
+            .enumerate()
+            .filter(|(_, (a, b))| a != b)
+    };
+    if let Some((first, (found, wanted))) = other().next() {
+        let change = Change::Bytes {
+            count: other().count(),
+            first,
+            found: *found,
+            wanted: *wanted,
+        };
+        out.add(of, change);
     }
 }
 
 fn map(out: &mut Differences, of: &str, found: &MapAttr, wanted: &MapAttr) {
-    out.field(of, "name", &found.name, &wanted.name);
-    if found.map_type != wanted.map_type {
-        let what = format!("its type is {}, not {}", found.map_type, wanted.map_type);
-        out.add(of, what);
-    }
+    out.value(of, "name", &found.name, &wanted.name);
+    out.value(of, "type", found.map_type, wanted.map_type);
     for (name, found, wanted) in [
         ("key_size", found.key_size, wanted.key_size),
         ("value_size", found.value_size, wanted.value_size),
@@ -230,32 +335,20 @@ fn map(out: &mut Differences, of: &str, found: &MapAttr, wanted: &MapAttr) {
             wanted.btf_value_type_id,
         ),
     ] {
-        out.field(of, name, &found, &wanted);
+        out.value(of, name, found, wanted);
     }
-    out.field(of, "map_extra", &found.map_extra, &wanted.map_extra);
+    out.value(of, "map_extra", found.map_extra, wanted.map_extra);
 }
 
 fn program(out: &mut Differences, of: &str, found: &ProgramLoad, wanted: &ProgramLoad) {
-    if found.prog_type != wanted.prog_type {
-        let what = format!("its type is {}, not {}", found.prog_type, wanted.prog_type);
-        out.add(of, what);
-    }
-    if found.attach_type != wanted.attach_type {
-        let what = format!(
-            "its attach type is {}, not {}",
-            found.attach_type, wanted.attach_type
-        );
-        out.add(of, what);
-    }
-    out.field(of, "prog_flags", &found.flags, &wanted.flags);
-    if found.attach_target != wanted.attach_target {
-        let name = |program: &ProgramLoad| match &program.attach_target {
-            Some(target) => format!("`{}`", target.name),
-            None => "nothing".to_owned(),
-        };
-        let what = format!("it is for {}, not {}", name(found), name(wanted));
-        out.add(of, what);
-    }
+    out.value(of, "type", found.prog_type, wanted.prog_type);
+    out.value(of, "attach type", found.attach_type, wanted.attach_type);
+    out.value(of, "prog_flags", found.flags, wanted.flags);
+    let target = |program: &ProgramLoad| match &program.attach_target {
+        Some(target) => format!("`{}`", target.name),
+        None => "nothing".to_owned(),
+    };
+    out.value(of, "attach target", target(found), target(wanted));
     code(out, of, &found.insns, &wanted.insns);
     let (powers, allowed) = (Powers::of(found), Powers::of(wanted));
     let gained: Vec<_> = powers
@@ -265,7 +358,7 @@ fn program(out: &mut Differences, of: &str, found: &ProgramLoad, wanted: &Progra
         .cloned()
         .collect();
     if !gained.is_empty() {
-        out.add(of, format!("it also uses {}", gained.join(", ")));
+        out.add(of, Change::Gained(gained));
     }
     let lost: Vec<_> = allowed
         .symbols
@@ -273,13 +366,10 @@ fn program(out: &mut Differences, of: &str, found: &ProgramLoad, wanted: &Progra
         .cloned()
         .collect();
     if !lost.is_empty() {
-        out.add(of, format!("it does not use {}", lost.join(", ")));
+        out.add(of, Change::Lost(lost));
     }
     if powers.symbols == allowed.symbols && found.kernel_refs != wanted.kernel_refs {
-        out.add(
-            of,
-            "it takes symbols of the kernel at other places, or does without others",
-        );
+        out.add(of, Change::Symbols);
     }
     for (what, same) in [
         ("function records", found.func_info == wanted.func_info),
@@ -287,22 +377,22 @@ fn program(out: &mut Differences, of: &str, found: &ProgramLoad, wanted: &Progra
         ("CO-RE relocations", found.core_refs == wanted.core_refs),
     ] {
         if !same {
-            out.add(of, format!("its {what} are other"));
+            out.add(of, Change::Records(what));
         }
     }
 }
 
 fn code(out: &mut Differences, of: &str, found: &[Insn], wanted: &[Insn]) {
-    if found.len() != wanted.len() {
-        let what = format!("it has {} instructions, not {}", found.len(), wanted.len());
-        out.add(of, what);
-    }
-    let other = found.iter().zip(wanted).filter(|(a, b)| a != b).count();
-    let first = found.iter().zip(wanted).position(|(a, b)| a != b);
-    if let Some(at) = first {
-        out.add(
-            of,
-            format!("{other} instructions are other, the first is {at}"),
-        );
+    out.value(of, "count of instructions", found.len(), wanted.len());
+    let other = || {
+        found
+            .iter()
+            .zip(wanted)
+            .enumerate()
+            .filter(|(_, (a, b))| a != b)
+    };
+    if let Some((first, _)) = other().next() {
+        let count = other().count();
+        out.add(of, Change::Instructions { count, first });
     }
 }

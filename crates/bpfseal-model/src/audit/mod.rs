@@ -19,7 +19,7 @@ use bpfseal_loader::plan::{KernelRef, ProgramLoad};
 use bpfseal_loader::{ContextLayout, LoadPlan};
 use bpfseal_object::Endian;
 
-pub use compare::{Difference, compare};
+pub use compare::{Change, Difference, compare};
 pub use power::Powers;
 
 use crate::run::{Fault, Machine};

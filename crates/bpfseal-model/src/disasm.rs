@@ -1,0 +1,272 @@
+//! Instructions as text, for people who review them.
+//!
+//! In the notation of the kernel's own disassembler (`kernel/bpf/disasm.c`) and of LLVM: one line
+//! an instruction, `r1 = *(u64 *)(r2 + 8)`. Numbers of helpers become names; what a program takes
+//! of maps and of the kernel is named by [`Names`].
+
+use bpfseal_object::{
+    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX,
+    BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Insn,
+};
+
+use crate::helpers::helper_name;
+
+/// Names of what a program refers to.
+pub trait Names {
+    /// A map, by its place.
+    fn map(&self, place: u32) -> Option<String>;
+    /// What the kernel puts into an instruction.
+    fn symbol(&self, insn: usize) -> Option<String>;
+}
+
+/// One line of a disassembly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The instruction's place.
+    pub insn: usize,
+    /// The text, without the place.
+    pub text: String,
+}
+
+/// All instructions; a load of 64 bits, which takes two, is one line.
+#[must_use]
+pub fn disassemble(insns: &[Insn], names: &dyn Names) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut at = 0;
+    while let Some(insn) = insns.get(at) {
+        let wide = insn.is_ld_imm64();
+        let text = if wide {
+            load_wide(
+                at,
+                *insn,
+                insns.get(at + 1).copied().unwrap_or_default(),
+                names,
+            )
+        } else {
+            one(at, *insn, names)
+        };
+        lines.push(Line { insn: at, text });
+        at += if wide { 2 } else { 1 };
+    }
+    lines
+}
+
+fn load_wide(at: usize, insn: Insn, next: Insn, names: &dyn Names) -> String {
+    let dst = insn.dst;
+    let place = insn.imm.cast_unsigned();
+    let map = || names.map(place).unwrap_or_else(|| format!("map {place}"));
+    match insn.src {
+        BPF_PSEUDO_MAP_IDX => format!("r{dst} = map `{}`", map()),
+        BPF_PSEUDO_MAP_IDX_VALUE => format!("r{dst} = &`{}`[{}]", map(), next.imm),
+        BPF_PSEUDO_FUNC => format!("r{dst} = function at {:+}", insn.imm),
+        1 | 2 => format!("r{dst} = map of descriptor {}", insn.imm),
+        src => match names.symbol(at) {
+            Some(name) => format!("r{dst} = &{name}"),
+            None if src == BPF_PSEUDO_BTF_ID => format!("r{dst} = kernel variable {}", insn.imm),
+            None => {
+                let high = u64::from(next.imm.cast_unsigned());
+                let value = high << 32 | u64::from(place);
+                format!("r{dst} = {value:#x} ll")
+            }
+        },
+    }
+}
+
+fn width(code: u8) -> &'static str {
+    match code & 0x18 {
+        0x00 => "u32",
+        0x08 => "u16",
+        0x10 => "u8",
+        _ => "u64",
+    }
+}
+
+fn one(at: usize, insn: Insn, names: &dyn Names) -> String {
+    let Insn {
+        code,
+        dst,
+        src,
+        off,
+        imm,
+    } = insn;
+    let place = |register: u8| format!("*({} *)(r{register} {})", width(code), signed(off));
+    match code & 7 {
+        1 if code & 0xe0 == 0x60 => format!("r{dst} = {}", place(src)),
+        1 if code & 0xe0 == 0x80 => {
+            let text = place(src).replacen("(u", "(s", 1);
+            format!("r{dst} = {text}")
+        }
+        2 if code & 0xe0 == 0x60 => format!("{} = {imm}", place(dst)),
+        3 if code & 0xe0 == 0x60 => format!("{} = r{src}", place(dst)),
+        3 if code & 0xe0 == 0xc0 => atomic(insn),
+        4 | 7 => calculation(insn),
+        5 | 6 => jump(at, insn, names),
+        0 if code & 0xe0 == 0x20 => format!("r0 = *({} *)skb[{imm}]", width(code)),
+        0 if code & 0xe0 == 0x40 => format!("r0 = *({} *)skb[r{src} + {imm}]", width(code)),
+        _ => format!("operation {code:#04x} r{dst} r{src} {off} {imm}"),
+    }
+}
+
+fn signed(off: i16) -> String {
+    if off < 0 {
+        format!("- {}", off.unsigned_abs())
+    } else {
+        format!("+ {off}")
+    }
+}
+
+fn atomic(insn: Insn) -> String {
+    let place = format!(
+        "*({} *)(r{} {})",
+        width(insn.code),
+        insn.dst,
+        signed(insn.off)
+    );
+    let src = insn.src;
+    match insn.imm & !1 {
+        0x00 => format!("lock {place} += r{src}"),
+        0x40 => format!("lock {place} |= r{src}"),
+        0x50 => format!("lock {place} &= r{src}"),
+        0xa0 => format!("lock {place} ^= r{src}"),
+        0xe0 => format!("r{src} = exchange({place}, r{src})"),
+        0xf0 => format!("r0 = compare_exchange({place}, r0, r{src})"),
+        other => format!("atomic {other:#x} {place} r{src}"),
+    }
+}
+
+fn calculation(insn: Insn) -> String {
+    let wide = insn.code & 7 == 7;
+    // Of 32 bits: the lower half.
+    let name = |register: u8| format!("{}{register}", if wide { 'r' } else { 'w' });
+    let dst = name(insn.dst);
+    let operand = if insn.code & 8 == 0 {
+        insn.imm.to_string()
+    } else {
+        name(insn.src)
+    };
+    let operator = match insn.code & 0xf0 {
+        0x00 => "+=",
+        0x10 => "-=",
+        0x20 => "*=",
+        0x30 if insn.off == 1 => "s/=",
+        0x30 => "/=",
+        0x40 => "|=",
+        0x50 => "&=",
+        0x60 => "<<=",
+        0x70 => ">>=",
+        0x80 => return format!("{dst} = -{dst}"),
+        0x90 if insn.off == 1 => "s%=",
+        0x90 => "%=",
+        0xa0 => "^=",
+        0xb0 if insn.off != 0 => return format!("{dst} = (s{}){operand}", insn.off),
+        0xb0 => "=",
+        0xc0 => "s>>=",
+        0xd0 => {
+            let swap = match (wide, insn.code & 8) {
+                (true, _) => "bswap",
+                (false, 0) => "le",
+                (false, _) => "be",
+            };
+            return format!("r{0} = {swap}{1} r{0}", insn.dst, insn.imm);
+        }
+        other => return format!("operation {other:#04x} {dst} {operand}"),
+    };
+    format!("{dst} {operator} {operand}")
+}
+
+fn jump(at: usize, insn: Insn, names: &dyn Names) -> String {
+    let wide = insn.code & 7 == 5;
+    if insn.code == EXIT {
+        return "exit".to_owned();
+    }
+    if insn.code == CALL {
+        return match insn.src {
+            BPF_PSEUDO_CALL => format!("call function at {:+}", insn.imm),
+            BPF_PSEUDO_KFUNC_CALL => {
+                let name = names.symbol(at);
+                format!(
+                    "call {}",
+                    name.unwrap_or_else(|| format!("kernel function {}", insn.imm))
+                )
+            }
+            _ => format!("call {}", helper_name(insn.imm.cast_unsigned())),
+        };
+    }
+    let operator = match insn.code & 0xf0 {
+        0x00 if wide => return format!("goto {:+}", insn.off),
+        0x00 => return format!("goto {:+}", insn.imm),
+        0x10 => "==",
+        0x20 => ">",
+        0x30 => ">=",
+        0x40 => "&",
+        0x50 => "!=",
+        0x60 => "s>",
+        0x70 => "s>=",
+        0xa0 => "<",
+        0xb0 => "<=",
+        0xc0 => "s<",
+        0xd0 => "s<=",
+        0xe0 => return format!("may_goto {:+}", insn.off),
+        other => return format!("operation {other:#04x} {:+}", insn.off),
+    };
+    let name = |register: u8| format!("{}{register}", if wide { 'r' } else { 'w' });
+    let operand = if insn.code & 8 == 0 {
+        insn.imm.to_string()
+    } else {
+        name(insn.src)
+    };
+    format!(
+        "if {} {operator} {operand} goto {:+}",
+        name(insn.dst),
+        insn.off
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Two;
+
+    impl Names for Two {
+        fn map(&self, place: u32) -> Option<String> {
+            (place == 1).then(|| "counts".to_owned())
+        }
+
+        fn symbol(&self, insn: usize) -> Option<String> {
+            (insn == 0).then(|| "bpf_task_from_pid".to_owned())
+        }
+    }
+
+    #[test]
+    fn instructions_are_readable() {
+        for (code, dst, src, off, imm, text) in [
+            (0xb7, 1, 0, 0, -22, "r1 = -22"),
+            (0xbc, 1, 2, 0, 0, "w1 = w2"),
+            (0x07, 10, 0, 0, 8, "r10 += 8"),
+            (0x61, 1, 6, -4, 0, "r1 = *(u32 *)(r6 - 4)"),
+            (0x71, 0, 1, 2, 0, "r0 = *(u8 *)(r1 + 2)"),
+            (0x7b, 10, 1, -8, 0, "*(u64 *)(r10 - 8) = r1"),
+            (0x6a, 10, 0, -2, 5, "*(u16 *)(r10 - 2) = 5"),
+            (0x15, 1, 0, 5, 0, "if r1 == 0 goto +5"),
+            (0xde, 1, 2, -3, 0, "if w1 s<= w2 goto -3"),
+            (0x05, 0, 0, 7, 0, "goto +7"),
+            (0x85, 0, 0, 0, 1, "call bpf_map_lookup_elem"),
+            (0x85, 0, 2, 0, 77, "call bpf_task_from_pid"),
+            (0x85, 0, 1, 0, 3, "call function at +3"),
+            (0xdb, 1, 2, 0, 0, "lock *(u64 *)(r1 + 0) += r2"),
+            (0xdc, 1, 0, 0, 16, "r1 = be16 r1"),
+            (0x95, 0, 0, 0, 0, "exit"),
+        ] {
+            let lines = disassemble(&[Insn::new(code, dst, src, off, imm)], &Two);
+            assert_eq!(lines[0].text, text);
+        }
+        let wide = |src, imm| [Insn::new(0x18, 1, src, 0, imm), Insn::new(0, 0, 0, 0, 4)];
+        assert_eq!(disassemble(&wide(5, 1), &Two)[0].text, "r1 = map `counts`");
+        assert_eq!(disassemble(&wide(6, 1), &Two)[0].text, "r1 = &`counts`[4]");
+        let value = [Insn::default(), wide(0, 5)[0], wide(0, 5)[1]];
+        let lines = disassemble(&value, &Two);
+        assert_eq!((lines.len(), lines[1].insn), (2, 1));
+        assert_eq!(lines[1].text, "r1 = 0x400000005 ll");
+    }
+}
