@@ -109,6 +109,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     run_older(&OLDEST, &OLDEST_TESTS)
 }
 
+/// The scenarios, on every kernel.
+pub(crate) fn scenarios() -> anyhow::Result<()> {
+    let versions: Vec<String> = [DEFAULT]
+        .iter()
+        .chain(&OLDER)
+        .chain(&OLDEST)
+        .map(|version| (*version).to_owned())
+        .collect();
+    run(&Args {
+        versions,
+        tests: vec!["random".to_owned()],
+        ..Args::default()
+    })
+}
+
 /// Tests on kernels that need not be to be had.
 fn run_older(versions: &[&str], tests: &[&str]) -> anyhow::Result<()> {
     let mut images = Vec::new();

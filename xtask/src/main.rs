@@ -1,7 +1,7 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `scenarios` holds the model against real kernels, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
 //! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
 //! rewrites golden files.
 #![forbid(unsafe_code)]
@@ -45,6 +45,8 @@ enum Verb {
     Audit(audit::Args),
     /// Compile the Rust skeletons of every object that can be sealed
     Skeletons,
+    /// Scenarios in the model beside real kernels: named ones as a table, and random ones
+    Scenarios,
     /// Run the tests that need a kernel in virtual machines, on real ones
     Kernels(kernels::Args),
     /// Time, processor time and memory beside the reference, in the same run
@@ -63,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Audit(args) => audit::run(&args),
         Verb::Algorithms => algorithms::run(),
         Verb::Skeletons => skeletons::run(),
+        Verb::Scenarios => kernels::scenarios(),
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Bench(args) if args.in_process => bench_sealing::run(),
         Verb::Bench(args) => bench::run(&args),

@@ -13,7 +13,7 @@ use bpfseal::kernel::{
 };
 use bpfseal::model::Errno;
 use bpfseal::model::kernel::{Answer, Fd, Kernel, MapCreate, Profile, ProgLoad, SESSION};
-use bpfseal::model::scenario::{Machine, Outcome, Scenario, Signers, run};
+use bpfseal::model::scenario::{Machine, Outcome, Scenario, Signers, named, run};
 use bpfseal::seal::{Certificate, SigningKey};
 
 macro_rules! key_file {
@@ -22,7 +22,7 @@ macro_rules! key_file {
     };
 }
 
-/// How many scenarios, on the kernel that verifies at load time and on others.
+/// How many random scenarios, on the kernel that verifies at load time and on others.
 const LOAD_TIME: u64 = 3000;
 const OTHERS: u64 = 500;
 
@@ -190,31 +190,72 @@ impl Pair<'_> {
     }
 }
 
+/// What both tests start from: a session of their own with one key in it.
+struct Setup {
+    profile: Profile,
+    release: String,
+    trusted: (SigningKey, Certificate),
+    other: (SigningKey, Certificate),
+}
+
+impl Setup {
+    fn new() -> Option<Self> {
+        if std::env::var_os("BPFSEAL_VM").is_none() {
+            eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+            return None;
+        }
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let release = release.trim().to_owned();
+        join_session(&Linux).unwrap();
+        let trusted = certificate(key_file!("p256.cert.pem"));
+        add_certificate(&Linux, KeyringId::SESSION, "trusted", trusted.der()).unwrap();
+        let other = certificate(key_file!("rsa2048.cert.pem"));
+        Some(Self {
+            profile: Profile::of(&release).unwrap(),
+            release,
+            trusted: (key(key_file!("p256.key.pem")), trusted),
+            other: (key(key_file!("rsa2048.key.pem")), other),
+        })
+    }
+
+    fn pair(&self) -> Pair<'_> {
+        Pair {
+            profile: self.profile,
+            signers: Signers {
+                trusted: (&self.trusted.0, &self.trusted.1),
+                other: (&self.other.0, &self.other.1),
+            },
+        }
+    }
+}
+
+fn short(errno: Option<Errno>) -> String {
+    errno.map_or("ok".to_owned(), |errno| errno.to_string())
+}
+
+#[test]
+fn named_scenarios_have_their_answers() {
+    let Some(setup) = Setup::new() else { return };
+    let pair = setup.pair();
+    println!("  {:<60} {:<14} {}", "scenario", "model", setup.release);
+    for one in named() {
+        let (real, model) = (pair.real(&one.scenario), pair.model(&one.scenario));
+        let last = |all: &[Outcome]| all.last().and_then(|outcome| outcome.errno);
+        let (seen, told) = (last(&real), last(&model));
+        println!("  {:<60} {:<14} {}", one.name, short(told), short(seen));
+        assert_eq!(real, model, "{}", one.name);
+        if setup.profile == Profile::V7_3 {
+            assert_eq!(seen, one.answer, "{}", one.name);
+        }
+    }
+}
+
 #[test]
 fn the_model_answers_as_the_kernel_does() {
-    if std::env::var_os("BPFSEAL_VM").is_none() {
-        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
-        return;
-    }
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let profile = Profile::of(release.trim()).unwrap();
-    join_session(&Linux).unwrap();
-    let trusted = certificate(key_file!("p256.cert.pem"));
-    add_certificate(&Linux, KeyringId::SESSION, "trusted", trusted.der()).unwrap();
-    let other = certificate(key_file!("rsa2048.cert.pem"));
-    let (trusted_key, other_key) = (
-        key(key_file!("p256.key.pem")),
-        key(key_file!("rsa2048.key.pem")),
-    );
-    let pair = Pair {
-        profile,
-        signers: Signers {
-            trusted: (&trusted_key, &trusted),
-            other: (&other_key, &other),
-        },
-    };
+    let Some(setup) = Setup::new() else { return };
+    let pair = setup.pair();
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let default = if profile == Profile::V7_3 {
+    let default = if setup.profile == Profile::V7_3 {
         LOAD_TIME
     } else {
         OTHERS
@@ -229,10 +270,7 @@ fn the_model_answers_as_the_kernel_does() {
         let real = pair.real(&scenario);
         calls += real.len();
         for outcome in &real {
-            let errno = outcome
-                .errno
-                .map_or("ok".to_owned(), |errno| errno.to_string());
-            *seen.entry(errno).or_default() += 1;
+            *seen.entry(short(outcome.errno)).or_default() += 1;
         }
         if real == pair.model(&scenario) {
             continue;

@@ -4,7 +4,11 @@
 //! [`Machine`]: the model is one, a test on a real kernel has another, and their outcomes are
 //! compared call by call.
 
+mod named;
+
 use std::collections::BTreeMap;
+
+pub use named::{Named, named};
 
 use bpfseal_object::uapi::MapType;
 use bpfseal_seal::{Certificate, Scheme, SealOptions, Signer, excl_prog_hash};
