@@ -1,12 +1,13 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `scenarios` holds the model against real kernels, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
 //! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
 //! rewrites golden files.
 #![forbid(unsafe_code)]
 
 mod algorithms;
+mod attacks;
 mod audit;
 mod bench;
 mod bench_sealing;
@@ -43,6 +44,8 @@ enum Verb {
     Algorithms,
     /// Run every loader in the model, and compare what it does with its object
     Audit(audit::Args),
+    /// Write the catalogue of attacks from runs of the model
+    Attacks(attacks::Args),
     /// Compile the Rust skeletons of every object that can be sealed
     Skeletons,
     /// Scenarios in the model beside real kernels: named ones as a table, and random ones
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Demo => demo::run(),
         Verb::Test(args) => test::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Attacks(args) => attacks::run(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Algorithms => algorithms::run(),
         Verb::Skeletons => skeletons::run(),

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::algorithms;
+use crate::attacks;
 use crate::audit;
 use crate::conformance;
 use crate::kernels;
@@ -47,6 +48,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     )?;
     step("tests");
     project::run("cargo", &["test", "--workspace", "--quiet"])?;
+    step("catalogue of attacks");
+    attacks::check()?;
     step("Rust skeletons");
     skeletons::run()?;
     step("documentation");

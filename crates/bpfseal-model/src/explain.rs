@@ -7,7 +7,7 @@
 use bpfseal_object::{BPF_PSEUDO_MAP_IDX, Insn};
 use bpfseal_seal::{LoaderForm, Rejection, Scheme, SealedLoader, TrustStore};
 
-use crate::audit::{Finding, Subject, audit, endian_of};
+use crate::audit::{Subject, endian_of, returned};
 use crate::errno::Errno;
 use crate::kernel::{
     Admission, Kernel, KeyringType, MapCreate, Profile, ProgLoad, SESSION, Signature,
@@ -167,7 +167,8 @@ fn load(kernel: &mut Kernel, form: &LoaderForm, metadata: &[u8]) -> Option<Refus
     if !fields_read(form.instructions()).iter().all(shown) {
         return refused(Step::LoadLoader, Errno::EACCES, Vec::new());
     }
-    run(form, metadata).and_then(|errno| refused(Step::RunLoader, errno, Vec::new()))
+    run(form.instructions(), metadata, true)
+        .and_then(|errno| refused(Step::RunLoader, errno, Vec::new()))
 }
 
 /// `BPF_PROG_TYPE_SYSCALL`.
@@ -185,10 +186,9 @@ fn fields_read(instructions: &[u8]) -> Vec<i16> {
         .collect()
 }
 
-/// Whether the loader refuses to run, by its own check.
-fn run(form: &LoaderForm, metadata: &[u8]) -> Option<Errno> {
-    let instructions = form.instructions();
-    let found = audit(&Subject {
+/// Whether the loader refuses to run, by its own check of its map.
+pub(crate) fn run(instructions: &[u8], metadata: &[u8], exclusive: bool) -> Option<Errno> {
+    let subject = Subject {
         instructions,
         metadata,
         context: bpfseal_loader::ContextLayout {
@@ -196,14 +196,15 @@ fn run(form: &LoaderForm, metadata: &[u8]) -> Option<Errno> {
             programs: 4096,
         },
         endian: endian_of(instructions),
-    });
-    found.findings.iter().find_map(|finding| match finding {
-        Finding::Fails { returned } => {
-            let number = i32::try_from(-returned).unwrap_or(Errno::EINVAL.0);
+    };
+    match returned(&subject, exclusive) {
+        Ok(answer) if answer < 0 => {
+            let number = i32::try_from(-answer).unwrap_or(Errno::EINVAL.0);
             Some(Errno(number))
         }
+        // What is no loader is not judged here.
         _ => None,
-    })
+    }
 }
 
 /// The proposals, which no kernel has.

@@ -10,6 +10,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod attacks;
 mod attr;
 pub mod audit;
 pub mod disasm;

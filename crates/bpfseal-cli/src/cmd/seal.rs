@@ -32,7 +32,7 @@ use crate::input::{SealFile, is_object, read_seal};
     bpfseal seal - -k key.pem -i cert.pem --name prog -o - < prog.bpf.o > prog.lskel.h\n\n\
     A signed loader ignores what a program sets in rodata before loading it.")]
 pub(crate) struct Args {
-    /// BPF objects; `-` is standard input
+    /// BPF objects; with --add-signature bundles; `-` is standard input
     #[arg(required = true, value_name = "OBJ")]
     objects: Vec<PathBuf>,
 

@@ -40,7 +40,7 @@ struct Subject {
 #[command(
     after_help = "Writes for each scheme SCHEME.tbs, the bytes to sign, and SCHEME.digest, \
     their digest; and tbs.json, which says what they are. Sign either, raw (PKCS#1 v1.5, or ECDSA \
-    in DER) or as detached CMS, and put it in with `bpfseal attach`, with the same options.\n\n\
+    in DER; ML-DSA over the bytes, not the digest) or as detached CMS, and put it in with `bpfseal attach`, with the same options.\n\n\
     Examples:\n  \
     bpfseal tbs prog.bpf.o -i cert.pem --dir out\n  \
     openssl dgst -sha256 -sign key.pem -out out/load-time.sig out/load-time.tbs\n  \

@@ -221,13 +221,23 @@ struct Run {
     context: Vec<u8>,
 }
 
+/// What a loader returns, whose map is exclusive or not; a fault is none of its answers.
+pub(crate) fn returned(subject: &Subject<'_>, exclusive: bool) -> Result<i64, Fault> {
+    let context = vec![0; context_size(subject)];
+    run_with(subject, context, Missing::default(), exclusive).returned
+}
+
 fn run(subject: &Subject<'_>, context: Vec<u8>, missing: Missing) -> Run {
+    run_with(subject, context, missing, true)
+}
+
+fn run_with(subject: &Subject<'_>, context: Vec<u8>, missing: Missing, exclusive: bool) -> Run {
     let mut recorder = Recorder::new(subject.endian, missing);
     let machine = Machine::new(
         subject.instructions,
         subject.metadata,
         context,
-        map_object(subject.metadata, subject.endian),
+        map_object(subject.metadata, subject.endian, exclusive),
         subject.endian,
         &mut recorder,
     );
@@ -249,12 +259,12 @@ fn run(subject: &Subject<'_>, context: Vec<u8>, missing: Missing) -> Run {
     }
 }
 
-/// How the kernel's object of the metadata map begins: its digest, and that it is exclusive. Only
+/// How the kernel's object of the metadata map begins: its digest, and whether it is exclusive. Only
 /// loaders that check their metadata themselves look at it.
-fn map_object(metadata: &[u8], endian: Endian) -> Vec<u8> {
+fn map_object(metadata: &[u8], endian: Endian, exclusive: bool) -> Vec<u8> {
     use sha2::Digest as _;
     let mut object = sha2::Sha256::digest(metadata).to_vec();
-    object.extend(endian.put_u32(1));
+    object.extend(endian.put_u32(u32::from(exclusive)));
     object
 }
 

@@ -152,23 +152,25 @@ impl Loading<'_> {
         if count == 0 || count > MAX_INSNS {
             return Err(Errno::E2BIG);
         }
-        if !profile.binds_maps()
-            && let Some(signature) = &self.load.signature
-        {
-            self.verify_alone(signature)?;
+        if !profile.binds_maps() {
+            if let Some(signature) = &self.load.signature {
+                self.verify_alone(signature)?;
+            }
+            // `security_bpf_prog_load` stood before the verifier's entry. There is no digest yet
+            // when maps are bound, so that no exclusive one can be, not even the program's own.
+            return Ok(self
+                .process_fd_array()
+                .and_then(|()| self.resolve_instructions()));
         }
-        // `bpf_prog_calc_tag`: before 7.3, and of an unsigned program, there is no digest yet when
-        // maps are bound, so that no exclusive one can be, not even the program's own.
-        if profile.binds_maps() && self.load.signature.is_some() {
+        // `bpf_prog_calc_tag`: of an unsigned program there is no digest yet.
+        if self.load.signature.is_some() {
             self.digest = excl_prog_hash(&self.load.instructions);
         }
         self.process_fd_array()?;
-        if profile.binds_maps()
-            && let Some(signature) = &self.load.signature
-        {
+        if let Some(signature) = &self.load.signature {
             self.verify_with_maps(signature)?;
         }
-        // `security_bpf_prog_load` stands here.
+        // `security_bpf_prog_load` stands here since 7.3.
         Ok(self.resolve_instructions())
     }
 
