@@ -311,11 +311,7 @@ fn proposal(loader: &SealedLoader<'_>, attempt: &Attempt, trust: &TrustStore) ->
         Ok(_) => Stopped::Never,
         // Hornet is a security module: it is what is asked.
         Err(_) if loader.seal.scheme == Scheme::Hornet => Stopped::AfterAdmission(Errno::EPERM),
-        Err(rejection) => Stopped::BeforeAdmission(match rejection.errno_name() {
-            Some("EBADMSG") => Errno::EBADMSG,
-            Some("ENOKEY") => Errno::ENOKEY,
-            _ => Errno::EKEYREJECTED,
-        }),
+        Err(rejection) => Stopped::BeforeAdmission(Errno::of_rejection(&rejection)),
     };
     Cell {
         stopped,

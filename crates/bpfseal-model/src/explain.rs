@@ -5,12 +5,12 @@
 //! first refusal, with what it means.
 
 use bpfseal_object::{BPF_PSEUDO_MAP_IDX, Insn};
-use bpfseal_seal::{LoaderForm, Rejection, Scheme, SealedLoader, TrustStore};
+use bpfseal_seal::{LoaderForm, Scheme, SealedLoader, TrustStore};
 
 use crate::audit::{Subject, endian_of, returned};
 use crate::errno::Errno;
 use crate::kernel::{
-    Admission, Kernel, KeyringType, MapCreate, Profile, ProgLoad, SESSION, Signature,
+    Admission, Hornet, Kernel, KeyringType, MapCreate, Profile, ProgLoad, SESSION, Signature,
 };
 
 /// A step of the loading side.
@@ -89,7 +89,11 @@ pub fn explain(
     kernel.endian = endian_of(form.instructions());
     kernel.keyring_mut(SESSION).store = keyring.clone();
     let refusal = match profile {
-        Profile::HashChain | Profile::Hornet => proposal(form, metadata, profile, keyring),
+        Profile::HashChain => chain(form, metadata, keyring),
+        Profile::Hornet => {
+            kernel.modules.add(Box::new(Hornet));
+            load(&mut kernel, form, metadata)
+        }
         _ => load(&mut kernel, form, metadata),
     };
     Explanation {
@@ -145,7 +149,8 @@ fn load(kernel: &mut Kernel, form: &LoaderForm, metadata: &[u8]) -> Option<Refus
     if in_loader && let Err(errno) = kernel.map_digest(map, 32) {
         return refused(Step::DigestMetadata, errno, Vec::new());
     }
-    let bind = form.seal().is_some() && !in_loader;
+    // Hornet's loading side names the map, and binds nothing.
+    let bind = form.seal().is_some() && !in_loader && profile != Profile::Hornet;
     let answer = kernel.prog_load(&ProgLoad {
         name: "__loader.prog".to_owned(),
         prog_type: SYSCALL,
@@ -160,6 +165,16 @@ fn load(kernel: &mut Kernel, form: &LoaderForm, metadata: &[u8]) -> Option<Refus
         kernel: false,
     });
     if let Err(errno) = answer.result {
+        let verdict = kernel
+            .modules
+            .trail
+            .iter()
+            .rev()
+            .find(|told| told.answer.is_err());
+        if let Some(verdict) = verdict.and_then(|told| told.integrity) {
+            let log = vec![format!("verdict: {}", verdict.name())];
+            return refused(Step::SecurityModule, errno, log);
+        }
         return refused(Step::LoadLoader, errno, answer.log);
     }
     // What the verifier's data flow says to a loader that looks at the kernel's object of its map.
@@ -207,50 +222,21 @@ pub(crate) fn run(instructions: &[u8], metadata: &[u8], exclusive: bool) -> Opti
     }
 }
 
-/// The proposals, which no kernel has.
-fn proposal(
-    form: &LoaderForm,
-    metadata: &[u8],
-    profile: Profile,
-    keyring: &TrustStore,
-) -> Option<Refusal> {
-    let wanted = profile.scheme()?;
-    let step = match profile {
-        Profile::Hornet => Step::SecurityModule,
-        _ => Step::LoadLoader,
-    };
-    let LoaderForm::Sealed { instructions, seal } = form else {
-        // The chain is asked of who has one; Hornet refuses what is not signed.
-        let errno = Errno::EPERM;
-        let log = vec!["verdict: UNSIGNED".to_owned()];
-        return (profile == Profile::Hornet).then(|| refuse(step, errno, log, None, profile));
-    };
-    let mut seal = seal.clone();
+/// The proposal with a chain of digests: the signature alone is modelled.
+fn chain(form: &LoaderForm, metadata: &[u8], keyring: &TrustStore) -> Option<Refusal> {
+    // An unsigned loader is nobody's business there.
+    let seal = form.seal()?;
     let scheme = Some(seal.scheme);
-    seal.scheme = wanted;
+    let mut seal = seal.clone();
+    seal.scheme = Scheme::HashChain;
     let sealed = SealedLoader {
-        instructions,
+        instructions: form.instructions(),
         metadata,
         seal: &seal,
     };
     let rejection = sealed.verify(keyring).err()?;
-    if profile == Profile::Hornet {
-        let verdict = match &rejection {
-            Rejection::Partial => "PARTIALSIG",
-            Rejection::MapDigest { .. } => "UNEXPECTED",
-            Rejection::NoKey { .. } | Rejection::EmbeddedByKeyId { .. } => "UNKNOWNKEY",
-            _ => "BADSIG",
-        };
-        let log = vec![format!("verdict: {verdict}")];
-        return Some(refuse(step, Errno::EPERM, log, scheme, profile));
-    }
-    let errno = match rejection.errno_name() {
-        Some("ENOKEY") => Errno::ENOKEY,
-        Some("EBADMSG") => Errno::EBADMSG,
-        Some("ENOPKG") => Errno::ENOPKG,
-        Some("EINVAL") => Errno::EINVAL,
-        _ => Errno::EKEYREJECTED,
-    };
+    let errno = Errno::of_rejection(&rejection);
+    let (step, profile) = (Step::LoadLoader, Profile::HashChain);
     Some(refuse(step, errno, Vec::new(), scheme, profile))
 }
 

@@ -13,6 +13,7 @@ use crate::ber::{INTEGER, OCTET_STRING, SEQUENCE, SET, Tlv};
 use crate::hex;
 use crate::message::Message;
 use crate::rejection::Rejection;
+use crate::verify::Attestation;
 
 /// Most maps that an attribute lists.
 const MAX_MAPS: usize = 64;
@@ -39,11 +40,24 @@ pub(crate) fn check(signature: &[u8], signer: usize, maps: &[&[u8]]) -> Result<(
     Ok(())
 }
 
-/// A map of the list: index and digest.
-type Listed = (usize, Vec<u8>);
+/// The maps that the signed attribute of a Hornet signature lists, by the signer who decided: index
+/// and SHA-256 of each, which is empty for one that is not to be looked at. `None` without the
+/// attribute: the signature covers the instructions alone.
+///
+/// # Errors
+/// [`Rejection`] for an attribute that can not be read.
+pub fn listed_maps(
+    signature: &[u8],
+    attestation: &Attestation,
+) -> Result<Option<Vec<ListedMap>>, Rejection> {
+    listed(signature, attestation.decisive)
+}
+
+/// A map that a Hornet signature lists: index and digest.
+pub type ListedMap = (usize, Vec<u8>);
 
 /// What a signature lists: indices and digests; `None` without the attribute.
-fn listed(signature: &[u8], signer: usize) -> Result<Option<Vec<Listed>>, Rejection> {
+fn listed(signature: &[u8], signer: usize) -> Result<Option<Vec<ListedMap>>, Rejection> {
     let message = Message::parse(signature)?;
     let signer = message.signers.get(signer);
     let Some(value) = signer.and_then(|signer| signer.attributes.as_ref()?.hornet) else {
@@ -68,7 +82,7 @@ fn listed(signature: &[u8], signer: usize) -> Result<Option<Vec<Listed>>, Reject
     Ok(Some(entries))
 }
 
-fn entry(entry: Tlv<'_>) -> Result<Listed, Rejection> {
+fn entry(entry: Tlv<'_>) -> Result<ListedMap, Rejection> {
     let mut reader = entry.inside();
     let index = reader.expect(INTEGER, "a map has no index")?;
     let sha = reader.expect(OCTET_STRING, "a map has no digest")?;

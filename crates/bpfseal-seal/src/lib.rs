@@ -44,6 +44,7 @@ pub use certificate::Certificate;
 pub use detached::DetachedSeal;
 pub use digest::DigestAlgorithm;
 pub use error::{CertificateError, KeyError, SealError};
+pub use hornet::{ListedMap, listed_maps};
 pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
 pub use lskel::LskelError;
 pub use ml_dsa::MlDsaSet;

@@ -9,10 +9,10 @@
 use bpfseal_object::{
     BPF_INSN_SZ, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, Insn,
 };
-use bpfseal_seal::{Rejection, excl_prog_hash, verify_detached};
+use bpfseal_seal::{excl_prog_hash, verify_detached};
 
 use super::keyring::KeyringType;
-use super::{Fd, Kernel, Map, Object, Profile};
+use super::{Asked, Fd, Kernel, Map, Object, Profile, command};
 use crate::errno::Errno;
 
 /// What `BPF_PROG_LOAD` is asked for, as far as it is decided on here.
@@ -103,6 +103,8 @@ type Refused = Errno;
 impl Kernel {
     /// `BPF_PROG_LOAD`.
     pub fn prog_load(&mut self, load: &ProgLoad) -> Answer {
+        // Modules are asked while the kernel is looked at.
+        let mut modules = std::mem::take(&mut self.modules);
         let mut loading = Loading {
             kernel: self,
             load,
@@ -111,23 +113,39 @@ impl Kernel {
             maps: Vec::new(),
             verdict: Verdict::default(),
         };
-        let result = loading.check();
+        let admitted = modules
+            .bpf(command::PROG_LOAD)
+            .and_then(|()| loading.before());
+        let result = admitted.map(|()| {
+            let asked = loading.asked();
+            let told = match loading.kernel.profile {
+                Profile::Hornet => modules.integrity(&asked),
+                _ => Ok(()),
+            };
+            told.and_then(|()| modules.prog_load(&asked))
+        });
+        // The outer error comes before modules are asked, the inner one of them or after.
+        let result = result.map(|answer| answer.and_then(|()| loading.after()));
         let Loading {
             log, maps, verdict, ..
         } = loading;
-        let result = match result {
-            Ok(admitted) => {
-                self.admitted(load, verdict, admitted.is_ok());
-                admitted.map(|()| {
-                    self.open(Object::Program(Box::new(Program {
-                        loaded: load.clone(),
-                        verdict,
-                        maps,
-                    })))
-                })
-            }
-            Err(refused) => Err(refused),
+        let program = Program {
+            loaded: load.clone(),
+            verdict,
+            maps,
         };
+        let asked = result.is_ok();
+        let result = result
+            .and_then(|after| after)
+            .and_then(|()| modules.prog(&program));
+        if asked && result.is_err() {
+            modules.prog_free(&load.name);
+        }
+        self.modules = modules;
+        if asked {
+            self.admitted(load, verdict, result.is_ok());
+        }
+        let result = result.map(|()| self.open(Object::Program(Box::new(program))));
         Answer { result, log }
     }
 }
@@ -137,8 +155,25 @@ impl Loading<'_> {
         self.log.push(line.into());
     }
 
-    /// All steps: the outer error comes before security modules are asked, the inner one after.
-    fn check(&mut self) -> Result<Result<(), Refused>, Refused> {
+    /// What security modules are told.
+    fn asked(&self) -> Asked<'_> {
+        let array = self.load.fd_array.as_deref().unwrap_or_default();
+        let maps = array.iter().map(|fd| match self.kernel.object(*fd) {
+            Some(Object::Map(number)) => Some(self.map(*number)),
+            _ => None,
+        });
+        let keyring = self.load.signature.as_ref();
+        let keyring = keyring.and_then(|signature| self.kernel.keyring(signature.keyring));
+        Asked {
+            load: self.load,
+            verdict: self.verdict,
+            maps: maps.collect(),
+            keyring: keyring.map(|(store, ..)| store),
+        }
+    }
+
+    /// Up to `security_bpf_prog_load`.
+    fn before(&mut self) -> Result<(), Refused> {
         let count = self.load.instructions.len() / BPF_INSN_SZ;
         let profile = self.kernel.profile;
         if !profile.has_signatures() && self.load.signature.is_some() {
@@ -152,26 +187,30 @@ impl Loading<'_> {
         if count == 0 || count > MAX_INSNS {
             return Err(Errno::E2BIG);
         }
+        let signature = self.load.signature.as_ref();
         if !profile.binds_maps() {
-            if let Some(signature) = &self.load.signature {
-                self.verify_alone(signature)?;
-            }
-            // `security_bpf_prog_load` stood before the verifier's entry. There is no digest yet
-            // when maps are bound, so that no exclusive one can be, not even the program's own.
-            return Ok(self
-                .process_fd_array()
-                .and_then(|()| self.resolve_instructions()));
+            return match signature {
+                // There the module checks it.
+                Some(_) if profile == Profile::Hornet => Ok(()),
+                Some(signature) => self.verify_alone(signature),
+                None => Ok(()),
+            };
         }
         // `bpf_prog_calc_tag`: of an unsigned program there is no digest yet.
-        if self.load.signature.is_some() {
+        if signature.is_some() {
             self.digest = excl_prog_hash(&self.load.instructions);
         }
         self.process_fd_array()?;
-        if let Some(signature) = &self.load.signature {
-            self.verify_with_maps(signature)?;
+        signature.map_or(Ok(()), |signature| self.verify_with_maps(signature))
+    }
+
+    /// What comes after it. Before 7.3 it stood before the verifier's entry: there is no digest
+    /// when maps are bound, so that no exclusive one can be, not even the program's own.
+    fn after(&mut self) -> Result<(), Refused> {
+        if !self.binds() {
+            self.process_fd_array()?;
         }
-        // `security_bpf_prog_load` stands here since 7.3.
-        Ok(self.resolve_instructions())
+        self.resolve_instructions()
     }
 
     /// Linux 6.18 to 7.2: over the instructions, before anything else. Nothing is logged.
@@ -187,7 +226,7 @@ impl Loading<'_> {
             // No limit below: the parser finds nothing.
             return Err(Errno::EBADMSG);
         }
-        verify_detached(&[content], bytes, store).map_err(|r| errno_of(&r))?;
+        verify_detached(&[content], bytes, store).map_err(|r| Errno::of_rejection(&r))?;
         self.verdict = Verdict {
             verified: true,
             keyring: kind,
@@ -335,7 +374,7 @@ impl Loading<'_> {
                 Ok(())
             }
             Err(rejection) => {
-                let errno = errno_of(&rejection);
+                let errno = Errno::of_rejection(&rejection);
                 self.say(format!("signature verification failed: -{}", errno.0));
                 Err(errno)
             }
@@ -429,18 +468,6 @@ impl Loading<'_> {
 fn given(signature: &Signature) -> &[u8] {
     let len = signature.bytes.len().min(signature.size as usize);
     &signature.bytes[..len]
-}
-
-/// The errno of a rejection. What only the offline verification refuses, the kernel takes; it is
-/// not asked for here.
-fn errno_of(rejection: &Rejection) -> Errno {
-    match rejection.errno_name() {
-        Some("EINVAL") => Errno::EINVAL,
-        Some("EBADMSG") => Errno::EBADMSG,
-        Some("ENOPKG") => Errno::ENOPKG,
-        Some("ENOKEY") => Errno::ENOKEY,
-        _ => Errno::EKEYREJECTED,
-    }
 }
 
 impl Profile {

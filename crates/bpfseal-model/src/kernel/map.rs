@@ -187,7 +187,10 @@ impl Map {
     }
 
     /// The part of `bpf_map_get_info_by_fd` that is about digests.
-    pub(super) fn digest(&self, size: u32) -> Result<[u8; 32], Errno> {
+    ///
+    /// # Errors
+    /// `EINVAL` for another size than 32 and for what is no array, `EPERM` before it is frozen.
+    pub fn digest(&self, size: u32) -> Result<[u8; 32], Errno> {
         if self.created.map_type != ARRAY || size != 32 {
             return Err(Errno::EINVAL);
         }

@@ -5,6 +5,7 @@
 
 mod keyring;
 mod load;
+mod lsm;
 mod map;
 mod profile;
 
@@ -15,6 +16,7 @@ use bpfseal_seal::TrustStore;
 
 pub use keyring::{Keyring, KeyringType, SESSION};
 pub use load::{Answer, ProgLoad, Program, Signature, Verdict};
+pub use lsm::{Asked, Hook, Hornet, Integrity, Modules, SecurityModule, Told};
 pub use map::{Map, MapCreate};
 pub use profile::Profile;
 
@@ -48,18 +50,28 @@ pub struct Admission {
 }
 
 /// A kernel.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Kernel {
     /// Which one.
     pub profile: Profile,
     /// Byte order of the machine.
     pub endian: Endian,
+    /// Security modules, and what they were asked.
+    pub modules: Modules,
     /// Every admission, in order.
     pub admissions: Vec<Admission>,
     keyrings: BTreeMap<i32, Keyring>,
     fds: BTreeMap<Fd, Object>,
     maps: Vec<Map>,
     opened: Fd,
+}
+
+/// Commands of `bpf(2)`, as security modules are told of them.
+pub(crate) mod command {
+    pub(crate) const MAP_CREATE: u32 = 0;
+    pub(crate) const MAP_UPDATE_ELEM: u32 = 2;
+    pub(crate) const PROG_LOAD: u32 = 5;
+    pub(crate) const MAP_FREEZE: u32 = 22;
 }
 
 /// Serial numbers of keyrings begin here.
@@ -78,6 +90,7 @@ impl Kernel {
         Self {
             profile,
             endian: Endian::Little,
+            modules: Modules::default(),
             admissions: Vec::new(),
             keyrings: keyrings.into_iter().chain([session]).collect(),
             fds: BTreeMap::new(),
@@ -152,12 +165,14 @@ impl Kernel {
     /// # Errors
     /// As the kernel's; `EINVAL` for a digest on a kernel that does not know it.
     pub fn map_create(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
+        self.modules.bpf(command::MAP_CREATE)?;
         let exclusive = wanted.excl_prog_hash.is_some() || wanted.excl_prog_hash_size != 0;
         if exclusive && !self.profile.has_signatures() {
             // `CHECK_ATTR`: the union has room for it, the command does not know it.
             return Err(Errno::EINVAL);
         }
         let map = Map::create(wanted)?;
+        self.modules.map_create(wanted)?;
         self.maps.push(map);
         let number = u32::try_from(self.maps.len() - 1).map_err(|_| Errno::ENOMEM)?;
         Ok(self.open(Object::Map(number)))
@@ -174,6 +189,7 @@ impl Kernel {
         value: &[u8],
         flags: u64,
     ) -> Result<(), Errno> {
+        self.modules.bpf(command::MAP_UPDATE_ELEM)?;
         let endian = self.endian;
         self.map_mut(fd)?.update(key, value, flags, endian)
     }
@@ -183,6 +199,7 @@ impl Kernel {
     /// # Errors
     /// As the kernel's.
     pub fn map_freeze(&mut self, fd: Fd) -> Result<(), Errno> {
+        self.modules.bpf(command::MAP_FREEZE)?;
         self.map_mut(fd)?.freeze()
     }
 
