@@ -322,7 +322,13 @@ fn what_explain_says_is_what_the_kernel_answers() {
         keyring.add(certificate);
     }
     let mut wrong = 0;
-    let all = artifacts();
+    let mut all = artifacts();
+    // A matter of configuration, which the model does not know: Debian's 7.1 has it as a module.
+    let algorithms = std::fs::read_to_string("/proc/crypto").unwrap_or_default();
+    if !algorithms.lines().any(|line| line.ends_with(": sha512")) {
+        println!("  left out: this kernel has no SHA-512 built in");
+        all.retain(|(name, _)| !["SHA-512", "changed digest algorithm"].contains(name));
+    }
     for (name, artifact) in &all {
         let seen = real(artifact);
         let told = explain(&artifact.forms[0], &artifact.metadata, profile, &keyring);
