@@ -643,7 +643,10 @@ fn verify_can_ask_for_more_than_the_kernel() {
         1,
         &["bin:", "takes it"],
     );
-    bench.bad(&verify("--revoked nothing:00"), 3, &["nothing:00"]);
+    for bad in ["nothing:00", "key:zz", "tbs:00"] {
+        let line = verify(&format!("--revoked {bad}"));
+        bench.bad(&line, 2, &[bad, "64 digits"]);
+    }
 
     bench.good("seal sample.bpf.o -k other.key.pem -i p256.code.pem -o code.bpfseal");
     bench.good("verify code.bpfseal --trust p256.code.pem --require-eku code-signing");

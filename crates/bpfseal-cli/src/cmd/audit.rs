@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bpfseal::loader::LoadPlan;
-use bpfseal::model::audit::{Audit, Difference, Powers, Subject, audit, compare, endian_of};
+use bpfseal::model::audit::{Audit, Difference, Powers, Subject, audit, compare};
 use bpfseal::object::Object;
 use bpfseal::seal::{Artifact, LoaderForm, hex};
 use clap::ValueEnum;
@@ -132,13 +132,7 @@ fn object_plan(args: &Args, artifact: &Artifact) -> Result<LoadPlan, Failure> {
 
 impl<'a> Audited<'a> {
     fn new(form: &'a LoaderForm, artifact: &Artifact, plan: Option<&LoadPlan>) -> Self {
-        let instructions = form.instructions();
-        let audit = audit(&Subject {
-            instructions,
-            metadata: &artifact.metadata,
-            context: artifact.interface.context(),
-            endian: endian_of(instructions),
-        });
+        let audit = audit(&Subject::of(artifact, form));
         let allowed: Option<BTreeSet<String>> = plan.map(|plan| {
             let all = plan.programs().map(Powers::of);
             all.flat_map(|p| p.helpers.into_iter().chain(p.symbols))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bpfseal::loader::LoadPlan;
 use bpfseal::loader::plan::ProgramLoad;
-use bpfseal::model::audit::{Change, Difference, Subject, audit, compare, endian_of};
+use bpfseal::model::audit::{Change, Difference, Subject, audit, compare};
 use bpfseal::model::disasm::{Names, disassemble};
 use bpfseal::object::Object;
 use bpfseal::seal::{Artifact, SignatureSummary};
@@ -129,13 +129,7 @@ impl Side {
         }
         let artifact = SealFile::default().artifact_of(&place, &bytes)?;
         let form = artifact.forms.first().ok_or(Failure::Rejected)?;
-        let instructions = form.instructions();
-        let audit = audit(&Subject {
-            instructions,
-            metadata: &artifact.metadata,
-            context: artifact.interface.context(),
-            endian: endian_of(instructions),
-        });
+        let audit = audit(&Subject::of(&artifact, form));
         let findings = audit.findings.iter().map(ToString::to_string);
         let influences = audit
             .influences

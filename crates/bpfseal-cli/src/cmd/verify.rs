@@ -83,6 +83,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
         // A path that exists is one, whatever it looks like.
         match given.to_str().and_then(Revocation::parse) {
             Some(revocation) if !given.exists() => trust.revoke_by(revocation),
+            None if !given.exists() && given.to_string_lossy().contains(':') => {
+                return Err(Failure::usage(
+                    format!("`{}` is neither a file nor a revocation", given.display()),
+                    "give tbs:HEX or bin:HEX with 64 digits, key:HEX, or a certificate",
+                ));
+            }
             _ => {
                 for certificate in read_certificates(given)? {
                     trust.revoke(certificate);

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use bpfseal_loader::plan::{KernelRef, ProgramLoad};
 use bpfseal_loader::{ContextLayout, LoadPlan};
 use bpfseal_object::Endian;
+use bpfseal_seal::{Artifact, LoaderForm};
 
 pub use compare::{Change, Difference, compare};
 pub use power::Powers;
@@ -172,6 +173,20 @@ pub struct Subject<'a> {
     pub context: ContextLayout,
     /// Byte order.
     pub endian: Endian,
+}
+
+impl<'a> Subject<'a> {
+    /// One form of an artifact.
+    #[must_use]
+    pub fn of(artifact: &'a Artifact, form: &'a LoaderForm) -> Self {
+        let instructions = form.instructions();
+        Self {
+            instructions,
+            metadata: &artifact.metadata,
+            context: artifact.interface.context(),
+            endian: endian_of(instructions),
+        }
+    }
 }
 
 /// The byte order that instructions are in: of loaders it can be told, because they begin with

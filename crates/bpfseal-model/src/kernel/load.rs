@@ -469,11 +469,3 @@ fn given(signature: &Signature) -> &[u8] {
     let len = signature.bytes.len().min(signature.size as usize);
     &signature.bytes[..len]
 }
-
-impl Profile {
-    /// Whether a program may read this offset of `struct bpf_map`, as loaders that check their
-    /// metadata do.
-    pub(crate) fn shows_map_field(self, offset: i16) -> bool {
-        self.has_signatures() && (offset < 32 || self.shows_mark())
-    }
-}

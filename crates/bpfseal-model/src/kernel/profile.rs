@@ -88,8 +88,14 @@ impl Profile {
         self == Self::V7_3
     }
 
-    /// Whether a program can see the digest of a map, and the mark of exclusive ones.
-    pub(crate) fn shows_mark(self) -> bool {
+    /// Whether a program may read this offset of `struct bpf_map`, as loaders that check their
+    /// metadata do.
+    pub(crate) fn shows_map_field(self, offset: i16) -> bool {
+        self.has_signatures() && (offset < 32 || self.shows_mark())
+    }
+
+    /// Whether a program can see the mark of exclusive maps.
+    fn shows_mark(self) -> bool {
         matches!(self, Self::V7_2 | Self::V7_3)
     }
 
