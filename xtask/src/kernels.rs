@@ -21,13 +21,14 @@ use crate::{firmware, headers, project, reference};
 const DEFAULT: &str = "7.3";
 /// The kernels of the older schemes, and the tests that are run on them.
 const OLDER: [&str; 4] = ["6.19", "7.0", "7.1", "7.2"];
-const OLDER_TESTS: [&str; 4] = ["broken", "load", "matrix", "random"];
+const OLDER_TESTS: [&str; 5] = ["attacks", "broken", "load", "matrix", "random"];
 /// A kernel that knows no signatures, and the tests that are run on it.
 const OLDEST: [&str; 1] = ["6.12"];
 const OLDEST_TESTS: [&str; 2] = ["broken", "random"];
 /// The tests that are run in a machine.
-const TESTS: [&str; 12] = [
+const TESTS: [&str; 13] = [
     "admission",
+    "attacks",
     "broken",
     "end_to_end",
     "examples",

@@ -20,6 +20,7 @@ mod files;
 mod host;
 mod input;
 mod pkcs11;
+mod symbols;
 
 use std::process::ExitCode;
 

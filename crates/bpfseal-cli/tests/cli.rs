@@ -697,7 +697,8 @@ fn explain_says_which_kernels_take_it() {
     let bench = Bench::new();
     bench.good("seal sample.bpf.o -k key.pem -i cert.pem --scheme all-kernels -o all.bpfseal");
     let ran = bench.good("explain all.bpfseal --keyring cert.pem");
-    assert_eq!(ran.out.matches("takes it").count(), 3, "{}", ran.out);
+    // The hash chain was an addition to the in-loader scheme, so that its kernel takes that, too.
+    assert_eq!(ran.out.matches("takes it").count(), 4, "{}", ran.out);
     bench.good("explain all.bpfseal --keyring cert.pem --kernel 7.3 --kernel 6.19.14");
     bench.bad(
         "explain all.bpfseal --keyring cert.pem --kernel 6.1",
@@ -725,6 +726,85 @@ fn explain_says_which_kernels_take_it() {
     bench.good("seal sample.bpf.o -k key.pem -i cert.pem --scheme hash-chain,hornet -o p.bpfseal");
     bench.good("explain p.bpfseal --keyring cert.pem --kernel hash-chain --kernel hornet");
     bench.bad("explain p.bpfseal --kernel next", 2, &["no kernel"]);
+}
+
+#[test]
+fn explain_asks_policies_and_the_kernels_symbols() {
+    let bench = Bench::new();
+    bench.take(&testdata().join("objects/work_lsm.bpf.o"), "lsm.bpf.o");
+    bench.good("seal lsm.bpf.o -k key.pem -i cert.pem -o a.bpfseal");
+    let explain = |rest: &str| format!("explain a.bpfseal --keyring cert.pem --kernel 7.3 {rest}");
+    let ran = bench.good(&explain("--policy signed"));
+    assert!(
+        ran.out
+            .contains("`mkdir_rule`, loaded by the loader: unsigned"),
+        "{}",
+        ran.out
+    );
+    bench.bad(
+        &explain("--policy all-signed"),
+        1,
+        &[
+            "`all-signed` refuses loading program `mkdir_rule`",
+            "let it through",
+        ],
+    );
+    bench.bad(
+        &explain("--policy signed=builtin"),
+        1,
+        &["`signed` refuses the loader"],
+    );
+    bench.good(&explain("--policy signed=builtin,user --policy signed"));
+    bench.good(&explain("--policy signed=builtin --keyring-id builtin"));
+    bench.bad(
+        &explain("--policy signed=mine"),
+        2,
+        &["no policy", "all-signed"],
+    );
+    // A kernel without the function, and one with another kind of it.
+    std::fs::write(bench.path("none.btf"), small_btf("bpf_lsm_other")).unwrap();
+    std::fs::write(bench.path("good.btf"), small_btf("bpf_lsm_inode_mkdir")).unwrap();
+    bench.bad(
+        &explain("--kernel-btf none.btf"),
+        1,
+        &["ENOENT", "no `bpf_lsm_inode_mkdir`"],
+    );
+    bench.good(&explain("--kernel-btf good.btf"));
+    bench.bad(
+        &explain("--kernel-btf cert.pem"),
+        3,
+        &["cert.pem", "vmlinux"],
+    );
+    let ran = bench.good("audit a.bpfseal --kernel-btf none.btf");
+    assert!(
+        ran.out
+            .contains("lacks `bpf_lsm_inode_mkdir`: it does not load"),
+        "{}",
+        ran.out
+    );
+    bench.bad(
+        "audit a.bpfseal --kernel-btf none.btf --fail-on missing-symbol --json",
+        1,
+        &["kernel_lacks"],
+    );
+    bench.good("audit a.bpfseal --kernel-btf good.btf --fail-on missing-symbol");
+}
+
+/// BTF with one function.
+fn small_btf(function: &str) -> Vec<u8> {
+    // `FUNC_PROTO` without parameters, returning nothing; the function of it.
+    let types: [u32; 6] = [0, 13 << 24, 0, 1, 12 << 24, 1];
+    let strings = format!("\0{function}\0");
+    let header: [u32; 5] = [24, 0, 24, 24, strings.len() as u32];
+    let mut out = vec![0x9f, 0xeb, 1, 0];
+    out.extend(
+        header
+            .iter()
+            .chain(&types)
+            .flat_map(|word| word.to_le_bytes()),
+    );
+    out.extend(strings.as_bytes());
+    out
 }
 
 #[test]

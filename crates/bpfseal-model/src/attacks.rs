@@ -6,25 +6,26 @@
 
 use bpfseal_seal::{Scheme, SealedLoader, TrustStore, excl_prog_hash};
 
+use crate::audit::{Subject, asking_context, endian_of};
 use crate::errno::Errno;
-use crate::explain::{describe_admission, run};
-use crate::kernel::{Fd, Kernel, MapCreate, Profile, ProgLoad, SESSION, Signature};
+use crate::explain::{Setting, describe_admission, request};
+use crate::kernel::{End, Fd, Hook, Kernel, MapCreate, Policy, Profile, SESSION, Signature};
+use crate::scenario::Machine;
+use crate::symbols::{KernelSymbols, Symbols};
 
 /// What stops an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// A call on the map.
     AtTheMap(Errno),
-    /// The load, before a security module is asked.
-    BeforeAdmission(Errno),
-    /// The load, after a security module was told that all is well.
-    AfterAdmission(Errno),
-    /// The loader itself, when it runs.
+    /// The load.
+    AtTheLoad(Errno),
+    /// The run, or the loader itself when it runs.
     AtRunTime(Errno),
+    /// Nothing refuses it, and nothing comes of it: the loader does not listen.
+    Ignored,
     /// Nothing.
     Never,
-    /// The model has no answer: a proposal, of which only the signature is modelled.
-    NotModelled,
 }
 
 /// An attack with one scheme.
@@ -32,8 +33,12 @@ pub enum Stopped {
 pub struct Cell {
     /// What stops it.
     pub stopped: Stopped,
-    /// What a security module is told of the loader, if it is asked.
+    /// Whether a security module had been asked by then.
+    pub admitted: bool,
+    /// What it was told of the loader, if it was asked.
     pub told: Option<String>,
+    /// Of how many programs it was told after that, which the loader installs.
+    pub nested: usize,
 }
 
 /// An attack with every scheme, in the order of [`Scheme::ALL`].
@@ -41,8 +46,10 @@ pub struct Cell {
 pub struct Row {
     /// The attack.
     pub name: &'static str,
-    /// What comes of it.
-    pub cells: Vec<Cell>,
+    /// What comes of it; none without a loader of the scheme.
+    pub cells: Vec<Option<Cell>>,
+    /// Whether [`on`] tries it on real kernels, too.
+    pub real: bool,
 }
 
 /// What is needed to try: an honest loader for each scheme, whose signer is trusted.
@@ -62,10 +69,24 @@ struct Attempt {
     metadata: Vec<u8>,
     bound_to: Option<[u8; 32]>,
     freeze: bool,
-    /// Another value that the map gets after the load, before the run.
-    change: Option<Vec<u8>>,
+    /// What is done to the map after the load, before the run.
+    meddle: Option<Meddle>,
     signature: Option<Vec<u8>>,
     place: Place,
+    /// Whether the context asks for other sizes and values.
+    asks: bool,
+    /// What of the kernel's symbols there is; a real kernel has its own.
+    symbols: Symbols,
+    policy: Option<Policy>,
+}
+
+/// Who changes the metadata after it was looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meddle {
+    UserSpace,
+    AnotherProgram,
+    /// A program that has it as an inner map.
+    ThroughOuter,
 }
 
 /// How the map gets to the program.
@@ -86,43 +107,88 @@ enum Place {
 
 type Twist = fn(&mut Attempt);
 
-const ATTACKS: [(&str, Twist); 14] = [
-    ("none: the honest loader", |_| {}),
-    ("changed instructions, map bound to them", |a| {
+/// An attack: whether real kernels can be asked as it stands, and what it does.
+struct Attack {
+    name: &'static str,
+    real: bool,
+    twist: Twist,
+}
+
+const fn attack(name: &'static str, twist: Twist) -> Attack {
+    Attack {
+        name,
+        real: true,
+        twist,
+    }
+}
+
+/// One that needs a kernel that is made for it: other symbols, a security module.
+const fn modelled(name: &'static str, twist: Twist) -> Attack {
+    Attack {
+        name,
+        real: false,
+        twist,
+    }
+}
+
+const ATTACKS: [Attack; 20] = [
+    attack("none: the honest loader", |_| {}),
+    attack("changed instructions, map bound to them", |a| {
         a.instructions[20] ^= 1;
         a.bound_to = Some(excl_prog_hash(&a.instructions));
     }),
-    ("changed metadata", |a| flip(&mut a.metadata)),
-    ("metadata changed between check and use", |a| {
+    attack("changed metadata", |a| flip(&mut a.metadata)),
+    attack("an unfrozen map", |a| a.freeze = false),
+    attack("an unfrozen map, changed between check and use", |a| {
         a.freeze = false;
-        let mut other = a.metadata.clone();
-        flip(&mut other);
-        a.change = Some(other);
+        a.meddle = Some(Meddle::UserSpace);
     }),
-    ("frozen, and changed nevertheless", |a| {
-        let mut other = a.metadata.clone();
-        flip(&mut other);
-        a.change = Some(other);
+    attack("a frozen map, changed nevertheless", |a| {
+        a.meddle = Some(Meddle::UserSpace);
     }),
-    ("a map that is not exclusive", |a| a.bound_to = None),
-    ("a map that is bound to another program", |a| {
+    attack("a map that is not exclusive", |a| a.bound_to = None),
+    attack(
+        "the same, changed by another program: a stale digest",
+        |a| {
+            a.bound_to = None;
+            a.meddle = Some(Meddle::AnotherProgram);
+        },
+    ),
+    attack("an exclusive map, changed by another program", |a| {
+        a.meddle = Some(Meddle::AnotherProgram);
+    }),
+    attack("an exclusive map, changed as an inner map", |a| {
+        a.meddle = Some(Meddle::ThroughOuter);
+    }),
+    attack("a map that is bound to another program", |a| {
         a.bound_to = Some([7; 32]);
     }),
-    ("another map in its place", |a| a.place = Place::Another),
-    ("a second map smuggled in", |a| a.place = Place::WithAnother),
-    ("a map by its raw descriptor", |a| a.place = Place::Raw),
-    ("the map left out of the count (sparse array)", |a| {
+    attack("another map in its place", |a| a.place = Place::Another),
+    attack("a second map smuggled in", |a| a.place = Place::WithAnother),
+    attack("a map by its raw descriptor", |a| a.place = Place::Raw),
+    attack("the map left out of the count (sparse array)", |a| {
         a.place = Place::NotCounted;
     }),
-    ("a BTF through fd_array", |a| a.place = Place::WithBtf),
-    ("junk for a signature", |a| {
+    attack("a BTF through fd_array", |a| a.place = Place::WithBtf),
+    attack("junk for a signature", |a| {
         a.signature = Some(vec![0x30, 0x42, 0x13, 0x37]);
     }),
-    ("no signature at all", |a| {
-        a.signature = None;
-        a.place = Place::NotCounted;
+    attack("no signature at all", |a| a.signature = None),
+    modelled("a good signature, and a payload that fails", |a| {
+        a.symbols = Symbols::Of(KernelSymbols::none());
     }),
+    modelled(
+        "its unsigned programs, under a policy that wants all signed",
+        |a| {
+            a.policy = Some(Policy::AllSigned);
+        },
+    ),
 ];
+
+/// The row about the context.
+const ASKS: Attack = modelled("sizes and values that the host gives", |a| a.asks = true);
+/// The row about another artifact.
+const REPLAY: Attack = attack("an older artifact, well signed, once more", |_| {});
 
 fn flip(bytes: &mut [u8]) {
     if let Some(last) = bytes.last_mut() {
@@ -130,68 +196,120 @@ fn flip(bytes: &mut [u8]) {
     }
 }
 
-/// Tries every attack with every scheme.
+/// Tries every attack with every scheme in the model.
 #[must_use]
 pub fn catalogue(material: &Material<'_>) -> Vec<Row> {
-    let mut rows: Vec<Row> = ATTACKS
-        .iter()
-        .map(|(name, twist)| row(name, material.honest, material.trust, *twist))
-        .collect();
-    rows.push(row(
-        "an older artifact, well signed, once more",
-        material.older,
-        material.trust,
-        |_| {},
-    ));
-    rows
+    all(material)
+        .map(|(attack, loaders)| Row {
+            name: attack.name,
+            cells: by_scheme(loaders)
+                .map(|loader| Some(attempt(loader?, material.trust, attack)))
+                .collect(),
+            real: attack.real,
+        })
+        .collect()
 }
 
-fn row(name: &'static str, loaders: &[SealedLoader<'_>], trust: &TrustStore, twist: Twist) -> Row {
-    let cells = Scheme::ALL.iter().map(|scheme| {
-        let found = loaders.iter().find(|loader| loader.seal.scheme == *scheme);
-        found.map_or(NONE, |loader| attempt(loader, trust, twist))
-    });
-    Row {
-        name,
-        cells: cells.collect(),
+fn all<'m>(
+    material: &'m Material<'_>,
+) -> impl Iterator<Item = (&'static Attack, &'m [SealedLoader<'m>])> {
+    let honest = ATTACKS.iter().chain([&ASKS]);
+    let honest = honest.map(|attack| (attack, material.honest));
+    honest.chain([(&REPLAY, material.older)])
+}
+
+fn by_scheme<'m>(
+    loaders: &'m [SealedLoader<'m>],
+) -> impl Iterator<Item = Option<&'m SealedLoader<'m>>> {
+    Scheme::ALL
+        .into_iter()
+        .map(|scheme| loaders.iter().find(|loader| loader.seal.scheme == scheme))
+}
+
+/// The kernel that a scheme is for.
+#[must_use]
+pub fn profile_of(scheme: Scheme) -> Profile {
+    let own = |profile: &Profile| profile.scheme() == Some(scheme);
+    Profile::ALL.into_iter().find(own).unwrap_or(Profile::V7_3)
+}
+
+/// An attack on a machine: by name, with what stopped it there and in the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The attack.
+    pub name: &'static str,
+    /// What stopped it on the machine.
+    pub real: Stopped,
+    /// What stops it in the model.
+    pub model: Stopped,
+}
+
+/// Tries every attack that can be tried as it stands on machines, such as real kernels, with the
+/// loaders of one scheme, whose signer is in the session keyring there.
+pub fn on<M: Machine>(
+    scheme: Scheme,
+    material: &Material<'_>,
+    mut machine: impl FnMut() -> M,
+) -> Vec<Tried> {
+    let mut tried = Vec::new();
+    for (attack, loaders) in all(material).filter(|(attack, _)| attack.real) {
+        if let Some(loader) = loaders.iter().find(|l| l.seal.scheme == scheme) {
+            tried.push(Tried {
+                name: attack.name,
+                real: Attempt::new(loader, attack).run_on(&mut machine(), scheme),
+                model: attempt(loader, material.trust, attack).stopped,
+            });
+        }
     }
+    tried
 }
 
-const NONE: Cell = Cell {
-    stopped: Stopped::NotModelled,
-    told: None,
-};
-
-fn attempt(loader: &SealedLoader<'_>, trust: &TrustStore, twist: Twist) -> Cell {
+fn attempt(loader: &SealedLoader<'_>, trust: &TrustStore, attack: &Attack) -> Cell {
     let scheme = loader.seal.scheme;
-    let mut attempt = Attempt {
-        instructions: loader.instructions.to_vec(),
-        metadata: loader.metadata.to_vec(),
-        bound_to: Some(loader.seal.excl_prog_hash),
-        freeze: true,
-        change: None,
-        signature: Some(loader.seal.signature.to_vec()),
-        place: Place::Honest,
+    let attempt = Attempt::new(loader, attack);
+    let mut setting = Setting::new(profile_of(scheme), trust);
+    setting.policies = attempt.policy.clone().into_iter().collect();
+    setting.symbols = attempt.symbols.clone();
+    let mut kernel = setting.kernel(&attempt.instructions);
+    let stopped = if attempt.asks {
+        attempt.heard_by(&mut kernel, scheme)
+    } else {
+        attempt.run_on(&mut kernel, scheme)
     };
-    twist(&mut attempt);
-    let profile = match scheme {
-        Scheme::LoadTime => Profile::V7_3,
-        Scheme::InLoaderExclusive => Profile::V7_2,
-        Scheme::InLoader => Profile::V6_18,
-        _ => return proposal(loader, &attempt, trust),
-    };
-    let mut kernel = Kernel::new(profile);
-    kernel.endian = crate::audit::endian_of(&attempt.instructions);
-    kernel.keyring_mut(SESSION).store = trust.clone();
-    let stopped = attempt.run_on(&mut kernel, scheme);
+    let mut trail = kernel.modules.trail.iter();
+    let integrity = trail.find(|told| told.hook == Hook::ProgLoadIntegrity);
+    let integrity = integrity.and_then(|told| told.integrity);
+    let first = kernel.admissions.first();
     Cell {
         stopped,
-        told: kernel.admissions.first().map(describe_admission),
+        admitted: first.is_some(),
+        told: match integrity {
+            Some(verdict) => first.map(|_| verdict.name().to_owned()),
+            None => first.map(describe_admission),
+        },
+        nested: kernel.admissions.iter().filter(|told| told.kernel).count(),
     }
 }
 
 impl Attempt {
-    fn map(&self, kernel: &mut Kernel, metadata: &[u8]) -> Result<Fd, Errno> {
+    fn new(loader: &SealedLoader<'_>, attack: &Attack) -> Self {
+        let mut attempt = Self {
+            instructions: loader.instructions.to_vec(),
+            metadata: loader.metadata.to_vec(),
+            bound_to: Some(loader.seal.excl_prog_hash),
+            freeze: true,
+            meddle: None,
+            signature: Some(loader.seal.signature.to_vec()),
+            place: Place::Honest,
+            asks: false,
+            symbols: Symbols::All,
+            policy: None,
+        };
+        (attack.twist)(&mut attempt);
+        attempt
+    }
+
+    fn map(&self, machine: &mut dyn Machine, metadata: &[u8]) -> Result<Fd, Errno> {
         let mut wanted = MapCreate::metadata(
             u32::try_from(metadata.len()).unwrap_or(u32::MAX),
             self.bound_to.unwrap_or_default(),
@@ -200,79 +318,129 @@ impl Attempt {
             wanted.excl_prog_hash = None;
             wanted.excl_prog_hash_size = 0;
         }
-        let map = kernel.map_create(&wanted)?;
-        kernel.map_update(map, &[0; 4], metadata, 0)?;
+        let map = machine.create_map(&wanted)?;
+        machine.update(map, 0, metadata, 0)?;
         if self.freeze {
-            kernel.map_freeze(map)?;
+            machine.freeze(map)?;
         }
         Ok(map)
     }
 
-    fn run_on(&self, kernel: &mut Kernel, scheme: Scheme) -> Stopped {
-        let map = match self.map(kernel, &self.metadata) {
-            Ok(map) => map,
-            Err(errno) => return Stopped::AtTheMap(errno),
-        };
-        // The loading side has the kernel compute the digest that the loader compares.
-        if scheme.checks_in_loader()
-            && let Err(errno) = kernel.map_digest(map, 32)
-        {
-            return Stopped::AtTheMap(errno);
+    fn run_on(&self, machine: &mut dyn Machine, scheme: Scheme) -> Stopped {
+        self.try_on(machine, scheme).err().unwrap_or(Stopped::Never)
+    }
+
+    fn try_on(&self, machine: &mut dyn Machine, scheme: Scheme) -> Result<(), Stopped> {
+        let loader = self.load_on(machine, scheme)?;
+        match machine.run(loader, self.context()) {
+            Ok(0..) => Ok(()),
+            Ok(returned) => {
+                let errno = i32::try_from(-returned).map_or(Errno::EINVAL, Errno);
+                Err(Stopped::AtRunTime(errno))
+            }
+            Err(errno) => Err(Stopped::AtRunTime(errno)),
         }
-        let mut used = map;
-        let mut array = vec![map];
+    }
+
+    /// Everything but the run: the loader's descriptor.
+    fn load_on(&self, machine: &mut dyn Machine, scheme: Scheme) -> Result<Fd, Stopped> {
         let mut other = self.metadata.clone();
         flip(&mut other);
+        let mut map = self
+            .map(machine, &self.metadata)
+            .map_err(Stopped::AtTheMap)?;
+        let mut array = vec![map];
         match self.place {
-            Place::WithAnother => array.extend(self.map(kernel, &other)),
-            Place::Another => {
-                array = self.map(kernel, &other).into_iter().collect();
-                used = array.first().copied().unwrap_or(map);
-                if scheme.checks_in_loader()
-                    && let Err(errno) = kernel.map_digest(used, 32)
-                {
-                    return Stopped::AtTheMap(errno);
-                }
+            Place::WithAnother => {
+                array.push(self.map(machine, &other).map_err(Stopped::AtTheMap)?);
             }
-            Place::WithBtf => array.push(kernel.btf_load()),
+            Place::Another => {
+                map = self.map(machine, &other).map_err(Stopped::AtTheMap)?;
+                array = vec![map];
+            }
+            Place::WithBtf => array.push(machine.load_btf().map_err(Stopped::AtTheMap)?),
             Place::Honest | Place::NotCounted | Place::Raw => {}
+        }
+        // The loading side has the kernel compute the digest that the loader compares.
+        if scheme.checks_in_loader() {
+            machine.digest(map, 32).map_err(Stopped::AtTheMap)?;
         }
         let mut instructions = self.instructions.clone();
         if self.place == Place::Raw {
             by_descriptor(&mut instructions, map);
         }
-        // The older schemes do not count, unless there is something to smuggle in.
         let extra = matches!(self.place, Place::WithAnother | Place::WithBtf);
-        let counted = self.place != Place::NotCounted && (!scheme.checks_in_loader() || extra);
-        let answer = kernel.prog_load(&ProgLoad {
-            name: "__loader.prog".to_owned(),
-            prog_type: 31,
-            instructions,
-            fd_array_cnt: if counted { array.len() as u32 } else { 0 },
-            fd_array: Some(array),
-            signature: self.signature.as_ref().map(|bytes| Signature {
-                bytes: bytes.clone(),
-                size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-                keyring: SESSION,
-            }),
-            kernel: false,
+        let count = array.len() as u32;
+        let signature = self.signature.as_ref().map(|bytes| Signature {
+            bytes: bytes.clone(),
+            size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            keyring: SESSION,
         });
-        if let Err(errno) = answer.result {
-            return if kernel.admissions.is_empty() {
-                Stopped::BeforeAdmission(errno)
-            } else {
-                Stopped::AfterAdmission(errno)
-            };
+        let mut load = request(Some(scheme), instructions, array, signature);
+        match self.place {
+            Place::NotCounted => {
+                load.fd_array_cnt = 0;
+                load.signature_maps.clear();
+            }
+            // The older schemes do not count, unless there is something to smuggle in.
+            _ if extra && load.signature_maps.is_empty() => load.fd_array_cnt = count,
+            _ => {}
         }
-        if let Some(change) = &self.change
-            && let Err(errno) = kernel.map_update(used, &[0; 4], change, 0)
-        {
-            return Stopped::AtTheMap(errno);
+        let loader = machine.load(&load).result.map_err(Stopped::AtTheLoad)?;
+        self.meddle_with(machine, map).map_err(Stopped::AtTheMap)?;
+        Ok(loader)
+    }
+
+    fn meddle_with(&self, machine: &mut dyn Machine, map: Fd) -> Result<(), Errno> {
+        let mut changed = self.metadata.clone();
+        flip(&mut changed);
+        // The metadata is below 2 GiB.
+        let last = changed.len().saturating_sub(1);
+        let byte = changed.last().copied().unwrap_or_default();
+        match self.meddle {
+            None => Ok(()),
+            Some(Meddle::UserSpace) => machine.update(map, 0, &changed, 0),
+            Some(Meddle::AnotherProgram) => machine.poke(map, last as u32, byte),
+            Some(Meddle::ThroughOuter) => {
+                let outer = machine.create_map(&MapCreate::of_maps("outer".to_owned(), map))?;
+                machine.update(outer, 0, &map.to_ne_bytes(), 0)?;
+                machine.poke_inner(outer, last as u32, byte)
+            }
         }
-        let metadata = kernel.map(used).map(|map| map.value().to_vec());
-        let metadata = metadata.unwrap_or_default();
-        run(&self.instructions, &metadata, self.bound_to.is_some())
-            .map_or(Stopped::Never, Stopped::AtRunTime)
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            instructions: &self.instructions,
+            metadata: &self.metadata,
+            context: bpfseal_loader::ContextLayout {
+                maps: 64,
+                programs: 64,
+            },
+            endian: endian_of(&self.instructions),
+        }
+    }
+
+    fn context(&self) -> Vec<u8> {
+        if self.asks {
+            asking_context(&self.subject())
+        } else {
+            vec![0; self.subject().context.size() as usize]
+        }
+    }
+
+    /// Whether what the context asks for is listened to.
+    fn heard_by(&self, kernel: &mut Kernel, scheme: Scheme) -> Stopped {
+        match self.load_on(kernel, scheme) {
+            Err(stopped) => stopped,
+            Ok(loader) => {
+                let ran = kernel.prog_run(loader, self.context());
+                match (ran.end, ran.influences.is_empty()) {
+                    (End::Returned(0..), true) => Stopped::Ignored,
+                    _ => Stopped::Never,
+                }
+            }
+        }
     }
 }
 
@@ -285,36 +453,5 @@ fn by_descriptor(instructions: &mut [u8], map: Fd) {
     if let Some(insn) = wide {
         insn[1] = insn[1] & 0x0f | ((insn[1] >> 4) - 4) << 4;
         insn[4..8].copy_from_slice(&map.to_le_bytes());
-    }
-}
-
-/// A proposal: of what is about maps, nothing is known but their digests.
-fn proposal(loader: &SealedLoader<'_>, attempt: &Attempt, trust: &TrustStore) -> Cell {
-    let only_bytes = attempt.place == Place::Honest
-        && attempt.freeze
-        && attempt.change.is_none()
-        && attempt
-            .bound_to
-            .is_some_and(|hash| hash == excl_prog_hash(&attempt.instructions));
-    let Some(signature) = attempt.signature.clone().filter(|_| only_bytes) else {
-        return NONE;
-    };
-    let mut seal = loader.seal.clone();
-    seal.signature = signature.into();
-    seal.excl_prog_hash = excl_prog_hash(&attempt.instructions);
-    let changed = SealedLoader {
-        instructions: &attempt.instructions,
-        metadata: &attempt.metadata,
-        seal: &seal,
-    };
-    let stopped = match changed.verify(trust) {
-        Ok(_) => Stopped::Never,
-        // Hornet is a security module: it is what is asked.
-        Err(_) if loader.seal.scheme == Scheme::Hornet => Stopped::AfterAdmission(Errno::EPERM),
-        Err(rejection) => Stopped::BeforeAdmission(Errno::of_rejection(&rejection)),
-    };
-    Cell {
-        stopped,
-        told: None,
     }
 }

@@ -91,6 +91,40 @@ const PROG_LOAD: &[Field] = &[
     ("keyring_id", 164, 4),
 ];
 
+/// Fields that no step of a load plan has: loaders leave them zero.
+fn unplanned(command: i32) -> &'static [&'static str] {
+    match command {
+        command::MAP_CREATE => &[
+            "map_ifindex",
+            "btf_vmlinux_value_type_id",
+            "value_type_btf_obj_fd",
+            "map_token_fd",
+            "excl_prog_hash",
+            "excl_prog_hash_size",
+        ],
+        command::PROG_LOAD => &[
+            "kern_version",
+            "prog_ifindex",
+            "attach_btf_obj_fd",
+            "prog_token_fd",
+            "fd_array_cnt",
+            "signature",
+            "signature_size",
+            "keyring_id",
+        ],
+        _ => &[],
+    }
+}
+
+/// Where logs are asked for, offset and size.
+fn logs(command: i32) -> &'static [(usize, usize)] {
+    match command {
+        command::PROG_LOAD => &[(24, 16), (140, 4)],
+        command::BTF_LOAD => &[(8, 8), (20, 12)],
+        _ => &[],
+    }
+}
+
 /// Attributes of one call.
 #[derive(Debug, Clone)]
 pub(crate) struct Attr {
@@ -142,6 +176,27 @@ impl Attr {
             },
             _ => 0,
         }
+    }
+
+    /// What is set of what a load plan has no place for.
+    pub(crate) fn set_beyond_plan(&self, command: i32) -> Vec<&'static str> {
+        let mut set: Vec<&'static str> = unplanned(command)
+            .iter()
+            .copied()
+            .filter(|name| self.raw(name).iter().any(|byte| *byte != 0))
+            .collect();
+        let known = self.fields.iter().map(|(_, at, len)| (*at, *len));
+        let known: Vec<_> = known.chain(logs(command).iter().copied()).collect();
+        let inside = |at: usize| {
+            known
+                .iter()
+                .any(|(from, len)| (*from..from + len).contains(&at))
+        };
+        let beyond = |(at, byte): (usize, &u8)| *byte != 0 && !inside(at);
+        if !self.fields.is_empty() && self.bytes.iter().enumerate().any(beyond) {
+            set.push("a field that loaders do not know");
+        }
+        set
     }
 
     /// A name, up to its NUL.

@@ -4,14 +4,16 @@
 //! value, freezing, digest where a loader checks it, the loader itself, its run. The answer is the
 //! first refusal, with what it means.
 
-use bpfseal_object::{BPF_PSEUDO_MAP_IDX, Insn};
-use bpfseal_seal::{LoaderForm, Scheme, SealedLoader, TrustStore};
+use bpfseal_seal::{Artifact, LoaderForm, Scheme, TrustStore};
 
-use crate::audit::{Subject, endian_of, returned};
+use crate::audit::endian_of;
 use crate::errno::Errno;
 use crate::kernel::{
-    Admission, Hornet, Kernel, KeyringType, MapCreate, Profile, ProgLoad, SESSION, Signature,
+    Admission, Denied, End, Fd, Hook, Hornet, Kernel, KeyringType, MapCreate, Policy, PolicyModule,
+    Profile, ProgLoad, SESSION, Signature, Told,
 };
+use crate::run::Fault;
+use crate::symbols::Symbols;
 
 /// A step of the loading side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,7 +30,7 @@ pub enum Step {
     LoadLoader,
     /// `BPF_PROG_RUN` of it.
     RunLoader,
-    /// A security module's verdict, of a proposal.
+    /// A security module.
     SecurityModule,
 }
 
@@ -43,7 +45,7 @@ impl Step {
             Self::DigestMetadata => "the metadata map's digest (BPF_OBJ_GET_INFO_BY_FD)",
             Self::LoadLoader => "loading the loader (BPF_PROG_LOAD)",
             Self::RunLoader => "running the loader (BPF_PROG_RUN)",
-            Self::SecurityModule => "the security module's verdict",
+            Self::SecurityModule => "a security module",
         }
     }
 }
@@ -72,172 +74,249 @@ pub struct Explanation {
     pub scheme: Option<Scheme>,
     /// Whether it is taken, or why not.
     pub refusal: Option<Refusal>,
-    /// What security modules were told of the loader.
-    pub admission: Option<Admission>,
+    /// What security modules were told: of the loader, then of what it installs.
+    pub admissions: Vec<Admission>,
+    /// Where the run of the loader was not followed to its end.
+    pub not_run: Option<Fault>,
 }
 
-/// Explains one form of an artifact, with these certificates in the session keyring.
-#[must_use]
-pub fn explain(
-    form: &LoaderForm,
-    metadata: &[u8],
-    profile: Profile,
-    keyring: &TrustStore,
-) -> Explanation {
-    let scheme = form.seal().map(|seal| seal.scheme);
-    let mut kernel = Kernel::new(profile);
-    kernel.endian = endian_of(form.instructions());
-    kernel.keyring_mut(SESSION).store = keyring.clone();
-    let refusal = match profile {
-        Profile::HashChain => chain(form, metadata, keyring),
-        Profile::Hornet => {
-            kernel.modules.add(Box::new(Hornet));
-            load(&mut kernel, form, metadata)
+/// The kernel that is asked, and what it has.
+#[derive(Debug, Clone)]
+pub struct Setting<'a> {
+    /// Which kernel.
+    pub profile: Profile,
+    /// Certificates of the keyring that the load names.
+    pub keyring: &'a TrustStore,
+    /// The id of that keyring.
+    pub keyring_id: i32,
+    /// Policies of its security modules, in the order in which they are asked.
+    pub policies: Vec<Policy>,
+    /// Symbols that it has.
+    pub symbols: Symbols,
+}
+
+impl<'a> Setting<'a> {
+    /// A kernel with these certificates in the session keyring, without policies.
+    #[must_use]
+    pub fn new(profile: Profile, keyring: &'a TrustStore) -> Self {
+        Self {
+            profile,
+            keyring,
+            keyring_id: SESSION,
+            policies: Vec::new(),
+            symbols: Symbols::All,
         }
-        _ => load(&mut kernel, form, metadata),
+    }
+
+    /// That kernel.
+    pub(crate) fn kernel(&self, instructions: &[u8]) -> Kernel {
+        let mut kernel = Kernel::new(self.profile);
+        kernel.endian = endian_of(instructions);
+        kernel.symbols = self.symbols.clone();
+        kernel.keyring_mut(self.keyring_id).store = self.keyring.clone();
+        if self.profile == Profile::Hornet {
+            kernel.modules.add(Box::new(Hornet::default()));
+        }
+        for policy in &self.policies {
+            kernel
+                .modules
+                .add(Box::new(PolicyModule::new(policy.clone())));
+        }
+        kernel
+    }
+}
+
+/// Explains one form of an artifact.
+#[must_use]
+pub fn explain(artifact: &Artifact, form: &LoaderForm, setting: &Setting<'_>) -> Explanation {
+    let mut kernel = setting.kernel(form.instructions());
+    let mut attempt = Attempt {
+        kernel: &mut kernel,
+        scheme: form.seal().map(|seal| seal.scheme),
+        keyring: setting.keyring_id,
+        not_run: None,
     };
+    let refusal = attempt.load(artifact, form).err();
+    let not_run = attempt.not_run;
     Explanation {
-        profile,
-        scheme,
+        profile: setting.profile,
+        scheme: form.seal().map(|seal| seal.scheme),
         refusal,
-        admission: kernel.admissions.into_iter().next(),
+        admissions: kernel.admissions,
+        not_run,
     }
 }
 
-fn refuse(
-    step: Step,
-    errno: Errno,
-    log: Vec<String>,
+/// `BPF_PROG_LOAD` of a loader as the loading side of its scheme asks for it: `array` are its maps,
+/// the metadata first.
+pub(crate) fn request(
     scheme: Option<Scheme>,
-    profile: Profile,
-) -> Refusal {
-    let (meaning, help) = say(step, errno, &log, scheme, profile);
-    Refusal {
-        step,
-        errno,
-        log,
-        meaning,
-        help,
-    }
-}
-
-/// The loading side against a kernel that there is: the refusal, if there is one.
-fn load(kernel: &mut Kernel, form: &LoaderForm, metadata: &[u8]) -> Option<Refusal> {
-    let profile = kernel.profile;
-    let scheme = form.seal().map(|seal| seal.scheme);
-    let in_loader = scheme.is_some_and(Scheme::checks_in_loader);
-    let refused = |step, errno, log| Some(refuse(step, errno, log, scheme, profile));
-    // Without a signature nobody asks for the digest, and the map need not be bound.
-    let mut wanted = MapCreate::metadata(
-        u32::try_from(metadata.len()).unwrap_or(u32::MAX),
-        form.excl_prog_hash(),
-    );
-    if form.seal().is_none() && !profile.has_signatures() {
-        wanted.excl_prog_hash = None;
-        wanted.excl_prog_hash_size = 0;
-    }
-    let map = match kernel.map_create(&wanted) {
-        Ok(map) => map,
-        Err(errno) => return refused(Step::CreateMetadata, errno, Vec::new()),
+    instructions: Vec<u8>,
+    array: Vec<Fd>,
+    signature: Option<Signature>,
+) -> ProgLoad {
+    let signed = signature.is_some();
+    let count = u32::try_from(array.len()).unwrap_or(u32::MAX);
+    let (bound, chained) = match scheme {
+        Some(Scheme::LoadTime) if signed => (count, 0),
+        Some(Scheme::HashChain) if signed => (0, count),
+        // Hornet's loading side names the map, and binds nothing.
+        _ => (0, 0),
     };
-    if let Err(errno) = kernel.map_update(map, &[0; 4], metadata, 0) {
-        return refused(Step::FillMetadata, errno, Vec::new());
-    }
-    if let Err(errno) = kernel.map_freeze(map) {
-        return refused(Step::FreezeMetadata, errno, Vec::new());
-    }
-    if in_loader && let Err(errno) = kernel.map_digest(map, 32) {
-        return refused(Step::DigestMetadata, errno, Vec::new());
-    }
-    // Hornet's loading side names the map, and binds nothing.
-    let bind = form.seal().is_some() && !in_loader && profile != Profile::Hornet;
-    let answer = kernel.prog_load(&ProgLoad {
+    ProgLoad {
         name: "__loader.prog".to_owned(),
         prog_type: SYSCALL,
-        instructions: form.instructions().to_vec(),
-        fd_array: Some(vec![map]),
-        fd_array_cnt: u32::from(bind),
-        signature: form.seal().map(|seal| Signature {
-            bytes: seal.signature.to_vec(),
-            size: u32::try_from(seal.signature.len()).unwrap_or(u32::MAX),
-            keyring: SESSION,
-        }),
+        instructions,
+        fd_array: Some(array),
+        fd_array_cnt: bound,
+        signature_maps: (0..chained).collect(),
+        signature,
         kernel: false,
-    });
-    if let Err(errno) = answer.result {
-        let verdict = kernel
-            .modules
-            .trail
-            .iter()
-            .rev()
-            .find(|told| told.answer.is_err());
-        if let Some(verdict) = verdict.and_then(|told| told.integrity) {
-            let log = vec![format!("verdict: {}", verdict.name())];
-            return refused(Step::SecurityModule, errno, log);
-        }
-        return refused(Step::LoadLoader, errno, answer.log);
     }
-    // What the verifier's data flow says to a loader that looks at the kernel's object of its map.
-    let shown = |offset: &i16| profile.shows_map_field(*offset);
-    if !fields_read(form.instructions()).iter().all(shown) {
-        return refused(Step::LoadLoader, Errno::EACCES, Vec::new());
-    }
-    run(form.instructions(), metadata, true)
-        .and_then(|errno| refused(Step::RunLoader, errno, Vec::new()))
 }
 
 /// `BPF_PROG_TYPE_SYSCALL`.
 const SYSCALL: u32 = 31;
 
-/// Offsets that a loader reads of `struct bpf_map`.
-fn fields_read(instructions: &[u8]) -> Vec<i16> {
-    let insns = Insn::decode_all(instructions, endian_of(instructions));
-    let pairs = insns.windows(3);
-    pairs
-        .filter(|w| w[0].is_ld_imm64() && w[0].src == BPF_PSEUDO_MAP_IDX)
-        // A load by the register that the address was put into.
-        .filter(|w| w[2].code & 7 == 1 && w[2].src == w[0].dst)
-        .map(|w| w[2].off)
-        .collect()
+/// An artifact on its way into a kernel.
+struct Attempt<'k> {
+    kernel: &'k mut Kernel,
+    scheme: Option<Scheme>,
+    keyring: i32,
+    not_run: Option<Fault>,
 }
 
-/// Whether the loader refuses to run, by its own check of its map.
-pub(crate) fn run(instructions: &[u8], metadata: &[u8], exclusive: bool) -> Option<Errno> {
-    let subject = Subject {
-        instructions,
-        metadata,
-        context: bpfseal_loader::ContextLayout {
-            maps: 64,
-            programs: 4096,
-        },
-        endian: endian_of(instructions),
-    };
-    match returned(&subject, exclusive) {
-        Ok(answer) if answer < 0 => {
-            let number = i32::try_from(-answer).unwrap_or(Errno::EINVAL.0);
-            Some(Errno(number))
+impl Attempt<'_> {
+    /// Why it is refused.
+    fn refused(&self, step: Step, errno: Errno, log: Vec<String>) -> Refusal {
+        let profile = self.kernel.profile;
+        let (meaning, help) = say(step, errno, &log, self.scheme, profile);
+        Refusal {
+            step,
+            errno,
+            log,
+            meaning: meaning.to_owned(),
+            help,
         }
-        // What is no loader is not judged here.
-        _ => None,
+    }
+
+    /// The loading side, call by call.
+    fn load(&mut self, artifact: &Artifact, form: &LoaderForm) -> Result<(), Refusal> {
+        let metadata = &artifact.metadata;
+        let profile = self.kernel.profile;
+        let in_loader = self.scheme.is_some_and(Scheme::checks_in_loader);
+        // Without a signature nobody asks for the digest, and the map need not be bound.
+        let mut wanted = MapCreate::metadata(
+            u32::try_from(metadata.len()).unwrap_or(u32::MAX),
+            form.excl_prog_hash(),
+        );
+        if form.seal().is_none() && !profile.has_signatures() {
+            wanted.excl_prog_hash = None;
+            wanted.excl_prog_hash_size = 0;
+        }
+        let at = |step| move |errno| (step, errno);
+        let map = self
+            .kernel
+            .map_create(&wanted)
+            .map_err(at(Step::CreateMetadata))
+            .and_then(|map| {
+                self.kernel
+                    .map_update(map, &[0; 4], metadata, 0)
+                    .map_err(at(Step::FillMetadata))?;
+                self.kernel
+                    .map_freeze(map)
+                    .map_err(at(Step::FreezeMetadata))?;
+                if in_loader {
+                    self.kernel
+                        .map_digest(map, 32)
+                        .map_err(at(Step::DigestMetadata))?;
+                }
+                Ok(map)
+            })
+            .map_err(|(step, errno)| self.refused(step, errno, Vec::new()))?;
+        let signature = form.seal().map(|seal| Signature {
+            bytes: seal.signature.to_vec(),
+            size: u32::try_from(seal.signature.len()).unwrap_or(u32::MAX),
+            keyring: self.keyring,
+        });
+        let instructions = form.instructions().to_vec();
+        let answer =
+            self.kernel
+                .prog_load(&request(self.scheme, instructions, vec![map], signature));
+        let loader = match answer.result {
+            Ok(loader) => loader,
+            Err(errno) => {
+                return Err(self
+                    .refused_by_module(errno)
+                    .unwrap_or_else(|| self.refused(Step::LoadLoader, errno, answer.log)));
+            }
+        };
+        let context = vec![0; artifact.interface.context().size() as usize];
+        let ran = self.kernel.prog_run(loader, context);
+        match ran.end {
+            End::Returned(0..) => Ok(()),
+            End::Returned(answer) => {
+                let errno = i32::try_from(-answer).map_or(Errno::EINVAL, Errno);
+                Err(self.refused_at_run(errno, ran.denied, &ran.missing))
+            }
+            End::Refused(errno) => Err(self
+                .refused_by_module(errno)
+                .unwrap_or_else(|| self.refused(Step::RunLoader, errno, Vec::new()))),
+            // What is no loader is not judged here.
+            End::NotModelled(fault) => {
+                self.not_run = Some(fault);
+                Ok(())
+            }
+        }
+    }
+
+    /// The refusal of a security module, if the last answer was one.
+    fn refused_by_module(&self, errno: Errno) -> Option<Refusal> {
+        let trail = &self.kernel.modules.trail;
+        let told = trail
+            .iter()
+            .rev()
+            .find(|told| told.hook != Hook::ProgFree)?;
+        told.answer.err()?;
+        let log = told
+            .integrity
+            .map(|verdict| format!("verdict: {}", verdict.name()));
+        let mut refusal = self.refused(Step::SecurityModule, errno, log.into_iter().collect());
+        if told.integrity.is_none() {
+            refusal.meaning = by_policy(told, "the loader");
+            refusal.help = "sign it with a key that the policy takes; `bpfseal keyring` puts certificates into keyrings";
+        }
+        Some(refusal)
+    }
+
+    fn refused_at_run(&self, errno: Errno, denied: Option<Denied>, missing: &[String]) -> Refusal {
+        let mut refusal = self.refused(Step::RunLoader, errno, Vec::new());
+        let trail = &self.kernel.modules.trail;
+        let last = trail.iter().rev().find(|told| told.hook != Hook::ProgFree);
+        let module = last.filter(|told| told.answer.is_err());
+        match (denied, module, missing.last()) {
+            (Some(denied), Some(told), _) => {
+                refusal.step = Step::SecurityModule;
+                refusal.meaning = by_policy(told, &format!("{} (by the loader)", denied.what));
+                refusal.help = "what a loader installs comes from the kernel and has no signature of its own: a policy has to let it through";
+            }
+            (Some(denied), None, _) => {
+                refusal.meaning = format!("the loader runs, and {} is refused", denied.what);
+                refusal.log = denied.log;
+                refusal.help = "`bpfseal audit` says what the loader does";
+            }
+            (None, _, Some(name)) => {
+                refusal.meaning = format!("the loader runs, and the kernel has no `{name}`");
+                refusal.help = "make the symbol weak in the program, or use a kernel that has it";
+            }
+            (None, _, None) => {}
+        }
+        refusal
     }
 }
 
-/// The proposal with a chain of digests: the signature alone is modelled.
-fn chain(form: &LoaderForm, metadata: &[u8], keyring: &TrustStore) -> Option<Refusal> {
-    // An unsigned loader is nobody's business there.
-    let seal = form.seal()?;
-    let scheme = Some(seal.scheme);
-    let mut seal = seal.clone();
-    seal.scheme = Scheme::HashChain;
-    let sealed = SealedLoader {
-        instructions: form.instructions(),
-        metadata,
-        seal: &seal,
-    };
-    let rejection = sealed.verify(keyring).err()?;
-    let errno = Errno::of_rejection(&rejection);
-    let (step, profile) = (Step::LoadLoader, Profile::HashChain);
-    Some(refuse(step, errno, Vec::new(), scheme, profile))
+fn by_policy(told: &Told, what: &str) -> String {
+    format!("the policy `{}` refuses {what}", told.module)
 }
 
 /// What a refusal means, and what to do: what the log says comes before what only an errno says.
@@ -247,13 +326,13 @@ fn say(
     log: &[String],
     scheme: Option<Scheme>,
     profile: Profile,
-) -> (String, &'static str) {
+) -> (&'static str, &'static str) {
     const RESEAL: &str = "seal it for this kernel too: `bpfseal seal --scheme all-kernels`";
     const AGAIN: &str =
         "get the artifact from its maker again; `bpfseal verify` says which part is wrong";
     let said = |words: &str| log.iter().any(|line| line.contains(words));
     let other_scheme = scheme.is_some_and(|scheme| Some(scheme) != profile.scheme());
-    let (meaning, help) = match (step, errno) {
+    match (step, errno) {
         (Step::CreateMetadata, _) if !profile.has_signatures() => (
             "this kernel knows neither exclusive maps nor signatures of BPF",
             "use Linux 6.18 or later; signatures cover everything since 7.3",
@@ -305,8 +384,7 @@ fn say(
             "sign with --scheme hornet",
         ),
         _ => ("the kernel refuses it", AGAIN),
-    };
-    (meaning.to_owned(), help)
+    }
 }
 
 /// In words, what a security module is told.

@@ -19,10 +19,13 @@ pub mod explain;
 mod helpers;
 pub mod kernel;
 mod memory;
+mod record;
 mod run;
 pub mod scenario;
+mod symbols;
 
 pub use errno::Errno;
 pub use helpers::{helper_name, helper_power};
 pub use memory::OutOfBounds;
 pub use run::Fault;
+pub use symbols::{KernelSymbols, Symbols};

@@ -116,7 +116,7 @@ pub(crate) struct Machine<'k> {
     pub(crate) insns: Vec<Insn>,
     pub(crate) memory: Memory,
     /// The values of the maps that it is bound to, by place in `fd_array`.
-    pub(crate) maps: Vec<BoundMap>,
+    maps: Vec<Option<BoundMap>>,
     pub(crate) context: RegionId,
     stack: RegionId,
     registers: [Value; 11],
@@ -128,20 +128,27 @@ pub(crate) struct Machine<'k> {
 
 /// A map of `fd_array`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BoundMap {
-    /// Its value.
-    pub(crate) value: RegionId,
-    /// The beginning of `struct bpf_map`: digest and mark of exclusive maps.
-    pub(crate) object: RegionId,
+struct BoundMap {
+    value: RegionId,
+    object: RegionId,
+}
+
+/// How the kernel's object of a map begins (`struct bpf_map` of Linux 6.18 and later): its digest,
+/// zeroes until somebody asks for it, and whether it is exclusive. Only loaders that check their
+/// metadata themselves look at it.
+pub(crate) fn map_object(digest: [u8; 32], exclusive: bool, endian: Endian) -> Vec<u8> {
+    let mut object = digest.to_vec();
+    object.extend(endian.put_u32(u32::from(exclusive)));
+    object
 }
 
 impl<'k> Machine<'k> {
-    /// A loader with one map, the metadata. `object` is how the kernel's object of it begins.
+    /// A loader with its maps by place in `fd_array`: the value, and how the kernel's object begins
+    /// ([`map_object`]).
     pub(crate) fn new(
         instructions: &[u8],
-        metadata: &[u8],
+        maps: Vec<Option<(Vec<u8>, Vec<u8>)>>,
         context: Vec<u8>,
-        object: Vec<u8>,
         endian: Endian,
         kernel: &'k mut dyn Kernel,
     ) -> Result<Self, Fault> {
@@ -154,21 +161,28 @@ impl<'k> Machine<'k> {
         let mut memory = Memory::new(endian);
         let stack = memory.add(vec![0; STACK + ABOVE], true, false);
         let context = memory.add(context, true, true);
-        let map = BoundMap {
-            value: memory.add(metadata.to_vec(), true, false),
+        let mut bind = |(value, object)| BoundMap {
+            value: memory.add(value, true, false),
             object: memory.add(object, false, false),
         };
+        let maps = maps.into_iter().map(|map| map.map(&mut bind)).collect();
         Ok(Self {
             ran: vec![false; insns.len()],
             insns,
             memory,
-            maps: vec![map],
+            maps,
             context,
             stack,
             registers: [Value::default(); 11],
             above_frame: None,
             kernel,
         })
+    }
+
+    /// The value of the map at a place of `fd_array`, as the program left it.
+    pub(crate) fn value_of(&self, place: usize) -> &[u8] {
+        let map = self.maps.get(place).copied().flatten();
+        map.map_or(&[], |map| self.memory.bytes_of(map.value))
     }
 
     /// Runs it: what it returns.
@@ -250,7 +264,7 @@ impl<'k> Machine<'k> {
         let low = insn.imm.cast_unsigned();
         let high = next.imm.cast_unsigned();
         let place = usize::try_from(insn.imm).ok();
-        let map = place.and_then(|place| self.maps.get(place).copied());
+        let map = place.and_then(|place| self.maps.get(place).copied().flatten());
         let no_map = Fault::NoMap {
             insn: at,
             place: insn.imm,

@@ -63,7 +63,7 @@ fn load(map: Fd, count: u32, signature: Option<Signature>) -> ProgLoad {
         fd_array: Some(vec![map]),
         fd_array_cnt: count,
         signature,
-        kernel: false,
+        ..ProgLoad::default()
     }
 }
 
@@ -86,11 +86,11 @@ impl SecurityModule for Refusing {
         "refusing"
     }
 
-    fn bpf(&mut self, _command: u32) -> Result<(), Errno> {
+    fn bpf(&mut self, _command: u32, _kernel: bool) -> Result<(), Errno> {
         self.answer(Hook::Bpf)
     }
 
-    fn map_create(&mut self, _wanted: &MapCreate) -> Result<(), Errno> {
+    fn map_create(&mut self, _wanted: &MapCreate, _kernel: bool) -> Result<(), Errno> {
         self.answer(Hook::MapCreate)
     }
 
@@ -236,7 +236,7 @@ fn a_module_decides_by_the_verdict() {
 fn hornet_has_a_verdict_for_everything() {
     let verdict = |signature: Option<Signature>, frozen: bool| {
         let mut kernel = kernel(Profile::Hornet);
-        kernel.modules.add(Box::new(Hornet));
+        kernel.modules.add(Box::new(Hornet::default()));
         let wanted = MapCreate::metadata(METADATA.len() as u32, excl_prog_hash(&INSTRUCTIONS));
         let map = kernel.map_create(&wanted).unwrap();
         kernel.map_update(map, &[0; 4], METADATA, 0).unwrap();
@@ -281,7 +281,7 @@ fn verdicts_are_reported_to_all() {
     let mut kernel = kernel(Profile::Hornet);
     kernel.modules.add(Box::new(Deferred::default()));
     kernel.modules.add(Box::new(Pessimist));
-    kernel.modules.add(Box::new(Hornet));
+    kernel.modules.add(Box::new(Hornet::default()));
     let map = metadata_map(&mut kernel);
     let good = signature(Scheme::Hornet, "p256", METADATA);
     assert!(kernel.prog_load(&load(map, 0, Some(good))).result.is_ok());

@@ -7,7 +7,7 @@
 use bpfseal::kernel::{self, InstallError, KeyringId, Linux, add_certificate, join_session};
 use bpfseal::loader::FixedHost;
 use bpfseal::model::Errno;
-use bpfseal::model::explain::{Step, explain};
+use bpfseal::model::explain::{Setting, Step, explain};
 use bpfseal::model::kernel::Profile;
 use bpfseal::model::scenario::decisive_line;
 use bpfseal::object::Object;
@@ -331,7 +331,11 @@ fn what_explain_says_is_what_the_kernel_answers() {
     }
     for (name, artifact) in &all {
         let seen = real(artifact);
-        let told = explain(&artifact.forms[0], &artifact.metadata, profile, &keyring);
+        let told = explain(
+            artifact,
+            &artifact.forms[0],
+            &Setting::new(profile, &keyring),
+        );
         let told: Answer = told.refusal.map(|refusal| {
             let line = decisive_line(refusal.log.iter().map(String::as_str));
             (refusal.step, refusal.errno, line)

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bpfseal::loader::LoadPlan;
-use bpfseal::model::audit::{Audit, Difference, Powers, Subject, audit, compare};
+use bpfseal::model::audit::{
+    Audit, Difference, Finding, Lacking, Powers, Subject, audit, compare, lacking,
+};
 use bpfseal::object::Object;
 use bpfseal::seal::{Artifact, LoaderForm, hex};
 use clap::ValueEnum;
@@ -16,6 +18,7 @@ use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::HostArgs;
 use crate::input::SealFile;
+use crate::symbols::SymbolArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -55,6 +58,9 @@ pub(crate) struct Args {
     json: bool,
 
     #[command(flatten)]
+    symbols: SymbolArgs,
+
+    #[command(flatten)]
     host: HostArgs,
 }
 
@@ -63,12 +69,16 @@ pub(crate) struct Args {
 enum FailOn {
     /// The loader does something that loaders do not do, or does not run
     Finding,
+    /// Of that: it has an instruction, jump or helper that loaders do not have
+    UnknownInstruction,
     /// It carries out another plan than that of the object
     Differs,
     /// A host can change what it installs
     HostInfluenced,
     /// A program uses a helper or kernel symbol that the object's does not
     NewCapability,
+    /// The kernel of --kernel-btf or --kernel-symbols lacks something without which it does not load
+    MissingSymbol,
     /// Nothing
     Never,
 }
@@ -80,6 +90,8 @@ struct Audited<'a> {
     differences: Option<Vec<Difference>>,
     /// What programs use that the object's do not.
     gained: BTreeSet<String>,
+    /// What a kernel that was given lacks.
+    lacking: Option<Lacking>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -93,8 +105,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let all: Vec<Audited<'_>> = artifact
         .forms
         .iter()
-        .map(|form| Audited::new(form, &artifact, plan.as_ref()))
-        .collect();
+        .map(|form| {
+            let mut one = Audited::new(form, &artifact, plan.as_ref());
+            if args.symbols.given() {
+                let subject = Subject::of(&artifact, form);
+                let symbols = args.symbols.load(subject.endian)?;
+                one.lacking = Some(lacking(&subject, &symbols));
+            }
+            Ok(one)
+        })
+        .collect::<Result<_, Failure>>()?;
     let failed = all.iter().any(|one| one.fails(&args.fail_on));
     if args.json {
         let forms: Vec<Value> = all.iter().map(|one| one.to_json(&args.fail_on)).collect();
@@ -150,6 +170,7 @@ impl<'a> Audited<'a> {
         Self {
             differences: plan.map(|plan| compare(&audit.plan, plan)),
             gained: gained.unwrap_or_default(),
+            lacking: None,
             form,
             audit,
         }
@@ -160,6 +181,13 @@ impl<'a> Audited<'a> {
         let mut reasons = Vec::new();
         if !self.audit.findings.is_empty() {
             reasons.push(FailOn::Finding);
+        }
+        let fault = |finding: &Finding| matches!(finding, Finding::Fault(_));
+        if self.audit.findings.iter().any(fault) {
+            reasons.push(FailOn::UnknownInstruction);
+        }
+        if self.lacking.as_ref().is_some_and(|l| l.returned != Ok(0)) {
+            reasons.push(FailOn::MissingSymbol);
         }
         if self.differences.as_ref().is_some_and(|d| !d.is_empty()) {
             reasons.push(FailOn::Differs);
@@ -239,6 +267,16 @@ impl<'a> Audited<'a> {
                 "host",
                 &format!("instruction {}: gives {what}", influence.insn),
             );
+        }
+        if let Some(lacking) = &self.lacking {
+            let names: Vec<String> = lacking.symbols.iter().map(|n| format!("`{n}`")).collect();
+            let names = names.join(", ");
+            let text = match &lacking.returned {
+                Ok(0) if names.is_empty() => "has all that is looked up".to_owned(),
+                Ok(0) => format!("lacks {names}, without which it loads"),
+                _ => format!("lacks {names}: it does not load there"),
+            };
+            row("kernel", &text);
         }
         if same {
             row("steps", "as above");
@@ -324,6 +362,10 @@ impl<'a> Audited<'a> {
                 .as_ref()
                 .map(|all| texts(&mut all.iter().map(ToString::to_string))),
             "new_capabilities": self.gained,
+            "kernel_lacks": self.lacking.as_ref().map(|lacking| json!({
+                "symbols": lacking.symbols,
+                "loads": lacking.returned == Ok(0),
+            })),
         })
     }
 }

@@ -3,16 +3,18 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use bpfseal::model::explain::{Explanation, describe_admission, explain};
-use bpfseal::model::kernel::Profile;
+use bpfseal::model::audit::endian_of;
+use bpfseal::model::explain::{Explanation, Setting, describe_admission, explain};
+use bpfseal::model::kernel::{Policy, Profile};
 use bpfseal::seal::{Artifact, LoaderForm, TrustStore};
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::args::read_certificates;
+use crate::args::{parse_keyring, read_certificates};
 use crate::failure::Failure;
 use crate::files;
 use crate::input::SealFile;
+use crate::symbols::SymbolArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -21,7 +23,11 @@ use crate::input::SealFile;
     Examples:\n  \
     bpfseal explain prog.bpfseal --keyring cert.pem                 all kernels, as a table\n  \
     bpfseal explain prog.lskel.h --keyring ca.pem --kernel 7.3      one, in detail\n  \
-    bpfseal explain prog.bpfseal --kernel $(uname -r) --json\n\n\
+    bpfseal explain prog.bpfseal --kernel $(uname -r) --json\n  \
+    bpfseal explain prog.bpfseal --keyring ca.pem --keyring-id builtin --policy signed=builtin\n\n\
+    Policies: signed, user space loads only verified programs, and what a loader installs is let \
+    through; signed=builtin,platform and the like, with a key of one of these keyrings; all-signed, \
+    every program is to be verified itself.\n\n\
     Exit codes: 0 every kernel that was asked for takes it, 1 one does not, 2 wrong usage, 3 an \
     input can not be read."
 )]
@@ -44,9 +50,27 @@ pub(crate) struct Args {
     #[arg(long, num_args = 1.., value_name = "CERT|DIR")]
     keyring: Vec<PathBuf>,
 
+    /// Where these certificates are: builtin, secondary, platform, session, user, or the number of
+    /// a keyring
+    #[arg(long, value_name = "KEYRING", default_value = "session")]
+    keyring_id: String,
+
+    /// Policy of a security module: signed, signed=KEYRING[,KEYRING] or all-signed; can be given
+    /// several times
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    policy: Vec<Policy>,
+
+    #[command(flatten)]
+    symbols: SymbolArgs,
+
     /// Print as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    text.parse()
+        .map_err(|error| format!("{error}; there are {}", Policy::FORMS))
 }
 
 /// What a kernel says to all forms of an artifact.
@@ -65,11 +89,23 @@ pub(crate) fn run(args: &Args) -> Outcome {
             keyring.add(certificate);
         }
     }
+    let keyring_id = parse_keyring(&args.keyring_id)?.0;
+    let endian = endian_of(artifact.forms[0].instructions());
+    let symbols = args.symbols.load(endian)?;
+    let answer = |name: &str, profile| {
+        let setting = Setting {
+            keyring_id,
+            policies: args.policy.clone(),
+            symbols: symbols.clone(),
+            ..Setting::new(profile, &keyring)
+        };
+        Answer::new(name, &artifact, &setting)
+    };
     let mut answers = Vec::new();
     for name in &args.kernel {
         if name == "all" {
             for profile in Profile::ALL {
-                answers.push(Answer::new(profile.name(), profile, &artifact, &keyring));
+                answers.push(answer(profile.name(), profile));
             }
             continue;
         }
@@ -80,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 format!("give a version such as 7.3, or one of {names}"),
             )
         })?;
-        answers.push(Answer::new(name, profile, &artifact, &keyring));
+        answers.push(answer(name, profile));
     }
     let place = files::shown(&args.artifact);
     if args.json {
@@ -130,11 +166,11 @@ fn form_name(explanation: &Explanation) -> &'static str {
 }
 
 impl Answer {
-    fn new(name: &str, profile: Profile, artifact: &Artifact, keyring: &TrustStore) -> Self {
-        let one = |form: &LoaderForm| explain(form, &artifact.metadata, profile, keyring);
+    fn new(name: &str, artifact: &Artifact, setting: &Setting<'_>) -> Self {
+        let one = |form: &LoaderForm| explain(artifact, form, setting);
         Self {
             kernel: name.to_owned(),
-            profile,
+            profile: setting.profile,
             forms: artifact.forms.iter().map(one).collect(),
         }
     }
@@ -186,11 +222,18 @@ impl Answer {
                     row("  help", refusal.help);
                 }
             }
-            if let Some(admission) = &form.admission {
-                row(
-                    "  told",
-                    &format!("security modules see it {}", describe_admission(admission)),
-                );
+            for admission in &form.admissions {
+                let by = if admission.kernel {
+                    ", loaded by the loader"
+                } else {
+                    ""
+                };
+                let end = if admission.loaded { "" } else { "; not loaded" };
+                let told = describe_admission(admission);
+                row("  told", &format!("`{}`{by}: {told}{end}", admission.name));
+            }
+            if let Some(fault) = &form.not_run {
+                row("  run", &format!("not followed to its end: {fault}"));
             }
         }
         out
@@ -210,7 +253,13 @@ impl Answer {
                     "log": refusal.map(|r| r.log.clone()),
                     "meaning": refusal.map(|r| r.meaning.clone()),
                     "help": refusal.map(|r| r.help),
-                    "security_modules": form.admission.as_ref().map(describe_admission),
+                    "admissions": form.admissions.iter().map(|admission| json!({
+                        "program": admission.name,
+                        "kernel": admission.kernel,
+                        "told": describe_admission(admission),
+                        "loaded": admission.loaded,
+                    })).collect::<Vec<_>>(),
+                    "not_run": form.not_run.as_ref().map(ToString::to_string),
                 })
             })
             .collect();

@@ -10,7 +10,6 @@
 
 mod compare;
 mod power;
-mod recorder;
 mod recover;
 
 use std::collections::BTreeSet;
@@ -23,8 +22,10 @@ use bpfseal_seal::{Artifact, LoaderForm};
 pub use compare::{Change, Difference, compare};
 pub use power::Powers;
 
+pub use crate::record::Influence;
+use crate::record::{Act, Answers, Recorder};
 use crate::run::{Fault, Machine};
-use recorder::{Missing, Recorder};
+use crate::symbols::Symbols;
 
 /// What a loader does.
 #[derive(Debug, Clone)]
@@ -38,15 +39,6 @@ pub struct Audit {
     pub findings: Vec<Finding>,
     /// What the programs can do, in the order of the plan's programs.
     pub powers: Vec<Powers>,
-}
-
-/// Something that a host, which is not vouched for, has a say in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Influence {
-    /// The loader's instruction that uses it.
-    pub insn: usize,
-    /// What it is.
-    pub what: String,
 }
 
 /// Something that loaders do not do.
@@ -87,6 +79,8 @@ pub enum Finding {
     },
     /// A place of the context has another descriptor than the one that belongs there.
     HandsOver { place: String, what: String },
+    /// It sets something that loaders leave alone.
+    Field { insn: usize, what: String },
     /// It prints to the kernel's log.
     Prints { times: usize },
 }
@@ -137,6 +131,12 @@ impl std::fmt::Display for Finding {
             Self::HandsOver { place, what } => {
                 write!(f, "the caller gets {what} for {place}")
             }
+            Self::Field { insn, what } => {
+                write!(
+                    f,
+                    "instruction {insn}: it sets {what}, which loaders do not"
+                )
+            }
             Self::Prints { times } => write!(f, "it prints to the kernel's log, {times} times"),
         }
     }
@@ -157,6 +157,7 @@ impl Finding {
             Self::UnknownId { .. } => "unknown-id",
             Self::License { .. } => "license",
             Self::HandsOver { .. } => "hands-over",
+            Self::Field { .. } => "field",
             Self::Prints { .. } => "prints",
         }
     }
@@ -202,11 +203,33 @@ pub fn endian_of(instructions: &[u8]) -> Endian {
 /// Most symbols whose absence is tried.
 const MAX_TRIES: usize = 4096;
 
+/// What a loader looks up that a kernel lacks, and how it ends there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// Names of symbols, in the order in which they are looked up.
+    pub symbols: Vec<String>,
+    /// What the loader returns: 0 where it does without them, else a negative errno.
+    pub returned: Result<i64, Fault>,
+}
+
+/// Runs a loader against the symbols of a kernel.
+#[must_use]
+pub fn lacking(subject: &Subject<'_>, kernel: &Symbols) -> Lacking {
+    let run = run(subject, vec![0; context_size(subject)], kernel.clone());
+    let symbols = run.recorder.missing.iter();
+    Lacking {
+        symbols: symbols
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect(),
+        returned: run.returned,
+    }
+}
+
 /// Audits a loader.
 #[must_use]
 pub fn audit(subject: &Subject<'_>) -> Audit {
-    let quiet = run(subject, vec![0; context_size(subject)], Missing::default());
-    let asking = run(subject, asking_context(subject), Missing::default());
+    let quiet = run(subject, vec![0; context_size(subject)], Symbols::All);
+    let asking = run(subject, asking_context(subject), Symbols::All);
     let mut audit = recover::recover(subject, &quiet);
     audit.influences = asking.recorder.influences.into_iter().collect();
     for insn in asking.recorder.decided {
@@ -227,39 +250,62 @@ pub fn audit(subject: &Subject<'_>) -> Audit {
     audit
 }
 
+/// A kernel that grants everything.
+#[derive(Debug, Default)]
+struct Grants {
+    symbols: Symbols,
+    opened: i32,
+}
+
+/// Descriptors begin here, well apart from what is open in any process.
+const FIRST_FD: i32 = 1000;
+
+impl Answers for Grants {
+    fn answer(&mut self, _insn: usize, act: &Act) -> i64 {
+        match act {
+            Act::LoadBtf { .. } | Act::CreateMap { .. } | Act::LoadProgram(_) => {
+                self.opened += 1;
+                i64::from(FIRST_FD + self.opened)
+            }
+            Act::Update { .. } | Act::Freeze { .. } | Act::Other { .. } => 0,
+        }
+    }
+
+    fn close(&mut self, _fd: i32) -> i64 {
+        0
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+}
+
 /// How a run went.
 struct Run {
-    recorder: Recorder,
+    recorder: Recorder<Grants>,
     returned: Result<i64, Fault>,
     above_frame: Option<usize>,
     metadata: Vec<u8>,
     context: Vec<u8>,
 }
 
-/// What a loader returns, whose map is exclusive or not; a fault is none of its answers.
-pub(crate) fn returned(subject: &Subject<'_>, exclusive: bool) -> Result<i64, Fault> {
-    let context = vec![0; context_size(subject)];
-    run_with(subject, context, Missing::default(), exclusive).returned
-}
-
-fn run(subject: &Subject<'_>, context: Vec<u8>, missing: Missing) -> Run {
-    run_with(subject, context, missing, true)
-}
-
-fn run_with(subject: &Subject<'_>, context: Vec<u8>, missing: Missing, exclusive: bool) -> Run {
-    let mut recorder = Recorder::new(subject.endian, missing);
+fn run(subject: &Subject<'_>, context: Vec<u8>, symbols: Symbols) -> Run {
+    let mut recorder = Recorder::new(subject.endian, Grants { symbols, opened: 0 });
+    let map = (
+        subject.metadata.to_vec(),
+        map_object(subject.metadata, subject.endian),
+    );
     let machine = Machine::new(
         subject.instructions,
-        subject.metadata,
+        vec![Some(map)],
         context,
-        map_object(subject.metadata, subject.endian, exclusive),
         subject.endian,
         &mut recorder,
     );
     let (returned, above_frame, metadata, context) = match machine {
         Ok(mut machine) => {
             let returned = machine.run();
-            let metadata = machine.memory.bytes_of(machine.maps[0].value).to_vec();
+            let metadata = machine.value_of(0).to_vec();
             let context = machine.memory.bytes_of(machine.context).to_vec();
             (returned, machine.above_frame, metadata, context)
         }
@@ -274,25 +320,22 @@ fn run_with(subject: &Subject<'_>, context: Vec<u8>, missing: Missing, exclusive
     }
 }
 
-/// How the kernel's object of the metadata map begins: its digest, and whether it is exclusive. Only
-/// loaders that check their metadata themselves look at it.
-fn map_object(metadata: &[u8], endian: Endian, exclusive: bool) -> Vec<u8> {
+/// How the kernel's object of the metadata map begins when all is well.
+fn map_object(metadata: &[u8], endian: Endian) -> Vec<u8> {
     use sha2::Digest as _;
-    let mut object = sha2::Sha256::digest(metadata).to_vec();
-    object.extend(endian.put_u32(u32::from(exclusive)));
-    object
+    crate::run::map_object(sha2::Sha256::digest(metadata).into(), true, endian)
 }
 
 /// Header of the context, bytes, and offsets and sizes in it (`struct bpf_loader_ctx`).
 const CONTEXT_HEADER: usize = 24;
 const MAP_DESC: usize = 16;
 
-fn context_size(subject: &Subject<'_>) -> usize {
+pub(crate) fn context_size(subject: &Subject<'_>) -> usize {
     subject.context.size() as usize
 }
 
 /// A context that asks for everything that a host can ask for.
-fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
+pub(crate) fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
     let mut context = vec![0; context_size(subject)];
     let put = |context: &mut [u8], at: usize, bytes: &[u8]| {
         if let Some(place) = context.get_mut(at..at + bytes.len()) {
@@ -316,13 +359,14 @@ fn strong_symbols(subject: &Subject<'_>, quiet: &Run) -> BTreeSet<Vec<u8>> {
         .chain(&quiet.recorder.addresses)
         .map(|name| name.as_bytes().to_vec())
         .collect();
-    let mut missing = Missing(all.iter().cloned().collect());
+    let mut missing: BTreeSet<Vec<u8>> = all.into_iter().collect();
     let mut strong = BTreeSet::new();
-    if missing.0.is_empty() || quiet.returned != Ok(0) {
+    if missing.is_empty() || quiet.returned != Ok(0) {
         return strong;
     }
     for _ in 0..MAX_TRIES {
-        let tried = run(subject, vec![0; context_size(subject)], missing.clone());
+        let symbols = Symbols::AllBut(missing.clone());
+        let tried = run(subject, vec![0; context_size(subject)], symbols);
         if tried.returned == Ok(0) {
             break;
         }
@@ -330,7 +374,7 @@ fn strong_symbols(subject: &Subject<'_>, quiet: &Run) -> BTreeSet<Vec<u8>> {
         let Some(last) = tried.recorder.last_missing else {
             break;
         };
-        missing.0.remove(&last);
+        missing.remove(&last);
         strong.insert(last);
     }
     strong

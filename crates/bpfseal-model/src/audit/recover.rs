@@ -12,8 +12,8 @@ use bpfseal_object::{
     MapIdx,
 };
 
-use super::recorder::{Act, ProgramAct, Recorder};
-use super::{Audit, CONTEXT_HEADER, Finding, MAP_DESC, Powers, Run, Subject};
+use super::{Audit, CONTEXT_HEADER, Finding, Grants, MAP_DESC, Powers, Run, Subject};
+use crate::record::{Act, ProgramAct, Recorder};
 
 /// `BTF_KIND_FUNC`.
 const KIND_FUNC: i32 = 12;
@@ -27,7 +27,7 @@ struct Known {
 }
 
 struct Recovery<'a> {
-    recorder: &'a Recorder,
+    recorder: &'a Recorder<Grants>,
     maps: BTreeMap<i32, Known>,
     btf_fd: Option<i32>,
     license: Option<String>,
@@ -60,6 +60,12 @@ pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
     }
     if run.returned == Ok(0) {
         recovery.check_context(subject, run, &slots);
+    }
+    for (insn, what) in &recorder.unplanned {
+        recovery.findings.push(Finding::Field {
+            insn: *insn,
+            what: what.clone(),
+        });
     }
     if recorder.printed > 0 {
         recovery.findings.push(Finding::Prints {
@@ -114,6 +120,7 @@ impl Recovery<'_> {
                 attr,
                 inner_fd,
                 btf_fd,
+                ..
             } => {
                 let place = slots.iter().position(|slot| slot == fd);
                 // There are 64 of them.
@@ -150,6 +157,7 @@ impl Recovery<'_> {
                 key,
                 value,
                 flags,
+                ..
             } => self.update(insn, *map_fd, key, value, *flags),
             Act::Freeze { map_fd } => {
                 let map = self.place(insn, *map_fd)?;

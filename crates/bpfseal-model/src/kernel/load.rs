@@ -3,13 +3,16 @@
 //! One function a step, in the order of the kernel. Sources: `bpf_prog_load` of
 //! `kernel/bpf/syscall.c`, `bpf_check`, `process_fd_array`, `bpf_prog_verify_signature` and
 //! `resolve_pseudo_ldimm64` of `kernel/bpf/verifier.c`, of Linux 7.3; and
-//! `bpf_prog_verify_signature` of `kernel/bpf/syscall.c` of Linux 6.18. What the verifier finds out
+//! `bpf_prog_verify_signature` of `kernel/bpf/syscall.c` of Linux 6.18, and of the proposal "BPF
+//! signature hash chains" of September 2025. What the verifier finds out
 //! about a program's data flow is not modelled.
 
 use bpfseal_object::{
     BPF_INSN_SZ, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, Insn,
 };
 use bpfseal_seal::{excl_prog_hash, verify_detached};
+
+use sha2::{Digest as _, Sha256};
 
 use super::keyring::KeyringType;
 use super::{Asked, Fd, Kernel, Map, Object, Profile, command};
@@ -28,6 +31,8 @@ pub struct ProgLoad {
     pub fd_array: Option<Vec<Fd>>,
     /// `fd_array_cnt`.
     pub fd_array_cnt: u32,
+    /// `signature_maps` of the proposal with a chain of digests: places in `fd_array`.
+    pub signature_maps: Vec<u32>,
     /// The signature, if an address is given.
     pub signature: Option<Signature>,
     /// Whether the caller is the kernel: a loader that runs.
@@ -65,6 +70,8 @@ pub struct Program {
     pub verdict: Verdict,
     /// Maps that it is bound to.
     pub maps: Vec<u32>,
+    /// Numbers of the maps of its `fd_array`, by their places.
+    pub places: Vec<Option<u32>>,
 }
 
 /// An answer to a load: a descriptor or an errno, and what was logged.
@@ -114,7 +121,7 @@ impl Kernel {
             verdict: Verdict::default(),
         };
         let admitted = modules
-            .bpf(command::PROG_LOAD)
+            .bpf(command::PROG_LOAD, load.kernel)
             .and_then(|()| loading.before());
         let result = admitted.map(|()| {
             let asked = loading.asked();
@@ -126,6 +133,12 @@ impl Kernel {
         });
         // The outer error comes before modules are asked, the inner one of them or after.
         let result = result.map(|answer| answer.and_then(|()| loading.after()));
+        let array = load.fd_array.as_deref().unwrap_or_default();
+        let places = array.iter().map(|fd| match loading.kernel.object(*fd) {
+            Some(Object::Map(number)) => Some(*number),
+            _ => None,
+        });
+        let places = places.collect();
         let Loading {
             log, maps, verdict, ..
         } = loading;
@@ -133,6 +146,7 @@ impl Kernel {
             loaded: load.clone(),
             verdict,
             maps,
+            places,
         };
         let asked = result.is_ok();
         let result = result
@@ -210,7 +224,26 @@ impl Loading<'_> {
         if !self.binds() {
             self.process_fd_array()?;
         }
-        self.resolve_instructions()
+        self.resolve_instructions()?;
+        self.look_at_maps()
+    }
+
+    /// Of what the verifier finds out about data flow, what loaders depend on: which fields of
+    /// `struct bpf_map` a program may read.
+    fn look_at_maps(&self) -> Result<(), Refused> {
+        let insns = Insn::decode_all(&self.load.instructions, self.kernel.endian);
+        let mut read = insns
+            .windows(3)
+            .filter(|w| w[0].is_ld_imm64() && w[0].src == BPF_PSEUDO_MAP_IDX)
+            // A load by the register that the address was put into.
+            .filter(|w| w[2].code & 7 == 1 && w[2].src == w[0].dst)
+            .map(|w| w[2].off);
+        let profile = self.kernel.profile;
+        if read.all(|offset| profile.shows_map_field(offset)) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
     }
 
     /// Linux 6.18 to 7.2: over the instructions, before anything else. Nothing is logged.
@@ -220,7 +253,13 @@ impl Loading<'_> {
         }
         let keyring = self.kernel.keyring(signature.keyring);
         let (store, kind, serial) = keyring.ok_or(Errno::EINVAL)?;
-        let content = self.load.instructions.as_slice();
+        let chained;
+        let content = if self.load.signature_maps.is_empty() {
+            self.load.instructions.as_slice()
+        } else {
+            chained = self.chain()?;
+            &chained
+        };
         let bytes = given(signature);
         if bytes.is_empty() {
             // No limit below: the parser finds nothing.
@@ -233,6 +272,23 @@ impl Loading<'_> {
             serial,
         };
         Ok(())
+    }
+
+    /// The proposal with a chain of digests: from the last map to the first, then the instructions.
+    /// Whether a map is frozen is not asked.
+    fn chain(&self) -> Result<[u8; 32], Refused> {
+        let array = self.load.fd_array.as_deref().unwrap_or_default();
+        let mut chain = None;
+        for place in self.load.signature_maps.iter().rev() {
+            let fd = array.get(*place as usize).ok_or(Errno::EFAULT)?;
+            let digest = self.kernel.map(*fd)?.digest_now()?;
+            chain = Some(match chain {
+                None => digest,
+                Some(rest) => pair(rest, digest),
+            });
+        }
+        let instructions = excl_prog_hash(&self.load.instructions);
+        Ok(pair(instructions, chain.unwrap_or_default()))
     }
 
     /// `process_fd_array`: all that is bound, before anything of the program is looked at.
@@ -361,7 +417,8 @@ impl Loading<'_> {
             return Err(errno);
         }
         let mut content = vec![self.load.instructions.as_slice()];
-        content.extend(maps.map(Map::value));
+        let values: Vec<_> = maps.map(Map::value).collect();
+        content.extend(values.iter().map(AsRef::as_ref));
         let verified = verify_detached(&content, given(signature), store);
         match verified {
             Ok(_) => {
@@ -462,6 +519,15 @@ impl Loading<'_> {
         self.say(format!("fd {fd} is not pointing to valid bpf_map"));
         Err(errno)
     }
+}
+
+/// SHA-256 over two digests.
+fn pair(first: [u8; 32], second: [u8; 32]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(first)
+        .chain_update(second)
+        .finalize()
+        .into()
 }
 
 /// The bytes that the kernel copies.

@@ -59,11 +59,12 @@ pub trait SecurityModule: std::fmt::Debug {
     /// Its name, in the trail.
     fn name(&self) -> &'static str;
 
-    /// `security_bpf`: any command, by its number.
+    /// `security_bpf`: any command, by its number; whether the kernel gives it, for a program that
+    /// runs.
     ///
     /// # Errors
     /// Its refusal.
-    fn bpf(&mut self, _command: u32) -> Result<(), Errno> {
+    fn bpf(&mut self, _command: u32, _kernel: bool) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -71,7 +72,16 @@ pub trait SecurityModule: std::fmt::Debug {
     ///
     /// # Errors
     /// Its refusal.
-    fn map_create(&mut self, _wanted: &MapCreate) -> Result<(), Errno> {
+    fn map_create(&mut self, _wanted: &MapCreate, _kernel: bool) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// `security_bpf` with `BPF_PROG_RUN`, from user space: the program, and the maps of its
+    /// `fd_array` by their places.
+    ///
+    /// # Errors
+    /// Its refusal.
+    fn prog_run(&mut self, _program: &Program, _maps: &[Option<&Map>]) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -123,6 +133,7 @@ pub enum Hook {
     ProgLoadPostIntegrity,
     ProgLoad,
     Prog,
+    ProgRun,
     ProgFree,
 }
 
@@ -173,12 +184,22 @@ impl Modules {
         Ok(())
     }
 
-    pub(super) fn bpf(&mut self, command: u32) -> Result<(), Errno> {
-        self.ask(Hook::Bpf, None, |module| module.bpf(command))
+    pub(super) fn bpf(&mut self, command: u32, kernel: bool) -> Result<(), Errno> {
+        self.ask(Hook::Bpf, None, |module| module.bpf(command, kernel))
     }
 
-    pub(super) fn map_create(&mut self, wanted: &MapCreate) -> Result<(), Errno> {
-        self.ask(Hook::MapCreate, None, |module| module.map_create(wanted))
+    pub(super) fn map_create(&mut self, wanted: &MapCreate, kernel: bool) -> Result<(), Errno> {
+        self.ask(Hook::MapCreate, None, |module| {
+            module.map_create(wanted, kernel)
+        })
+    }
+
+    pub(super) fn prog_run(
+        &mut self,
+        program: &Program,
+        maps: &[Option<&Map>],
+    ) -> Result<(), Errno> {
+        self.ask(Hook::ProgRun, None, |module| module.prog_run(program, maps))
     }
 
     /// Every module's verdict, each reported to all as soon as it is there.
@@ -219,31 +240,37 @@ impl Modules {
 }
 
 /// Hornet, as proposed: its verdict, and a refusal of everything that is not well signed with the
-/// digests of its maps.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Hornet;
+/// digests of its maps; before a run it looks at them again.
+#[derive(Debug, Clone, Default)]
+pub struct Hornet {
+    /// What was taken, and the digests that were listed for it.
+    taken: Vec<(ProgLoad, Vec<Vec<u8>>)>,
+}
 
 impl Hornet {
-    fn judge(asked: &Asked<'_>) -> Integrity {
+    /// The verdict, and the digests that the signature lists.
+    fn judge(asked: &Asked<'_>) -> (Integrity, Vec<Vec<u8>>) {
+        let verdict = |verdict| (verdict, Vec::new());
         let Some(signature) = &asked.load.signature else {
-            return Integrity::Unsigned;
+            return verdict(Integrity::Unsigned);
         };
         let Some(keyring) = asked.keyring else {
-            return Integrity::UnknownKey;
+            return verdict(Integrity::UnknownKey);
         };
         let content = [asked.load.instructions.as_slice()];
         let attestation = match verify_detached(&content, &signature.bytes, keyring) {
             Ok(attestation) => attestation,
             Err(Rejection::NoKey { .. } | Rejection::EmbeddedByKeyId { .. }) => {
-                return Integrity::UnknownKey;
+                return verdict(Integrity::UnknownKey);
             }
-            Err(_) => return Integrity::BadSig,
+            Err(_) => return verdict(Integrity::BadSig),
         };
         let listed = match listed_maps(&signature.bytes, &attestation) {
             Ok(Some(listed)) => listed,
-            Ok(None) => return Integrity::PartialSig,
-            Err(_) => return Integrity::BadSig,
+            Ok(None) => return verdict(Integrity::PartialSig),
+            Err(_) => return verdict(Integrity::BadSig),
         };
+        let mut digests = Vec::new();
         for (index, wanted) in listed {
             // An empty digest: not looked at.
             if wanted.is_empty() {
@@ -251,13 +278,14 @@ impl Hornet {
             }
             let map = asked.maps.get(index).copied().flatten();
             let Some(digest) = map.and_then(|map| map.digest(32).ok()) else {
-                return Integrity::Fault;
+                return verdict(Integrity::Fault);
             };
             if digest.as_slice() != wanted {
-                return Integrity::Unexpected;
+                return verdict(Integrity::Unexpected);
             }
+            digests.push(wanted);
         }
-        Integrity::Ok
+        (Integrity::Ok, digests)
     }
 }
 
@@ -267,7 +295,11 @@ impl SecurityModule for Hornet {
     }
 
     fn prog_load_integrity(&mut self, asked: &Asked<'_>) -> Option<Integrity> {
-        Some(Self::judge(asked))
+        let (verdict, digests) = Self::judge(asked);
+        if verdict == Integrity::Ok {
+            self.taken.push((asked.load.clone(), digests));
+        }
+        Some(verdict)
     }
 
     fn prog_load_post_integrity(
@@ -282,5 +314,26 @@ impl SecurityModule for Hornet {
             return Err(Errno::EPERM);
         }
         Ok(())
+    }
+
+    /// Every frozen map with a digest has to be listed, and every listed digest to be there.
+    fn prog_run(&mut self, program: &Program, maps: &[Option<&Map>]) -> Result<(), Errno> {
+        let mut taken = self.taken.iter().rev();
+        let Some((_, listed)) = taken.find(|(load, _)| *load == program.loaded) else {
+            return Ok(());
+        };
+        let digests = maps.iter().flatten().filter_map(|map| map.digest(32).ok());
+        let digests: Vec<_> = digests.collect();
+        let all_listed = digests
+            .iter()
+            .all(|digest| listed.iter().any(|listed| listed == digest));
+        let all_there = listed
+            .iter()
+            .all(|listed| digests.iter().any(|digest| listed == digest));
+        if all_listed && all_there {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 }

@@ -1,16 +1,20 @@
 //! Maps: creation, values, freezing, digests.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bpfseal_object::Endian;
 use bpfseal_object::uapi::MapType;
 use sha2::{Digest as _, Sha256};
 
+use super::Fd;
 use crate::errno::Errno;
 
-/// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_ARRAY`.
+/// `BPF_MAP_TYPE_HASH`, `BPF_MAP_TYPE_ARRAY`, and those of maps.
 const HASH: MapType = MapType(1);
 const ARRAY: MapType = MapType(2);
+const ARRAY_OF_MAPS: MapType = MapType(12);
+const HASH_OF_MAPS: MapType = MapType(13);
 
 /// What `BPF_MAP_CREATE` is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct MapCreate {
     pub max_entries: u32,
     /// `BPF_F_*`.
     pub map_flags: u32,
+    /// `inner_map_fd`: of maps of maps, a map like those that it will hold.
+    pub inner: Fd,
     /// The digest that it is bound to, if an address of one is given.
     pub excl_prog_hash: Option<[u8; 32]>,
     /// `excl_prog_hash_size`.
@@ -34,6 +40,35 @@ pub struct MapCreate {
 }
 
 impl MapCreate {
+    /// An array of one map, which is to be like that of a descriptor.
+    #[must_use]
+    pub fn of_maps(name: String, inner: Fd) -> Self {
+        Self {
+            name,
+            map_type: ARRAY_OF_MAPS,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            map_flags: 0,
+            inner,
+            excl_prog_hash: None,
+            excl_prog_hash_size: 0,
+        }
+    }
+
+    /// Whether it holds maps.
+    pub(super) fn holds_maps(&self) -> bool {
+        self.map_type == ARRAY_OF_MAPS || self.map_type == HASH_OF_MAPS
+    }
+
+    /// `bpf_map_meta_equal`: whether two maps can take each other's place in a map of maps.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.map_type == other.map_type
+            && self.key_size == other.key_size
+            && self.value_size == other.value_size
+            && self.map_flags == other.map_flags
+    }
+
     /// The metadata map of a loader.
     #[must_use]
     pub fn metadata(len: u32, excl_prog_hash: [u8; 32]) -> Self {
@@ -44,6 +79,7 @@ impl MapCreate {
             value_size: len,
             max_entries: 1,
             map_flags: 0,
+            inner: 0,
             excl_prog_hash: Some(excl_prog_hash),
             excl_prog_hash_size: 32,
         }
@@ -59,10 +95,16 @@ pub struct Map {
     pub frozen: bool,
     /// Updates that are under way, and writable mappings.
     pub writers: u32,
-    /// Values of an array, one behind the other, each filled up to eight bytes.
+    /// Values of an array, one behind the other, each filled up to eight bytes; behind the last
+    /// one that was written there are zeroes.
     elements: Vec<u8>,
     /// Values of a hash map.
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Of a map of maps, what its inner maps are like, and their numbers by key.
+    pub(super) inner_like: Option<MapCreate>,
+    pub(super) inner: BTreeMap<Vec<u8>, u32>,
+    /// The digest, once somebody asked for it.
+    digest: Option<[u8; 32]>,
 }
 
 /// `BPF_F_MMAPABLE`.
@@ -72,8 +114,15 @@ const MMAPABLE: u32 = 1 << 10;
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
 
-/// Most bytes that a map of the model has.
-const MAX_BYTES: u64 = 64 << 20;
+/// One value for all processors (`BPF_F_ALL_CPUS`), of maps that have a value for each.
+pub(super) const ALL_CPUS: u64 = 1 << 4;
+/// Types of those maps.
+const OF_PROCESSORS: [MapType; 4] = [MapType(5), MapType(6), MapType(10), MapType(21)];
+
+/// Most bytes that a map of the model has: what a machine of this memory could give.
+const MAX_BYTES: u64 = 4 << 30;
+/// Zeroes, to be digested.
+static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
 
 impl Map {
     /// `array_map_alloc_check`, then the end of `map_create_alloc` of Linux 7.3. Of types other
@@ -93,6 +142,11 @@ impl Map {
                 return Err(Errno::EINVAL);
             }
             0
+        } else if wanted.holds_maps() {
+            if wanted.max_entries == 0 || wanted.value_size != 4 {
+                return Err(Errno::EINVAL);
+            }
+            0
         } else {
             0
         };
@@ -109,9 +163,17 @@ impl Map {
             created: wanted.clone(),
             frozen: false,
             writers: 0,
-            elements: vec![0; bytes as usize],
+            elements: Vec::new(),
             entries: BTreeMap::new(),
+            inner_like: None,
+            inner: BTreeMap::new(),
+            digest: None,
         })
+    }
+
+    /// Whether it has a value for each processor.
+    pub(super) fn of_processors(&self) -> bool {
+        OF_PROCESSORS.contains(&self.created.map_type)
     }
 
     fn stride(&self) -> usize {
@@ -123,11 +185,15 @@ impl Map {
         &mut self,
         key: &[u8],
         value: &[u8],
-        flags: u64,
+        mut flags: u64,
         endian: Endian,
     ) -> Result<(), Errno> {
         if self.frozen {
             return Err(Errno::EPERM);
+        }
+        if self.of_processors() {
+            // Kernels that do not know it have been asked before.
+            flags &= !ALL_CPUS;
         }
         if flags > EXIST {
             return Err(Errno::EINVAL);
@@ -154,9 +220,32 @@ impl Map {
             return Err(Errno::EEXIST);
         }
         let at = index as usize * self.stride();
-        let len = value.len().min(self.created.value_size as usize);
-        self.elements[at..at + len].copy_from_slice(&value[..len]);
+        self.write(at, value);
         Ok(())
+    }
+
+    fn write(&mut self, at: usize, value: &[u8]) {
+        let len = value.len().min(self.created.value_size as usize);
+        if self.elements.len() < at + len {
+            self.elements.resize(at + len, 0);
+        }
+        self.elements[at..at + len].copy_from_slice(&value[..len]);
+    }
+
+    /// What a program that has the map leaves in its first value: programs write frozen maps, too.
+    pub(super) fn write_by_program(&mut self, value: &[u8]) {
+        if self.is_array() {
+            self.write(0, value);
+        }
+    }
+
+    /// The same, of one byte; nothing happens past the end of the value.
+    pub(super) fn poke(&mut self, offset: u32, byte: u8) {
+        let mut value = self.value().into_owned();
+        if let Some(place) = value.get_mut(offset as usize) {
+            *place = byte;
+            self.write_by_program(&value);
+        }
     }
 
     /// `map_freeze`: a frozen map has no permission to be written, which is looked at before
@@ -197,7 +286,36 @@ impl Map {
         if !self.frozen {
             return Err(Errno::EPERM);
         }
-        Ok(Sha256::digest(&self.elements).into())
+        self.digest_now()
+    }
+
+    /// `map_get_hash`: the digest of what is there now, frozen or not.
+    pub(super) fn digest_now(&self) -> Result<[u8; 32], Errno> {
+        if self.created.map_type != ARRAY {
+            return Err(Errno::EINVAL);
+        }
+        let mut hasher = Sha256::new();
+        hasher.update(&self.elements);
+        let all = self.stride() as u64 * u64::from(self.created.max_entries);
+        let mut rest = all.saturating_sub(self.elements.len() as u64);
+        while rest > 0 {
+            let part = rest.min(ZEROES.len() as u64);
+            hasher.update(&ZEROES[..part as usize]);
+            rest -= part;
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    /// The same, kept in the kernel's object, where programs can see it.
+    pub(super) fn cache_digest(&mut self, size: u32) -> Result<[u8; 32], Errno> {
+        let digest = self.digest(size)?;
+        self.digest = Some(digest);
+        Ok(digest)
+    }
+
+    /// The digest that programs see: of when it was asked for, or zeroes.
+    pub(super) fn cached_digest(&self) -> [u8; 32] {
+        self.digest.unwrap_or_default()
     }
 
     /// Whether it is a plain array, whose value has an address.
@@ -207,8 +325,18 @@ impl Map {
 
     /// The first value of an array.
     #[must_use]
-    pub fn value(&self) -> &[u8] {
-        let len = (self.created.value_size as usize).min(self.elements.len());
-        &self.elements[..len]
+    pub fn value(&self) -> Cow<'_, [u8]> {
+        if !self.is_array() {
+            return Cow::Borrowed(&[]);
+        }
+        let len = self.created.value_size as usize;
+        match self.elements.get(..len) {
+            Some(value) => Cow::Borrowed(value),
+            None => {
+                let mut value = self.elements.clone();
+                value.resize(len, 0);
+                Cow::Owned(value)
+            }
+        }
     }
 }

@@ -7,7 +7,9 @@ mod keyring;
 mod load;
 mod lsm;
 mod map;
+mod policy;
 mod profile;
+mod run;
 
 use std::collections::BTreeMap;
 
@@ -18,9 +20,13 @@ pub use keyring::{Keyring, KeyringType, SESSION};
 pub use load::{Answer, ProgLoad, Program, Signature, Verdict};
 pub use lsm::{Asked, Hook, Hornet, Integrity, Modules, SecurityModule, Told};
 pub use map::{Map, MapCreate};
+pub(crate) use policy::PolicyModule;
+pub use policy::{Policy, PolicyError};
 pub use profile::Profile;
+pub use run::{Denied, End, Ran};
 
 use crate::errno::Errno;
+use crate::symbols::Symbols;
 
 /// A descriptor.
 pub type Fd = i32;
@@ -60,6 +66,8 @@ pub struct Kernel {
     pub modules: Modules,
     /// Every admission, in order.
     pub admissions: Vec<Admission>,
+    /// Which of its symbols loaders find.
+    pub symbols: Symbols,
     keyrings: BTreeMap<i32, Keyring>,
     fds: BTreeMap<Fd, Object>,
     maps: Vec<Map>,
@@ -71,6 +79,9 @@ pub(crate) mod command {
     pub(crate) const MAP_CREATE: u32 = 0;
     pub(crate) const MAP_UPDATE_ELEM: u32 = 2;
     pub(crate) const PROG_LOAD: u32 = 5;
+    pub(crate) const PROG_RUN: u32 = 10;
+    pub(crate) const OBJ_GET_INFO_BY_FD: u32 = 15;
+    pub(crate) const BTF_LOAD: u32 = 18;
     pub(crate) const MAP_FREEZE: u32 = 22;
 }
 
@@ -92,6 +103,7 @@ impl Kernel {
             endian: Endian::Little,
             modules: Modules::default(),
             admissions: Vec::new(),
+            symbols: Symbols::All,
             keyrings: keyrings.into_iter().chain([session]).collect(),
             fds: BTreeMap::new(),
             maps: Vec::new(),
@@ -165,17 +177,40 @@ impl Kernel {
     /// # Errors
     /// As the kernel's; `EINVAL` for a digest on a kernel that does not know it.
     pub fn map_create(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
-        self.modules.bpf(command::MAP_CREATE)?;
+        self.create_map(wanted, false)
+    }
+
+    /// The same, for whoever asks: user space, or the kernel for a program that runs.
+    fn create_map(&mut self, wanted: &MapCreate, kernel: bool) -> Result<Fd, Errno> {
+        self.modules.bpf(command::MAP_CREATE, kernel)?;
         let exclusive = wanted.excl_prog_hash.is_some() || wanted.excl_prog_hash_size != 0;
         if exclusive && !self.profile.has_signatures() {
             // `CHECK_ATTR`: the union has room for it, the command does not know it.
             return Err(Errno::EINVAL);
         }
-        let map = Map::create(wanted)?;
-        self.modules.map_create(wanted)?;
+        let mut map = Map::create(wanted)?;
+        if wanted.holds_maps() {
+            map.inner_like = Some(self.inner_map(wanted.inner)?.1.created.clone());
+        }
+        self.modules.map_create(wanted, kernel)?;
         self.maps.push(map);
         let number = u32::try_from(self.maps.len() - 1).map_err(|_| Errno::ENOMEM)?;
         Ok(self.open(Object::Map(number)))
+    }
+
+    /// A map that is to be inside of another: `bpf_map_meta_alloc`, `bpf_map_fd_get_ptr`.
+    fn inner_map(&self, fd: Fd) -> Result<(u32, &Map), Errno> {
+        let map = self.map(fd)?;
+        if map.created.holds_maps() {
+            return Err(Errno::EINVAL);
+        }
+        if map.created.excl_prog_hash.is_some() && self.profile.keeps_exclusive_maps_out() {
+            return Err(Errno::ENOTSUPP);
+        }
+        match self.object(fd) {
+            Some(Object::Map(number)) => Ok((*number, map)),
+            _ => Err(Errno::EBADF),
+        }
     }
 
     /// `BPF_MAP_UPDATE_ELEM`, from user space.
@@ -189,9 +224,60 @@ impl Kernel {
         value: &[u8],
         flags: u64,
     ) -> Result<(), Errno> {
-        self.modules.bpf(command::MAP_UPDATE_ELEM)?;
+        self.update_map(fd, key, value, flags, false)
+    }
+
+    fn update_map(
+        &mut self,
+        fd: Fd,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+        kernel: bool,
+    ) -> Result<(), Errno> {
+        self.modules.bpf(command::MAP_UPDATE_ELEM, kernel)?;
         let endian = self.endian;
-        self.map_mut(fd)?.update(key, value, flags, endian)
+        if flags & map::ALL_CPUS != 0 && !self.profile.writes_all_processors() {
+            return Err(Errno::EINVAL);
+        }
+        let Some(like) = self.map(fd)?.inner_like.clone() else {
+            return self.map_mut(fd)?.update(key, value, flags, endian);
+        };
+        let descriptor = <[u8; 4]>::try_from(value).map_err(|_| Errno::EINVAL)?;
+        let (number, inner) = self.inner_map(endian.u32(descriptor).cast_signed())?;
+        if !inner.created.is_like(&like) {
+            return Err(Errno::EINVAL);
+        }
+        let outer = self.map_mut(fd)?;
+        if outer.frozen {
+            return Err(Errno::EPERM);
+        }
+        outer.inner.insert(key.to_vec(), number);
+        Ok(())
+    }
+
+    /// What another program does that has a map of maps: it writes a byte of the first inner one.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none.
+    pub fn poke_inner(&mut self, outer: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
+        let inner = self.map(outer)?.inner.get([0; 4].as_slice()).copied();
+        let number = inner.ok_or(Errno::ENOENT)?;
+        self.maps[number as usize].poke(offset, byte);
+        Ok(())
+    }
+
+    /// What another program does that is bound to a map: it writes a byte of its value.
+    ///
+    /// # Errors
+    /// `EACCES` for an exclusive map, which no other program can be bound to.
+    pub fn poke_by_another_program(&mut self, fd: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
+        let map = self.map_mut(fd)?;
+        if map.created.excl_prog_hash.is_some() {
+            return Err(Errno::EACCES);
+        }
+        map.poke(offset, byte);
+        Ok(())
     }
 
     /// `BPF_MAP_FREEZE`.
@@ -199,7 +285,11 @@ impl Kernel {
     /// # Errors
     /// As the kernel's.
     pub fn map_freeze(&mut self, fd: Fd) -> Result<(), Errno> {
-        self.modules.bpf(command::MAP_FREEZE)?;
+        self.freeze_map(fd, false)
+    }
+
+    fn freeze_map(&mut self, fd: Fd, kernel: bool) -> Result<(), Errno> {
+        self.modules.bpf(command::MAP_FREEZE, kernel)?;
         self.map_mut(fd)?.freeze()
     }
 
@@ -216,16 +306,25 @@ impl Kernel {
     ///
     /// # Errors
     /// As the kernel's; `E2BIG` on a kernel that has no digests.
-    pub fn map_digest(&self, fd: Fd, size: u32) -> Result<[u8; 32], Errno> {
+    pub fn map_digest(&mut self, fd: Fd, size: u32) -> Result<[u8; 32], Errno> {
+        self.modules.bpf(command::OBJ_GET_INFO_BY_FD, false)?;
         if !self.profile.has_signatures() {
             return Err(Errno::E2BIG);
         }
-        self.map(fd)?.digest(size)
+        self.map_mut(fd)?.cache_digest(size)
     }
 
     /// `BPF_BTF_LOAD`, of BTF that is good.
-    pub fn btf_load(&mut self) -> Fd {
-        self.open(Object::Btf)
+    ///
+    /// # Errors
+    /// A security module's.
+    pub fn btf_load(&mut self) -> Result<Fd, Errno> {
+        self.load_btf(false)
+    }
+
+    fn load_btf(&mut self, kernel: bool) -> Result<Fd, Errno> {
+        self.modules.bpf(command::BTF_LOAD, kernel)?;
+        Ok(self.open(Object::Btf))
     }
 
     /// Closes a descriptor; whether it was open.

@@ -88,10 +88,25 @@ impl Profile {
         self == Self::V7_3
     }
 
+    /// Whether an exclusive map can not be an inner one (CVE-2026-74364: before 7.1.4 it can, as in
+    /// 6.18 before 6.18.40).
+    pub(crate) fn keeps_exclusive_maps_out(self) -> bool {
+        matches!(self, Self::V7_2 | Self::V7_3)
+    }
+
+    /// Whether one value can be written for all processors (`BPF_F_ALL_CPUS`; it came after 6.18, in
+    /// which release is not known here).
+    pub(crate) fn writes_all_processors(self) -> bool {
+        matches!(self, Self::V7_2 | Self::V7_3)
+    }
+
     /// Whether a program may read this offset of `struct bpf_map`, as loaders that check their
     /// metadata do.
     pub(crate) fn shows_map_field(self, offset: i16) -> bool {
-        self.has_signatures() && (offset < 32 || self.shows_mark())
+        if self == Self::V6_12 {
+            return false;
+        }
+        offset < 32 || self.shows_mark()
     }
 
     /// Whether a program can see the mark of exclusive maps.

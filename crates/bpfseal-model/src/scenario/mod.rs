@@ -14,7 +14,7 @@ use bpfseal_object::uapi::MapType;
 use bpfseal_seal::{Certificate, Scheme, SealOptions, Signer, excl_prog_hash};
 
 use crate::errno::Errno;
-use crate::kernel::{Answer, Fd, Kernel, MapCreate, ProgLoad, SESSION, Signature};
+use crate::kernel::{Answer, End, Fd, Kernel, MapCreate, ProgLoad, SESSION, Signature};
 
 /// Something that answers calls as a kernel does.
 pub trait Machine {
@@ -50,6 +50,21 @@ pub trait Machine {
     fn load_btf(&mut self) -> Result<Fd, Errno>;
     /// `BPF_PROG_LOAD`.
     fn load(&mut self, load: &ProgLoad) -> Answer;
+    /// `BPF_PROG_RUN` of a program of type syscall: what it returns.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn run(&mut self, program: Fd, context: Vec<u8>) -> Result<i64, Errno>;
+    /// Another program, which is bound to an array, writes a byte of its first value.
+    ///
+    /// # Errors
+    /// The kernel's, where that program does not load.
+    fn poke(&mut self, map: Fd, offset: u32, byte: u8) -> Result<(), Errno>;
+    /// Another program writes a byte of the array that is the first inner map of this one.
+    ///
+    /// # Errors
+    /// The kernel's, where that program does not load.
+    fn poke_inner(&mut self, outer: Fd, offset: u32, byte: u8) -> Result<(), Errno>;
     /// `close`.
     fn close(&mut self, fd: Fd);
 }
@@ -87,6 +102,15 @@ pub enum Call {
         array: Vec<usize>,
         bind: bool,
         sign: Option<Sign>,
+    },
+    /// A map of maps like this one.
+    CreateOuter {
+        inner: usize,
+    },
+    /// A map is put into a map of maps.
+    PutInner {
+        outer: usize,
+        inner: usize,
     },
     Close {
         of: usize,
@@ -275,6 +299,7 @@ fn one(
                 value_size: *value_size,
                 max_entries: *entries,
                 map_flags: if *mmapable { MMAPABLE } else { 0 },
+                inner: 0,
                 excl_prog_hash,
                 excl_prog_hash_size,
             });
@@ -320,6 +345,22 @@ fn one(
             }
             outcome(made.map(|_| ()))
         }
+        Call::CreateOuter { inner } => match fd_of(shadow, inner) {
+            Some(fd) => {
+                let made = machine.create_map(&MapCreate::of_maps(format!("map_{slot}"), fd));
+                if let Ok(fd) = made {
+                    shadow.fds.insert(slot, fd);
+                }
+                outcome(made.map(|_| ()))
+            }
+            None => left_out,
+        },
+        Call::PutInner { outer, inner } => match (fd_of(shadow, outer), fd_of(shadow, inner)) {
+            (Some(outer), Some(inner)) => {
+                outcome(machine.update(outer, 0, &inner.to_ne_bytes(), 0))
+            }
+            _ => left_out,
+        },
         Call::Close { of } => {
             if let Some(fd) = shadow.fds.remove(of) {
                 machine.close(fd);
@@ -405,7 +446,7 @@ fn program(
         fd_array_cnt: if bind { count } else { 0 },
         fd_array: (!fds.is_empty()).then_some(fds),
         signature,
-        kernel: false,
+        ..ProgLoad::default()
     }
 }
 
@@ -439,11 +480,28 @@ impl Machine for Kernel {
     }
 
     fn load_btf(&mut self) -> Result<Fd, Errno> {
-        Ok(self.btf_load())
+        self.btf_load()
     }
 
     fn load(&mut self, load: &ProgLoad) -> Answer {
         self.prog_load(load)
+    }
+
+    fn run(&mut self, program: Fd, context: Vec<u8>) -> Result<i64, Errno> {
+        match self.prog_run(program, context).end {
+            End::Returned(returned) => Ok(returned),
+            End::Refused(errno) => Err(errno),
+            // What the model does not run, the kernel's verifier refuses in what is tried here.
+            End::NotModelled(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    fn poke(&mut self, map: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
+        self.poke_by_another_program(map, offset, byte)
+    }
+
+    fn poke_inner(&mut self, outer: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
+        Kernel::poke_inner(self, outer, offset, byte)
     }
 
     fn close(&mut self, fd: Fd) {
@@ -508,6 +566,13 @@ fn code(random: &mut Random, calls: &[Call]) -> Code {
     }
 }
 
+fn outer_maps(calls: &[Call]) -> Vec<usize> {
+    let is_outer = |call: &Call| matches!(call, Call::CreateOuter { .. });
+    (0..calls.len())
+        .filter(|slot| is_outer(&calls[*slot]))
+        .collect()
+}
+
 fn maps(calls: &[Call]) -> Vec<usize> {
     let is_map = |call: &Call| matches!(call, Call::CreateMap { .. });
     (0..calls.len())
@@ -553,7 +618,7 @@ fn create(random: &mut Random, bound: Bound) -> Call {
 
 fn any_call(random: &mut Random, calls: &[Call], slot: usize) -> Call {
     let maps = maps(calls);
-    let kind = if maps.is_empty() { 0 } else { random.below(10) };
+    let kind = if maps.is_empty() { 0 } else { random.below(12) };
     let map = if maps.is_empty() {
         0
     } else {
@@ -584,7 +649,14 @@ fn any_call(random: &mut Random, calls: &[Call], slot: usize) -> Call {
             size: random.pick(&[32, 32, 32, 16, 64]),
         },
         5 => Call::Writable { map },
-        6 if random.once_in(2) => Call::LoadBtf,
+        6 if random.once_in(2) => match outer_maps(calls).first() {
+            Some(outer) => Call::PutInner {
+                outer: *outer,
+                inner: map,
+            },
+            None => Call::CreateOuter { inner: map },
+        },
+        8 if random.once_in(2) => Call::LoadBtf,
         7 if random.once_in(3) => Call::Close {
             of: random.below(slot.max(1)),
         },

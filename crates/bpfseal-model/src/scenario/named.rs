@@ -318,6 +318,21 @@ pub fn named() -> Vec<Named> {
             vec![map(Bound::SizeAlone(32))],
             Some(Errno::EINVAL),
         ),
+        (
+            "an exclusive map as the model of an inner one",
+            vec![map(Bound::To(CODE)), Call::CreateOuter { inner: 0 }],
+            Some(Errno::ENOTSUPP),
+        ),
+        (
+            "an exclusive map put into a map of maps",
+            vec![
+                map(Bound::To(CODE)),
+                map(Bound::Nothing),
+                Call::CreateOuter { inner: 1 },
+                Call::PutInner { outer: 2, inner: 0 },
+            ],
+            Some(Errno::ENOTSUPP),
+        ),
     ];
     rows.into_iter()
         .map(|(name, calls, answer)| Named {

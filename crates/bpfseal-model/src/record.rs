@@ -1,5 +1,8 @@
-//! The other side of a loader while it is audited: a kernel that grants everything and writes down
-//! what it was asked for.
+//! What a running loader asks its kernel for, read from its memory and written down.
+//!
+//! Stands between [`crate::run`], which knows instructions and memory, and whoever answers
+//! ([`Answers`]): a kernel that grants everything while a loader is audited, the model of a kernel
+//! when it is run there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +10,11 @@ use bpfseal_loader::plan::{CoreRef, Info, MapAttr};
 use bpfseal_object::uapi::{AttachType, MapType, ProgType};
 use bpfseal_object::{BPF_INSN_SZ, CoreRelo, Endian, Insn};
 
-use super::Influence;
 use crate::attr::{Attr, MAX_LEN, command, fields};
 use crate::memory::{Memory, OutOfBounds};
 use crate::run::Kernel;
+use crate::symbols::Symbols;
 
-/// Descriptors begin here, well apart from what is open in any process.
-const FIRST_FD: i32 = 1000;
 /// Ids of BTF types, which nothing else in a program looks like.
 const FIRST_ID: u32 = 0x7b00_0000;
 /// Addresses of symbols, likewise.
@@ -28,7 +29,7 @@ const MAX_SLOTS: usize = 1024;
 
 /// What a loader asked the kernel to do.
 #[derive(Debug, Clone)]
-pub(super) enum Act {
+pub(crate) enum Act {
     LoadBtf {
         fd: i32,
         data: Vec<u8>,
@@ -38,9 +39,14 @@ pub(super) enum Act {
         attr: Box<MapAttr>,
         inner_fd: i32,
         btf_fd: i32,
+        /// `excl_prog_hash`, if an address is given, and its size.
+        excl_prog_hash: Option<Vec<u8>>,
+        excl_prog_hash_size: u32,
     },
     Update {
         map_fd: i32,
+        /// The map's name, if it is known.
+        map: String,
         key: Vec<u8>,
         value: Vec<u8>,
         flags: u64,
@@ -55,47 +61,89 @@ pub(super) enum Act {
     },
 }
 
-/// `BPF_PROG_LOAD`.
-#[derive(Debug, Clone)]
-pub(super) struct ProgramAct {
-    pub(super) fd: i32,
-    pub(super) name: String,
-    pub(super) license: String,
-    pub(super) prog_type: ProgType,
-    pub(super) attach_type: AttachType,
-    pub(super) flags: u32,
-    pub(super) insns: Vec<Insn>,
-    pub(super) func_info: Info,
-    pub(super) line_info: Info,
-    pub(super) core_refs: Vec<CoreRef>,
-    pub(super) attach_btf_id: u32,
-    pub(super) btf_fd: i32,
-    /// Descriptors by place in `fd_array`, as they were then.
-    pub(super) slots: Vec<i32>,
+impl Act {
+    /// What it is called in messages.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::LoadBtf { .. } => "loading the BTF".to_owned(),
+            Self::CreateMap { attr, .. } => format!("making map `{}`", attr.name),
+            Self::Update { map, .. } => format!("writing the value of map `{map}`"),
+            Self::Freeze { .. } => "freezing a map".to_owned(),
+            Self::LoadProgram(program) => format!("loading program `{}`", program.name),
+            Self::Other { command } => format!("command {command} of bpf(2)"),
+        }
+    }
+
+    /// The descriptor that it was answered with, of those that make one.
+    fn set_fd(&mut self, answer: i64) {
+        let answered = i32::try_from(answer).unwrap_or(i32::MIN);
+        match self {
+            Self::LoadBtf { fd, .. } | Self::CreateMap { fd, .. } => *fd = answered,
+            Self::LoadProgram(program) => program.fd = answered,
+            Self::Update { .. } | Self::Freeze { .. } | Self::Other { .. } => {}
+        }
+    }
 }
 
-/// Which symbols there are not.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Missing(pub(super) BTreeSet<Vec<u8>>);
+/// Who answers.
+pub(crate) trait Answers {
+    /// A descriptor for what makes one, 0 for the rest, or a negative errno.
+    fn answer(&mut self, insn: usize, act: &Act) -> i64;
+    /// `close`: 0, or a negative errno.
+    fn close(&mut self, fd: i32) -> i64;
+    /// Which symbols there are.
+    fn symbols(&self) -> &Symbols;
+}
+
+/// Something that a host, which is not vouched for, has a say in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Influence {
+    /// The loader's instruction that uses it.
+    pub insn: usize,
+    /// What it is.
+    pub what: String,
+}
+
+/// `BPF_PROG_LOAD`.
+#[derive(Debug, Clone)]
+pub(crate) struct ProgramAct {
+    pub(crate) fd: i32,
+    pub(crate) name: String,
+    pub(crate) license: String,
+    pub(crate) prog_type: ProgType,
+    pub(crate) attach_type: AttachType,
+    pub(crate) flags: u32,
+    pub(crate) insns: Vec<Insn>,
+    pub(crate) func_info: Info,
+    pub(crate) line_info: Info,
+    pub(crate) core_refs: Vec<CoreRef>,
+    pub(crate) attach_btf_id: u32,
+    pub(crate) btf_fd: i32,
+    /// Descriptors by place in `fd_array`, as they were then.
+    pub(crate) slots: Vec<i32>,
+}
 
 /// Writes down what a loader does.
 #[derive(Debug)]
-pub(super) struct Recorder {
-    pub(super) acts: Vec<(usize, Act)>,
-    pub(super) influences: BTreeSet<Influence>,
+pub(crate) struct Recorder<A> {
+    pub(crate) answers: A,
+    pub(crate) acts: Vec<(usize, Act)>,
+    pub(crate) influences: BTreeSet<Influence>,
     /// Instructions whose way on a host decides.
-    pub(super) decided: BTreeSet<usize>,
+    pub(crate) decided: BTreeSet<usize>,
     /// Symbols that were looked up, by name and kind of BTF; their ids are in this order.
-    pub(super) types: Vec<(String, i32)>,
+    pub(crate) types: Vec<(String, i32)>,
     /// Symbols that were looked up by address.
-    pub(super) addresses: Vec<String>,
-    pub(super) printed: usize,
-    pub(super) endian: Endian,
-    pub(super) missing: Missing,
-    /// The last symbol that was not there.
-    pub(super) last_missing: Option<Vec<u8>>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) printed: usize,
+    /// Fields that are set and that no plan has, by instruction.
+    pub(crate) unplanned: Vec<(usize, String)>,
+    pub(crate) endian: Endian,
+    /// Symbols that were not there, in the order of their first look-up.
+    pub(crate) missing: Vec<Vec<u8>>,
+    /// The last of the look-ups that found nothing.
+    pub(crate) last_missing: Option<Vec<u8>>,
     open: BTreeMap<i32, Shape>,
-    opened: i32,
 }
 
 /// What has to be known of a map to read an update of it.
@@ -106,40 +154,43 @@ struct Shape {
     value_size: u32,
 }
 
-impl Recorder {
-    pub(super) fn new(endian: Endian, missing: Missing) -> Self {
+impl<A: Answers> Recorder<A> {
+    pub(crate) fn new(endian: Endian, answers: A) -> Self {
         Self {
+            answers,
             acts: Vec::new(),
             influences: BTreeSet::new(),
             decided: BTreeSet::new(),
             types: Vec::new(),
             addresses: Vec::new(),
             printed: 0,
+            unplanned: Vec::new(),
             endian,
-            missing,
+            missing: Vec::new(),
             last_missing: None,
             open: BTreeMap::new(),
-            opened: 0,
         }
     }
 
     /// The symbol of a type's id.
-    pub(super) fn type_of_id(&self, id: u32) -> Option<&(String, i32)> {
+    pub(crate) fn type_of_id(&self, id: u32) -> Option<&(String, i32)> {
         let index = id.checked_sub(FIRST_ID)?;
         self.types.get(index as usize)
     }
 
     /// The symbol of an address.
-    pub(super) fn symbol_at(&self, address: u64) -> Option<&String> {
+    pub(crate) fn symbol_at(&self, address: u64) -> Option<&String> {
         let distance = address.checked_sub(FIRST_ADDRESS)?;
         let index = usize::try_from(distance / ADDRESS_STEP).ok()?;
         let exact = distance % ADDRESS_STEP == 0;
         self.addresses.get(index).filter(|_| exact)
     }
 
-    fn new_fd(&mut self) -> i32 {
-        self.opened += 1;
-        FIRST_FD + self.opened
+    fn not_found(&mut self, name: &[u8]) {
+        self.last_missing = Some(name.to_vec());
+        if !self.missing.iter().any(|known| known == name) {
+            self.missing.push(name.to_vec());
+        }
     }
 
     fn influence(&mut self, insn: usize, what: impl Into<String>) {
@@ -169,21 +220,26 @@ impl Recorder {
         Ok(bytes)
     }
 
-    fn create_map(&mut self, attr: &Attr) -> Act {
-        let fd = self.new_fd();
-        let shape = Shape {
-            name: attr.text("map_name"),
-            key_size: attr.word("key_size"),
-            value_size: attr.word("value_size"),
+    fn create_map(
+        &mut self,
+        insn: usize,
+        memory: &Memory,
+        attr: &Attr,
+    ) -> Result<Act, OutOfBounds> {
+        let size = attr.word("excl_prog_hash_size");
+        let hash = match attr.wide("excl_prog_hash") {
+            0 => None,
+            // Another size is refused before the digest is read.
+            _ if size != 32 => Some(Vec::new()),
+            at => Some(self.bytes(insn, memory, at, 32, "a map's digest of its program")?),
         };
-        self.open.insert(fd, shape.clone());
-        Act::CreateMap {
-            fd,
+        Ok(Act::CreateMap {
+            fd: 0,
             attr: Box::new(MapAttr {
-                name: shape.name,
+                name: attr.text("map_name"),
                 map_type: MapType(attr.word("map_type")),
-                key_size: shape.key_size,
-                value_size: shape.value_size,
+                key_size: attr.word("key_size"),
+                value_size: attr.word("value_size"),
                 max_entries: attr.word("max_entries"),
                 map_flags: attr.word("map_flags"),
                 map_extra: attr.wide("map_extra"),
@@ -193,7 +249,9 @@ impl Recorder {
             }),
             inner_fd: attr.fd("inner_map_fd"),
             btf_fd: attr.fd("btf_fd"),
-        }
+            excl_prog_hash: hash,
+            excl_prog_hash_size: size,
+        })
     }
 
     fn update(&mut self, insn: usize, memory: &Memory, attr: &Attr) -> Result<Act, OutOfBounds> {
@@ -208,6 +266,7 @@ impl Recorder {
         let value = self.bytes(insn, memory, value, value_size, &what)?;
         Ok(Act::Update {
             map_fd,
+            map: shape.name,
             key,
             value,
             flags: attr.wide("flags"),
@@ -278,7 +337,7 @@ impl Recorder {
         let slots = memory.read_up_to(attr.wide("fd_array"), MAX_SLOTS * 4)?;
         let slots = words(memory, slots);
         Ok(Act::LoadProgram(Box::new(ProgramAct {
-            fd: self.new_fd(),
+            fd: 0,
             name: attr.text("prog_name"),
             license: String::from_utf8_lossy(license).into_owned(),
             prog_type: ProgType(attr.word("prog_type")),
@@ -302,7 +361,7 @@ fn words(memory: &Memory, bytes: &[u8]) -> Vec<u32> {
         .collect()
 }
 
-impl Kernel for Recorder {
+impl<A: Answers> Kernel for Recorder<A> {
     fn bpf(
         &mut self,
         insn: usize,
@@ -324,15 +383,18 @@ impl Kernel for Recorder {
                 self.influence(insn, format!("`{name}`{subject}"));
             }
         }
-        let act = match command {
+        for name in attr.set_beyond_plan(command) {
+            self.unplanned.push((insn, format!("`{name}`{subject}")));
+        }
+        let mut act = match command {
             command::BTF_LOAD => {
                 let size = attr.word("btf_size") as usize;
                 Act::LoadBtf {
-                    fd: self.new_fd(),
+                    fd: 0,
                     data: self.bytes(insn, memory, attr.wide("btf"), size, "the BTF")?,
                 }
             }
-            command::MAP_CREATE => self.create_map(&attr),
+            command::MAP_CREATE => self.create_map(insn, memory, &attr)?,
             command::MAP_UPDATE_ELEM => self.update(insn, memory, &attr)?,
             command::MAP_FREEZE => Act::Freeze {
                 map_fd: attr.fd("map_fd"),
@@ -340,23 +402,28 @@ impl Kernel for Recorder {
             command::PROG_LOAD => self.load_program(insn, memory, &attr)?,
             command => Act::Other { command },
         };
-        let answer = match &act {
-            Act::LoadBtf { fd, .. } | Act::CreateMap { fd, .. } => i64::from(*fd),
-            Act::LoadProgram(program) => i64::from(program.fd),
-            _ => 0,
-        };
+        let answer = self.answers.answer(insn, &act);
+        act.set_fd(answer);
+        if let Act::CreateMap { fd, attr, .. } = &act {
+            let shape = Shape {
+                name: attr.name.clone(),
+                key_size: attr.key_size,
+                value_size: attr.value_size,
+            };
+            self.open.insert(*fd, shape);
+        }
         self.acts.push((insn, act));
         Ok(answer)
     }
 
     fn close(&mut self, _insn: usize, fd: i32) -> i64 {
         self.open.remove(&fd);
-        0
+        self.answers.close(fd)
     }
 
     fn find_by_name_kind(&mut self, _insn: usize, name: &[u8], kind: i32) -> i64 {
-        if self.missing.0.contains(name) {
-            self.last_missing = Some(name.to_vec());
+        if !self.answers.symbols().has_type(name, kind) {
+            self.not_found(name);
             return NOT_FOUND;
         }
         let symbol = (String::from_utf8_lossy(name).into_owned(), kind);
@@ -370,8 +437,8 @@ impl Kernel for Recorder {
     }
 
     fn kallsyms(&mut self, _insn: usize, name: &[u8]) -> Result<u64, i64> {
-        if self.missing.0.contains(name) {
-            self.last_missing = Some(name.to_vec());
+        if !self.answers.symbols().has_address(name) {
+            self.not_found(name);
             return Err(NOT_FOUND);
         }
         let name = String::from_utf8_lossy(name).into_owned();

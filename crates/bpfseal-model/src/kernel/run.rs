@@ -1,0 +1,257 @@
+//! `BPF_PROG_RUN` of a program of type syscall, such as a loader: what it asks for is done in the
+//! same kernel, as the kernel's own.
+//!
+//! Sources: `bpf_prog_test_run_syscall` of `net/bpf/test_run.c` and `bpf_sys_bpf` of
+//! `kernel/bpf/syscall.c`, of Linux 7.3.
+
+use bpfseal_loader::plan::MapAttr;
+
+use super::{Fd, Kernel, MapCreate, Object, ProgLoad, command};
+use crate::errno::Errno;
+use crate::record::{Act, Answers, Influence, ProgramAct, Recorder};
+use crate::run::{Fault, Machine, map_object};
+use crate::symbols::Symbols;
+
+/// `BPF_PROG_TYPE_SYSCALL`.
+const SYSCALL: u32 = 31;
+/// Most bytes of a context (`U16_MAX`).
+const MAX_CONTEXT: usize = 0xffff;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The program ran, and returned this: of a loader 0, or the negative errno of what failed.
+    Returned(i64),
+    /// The kernel does not run it.
+    Refused(Errno),
+    /// The program does what the model does not run.
+    NotModelled(Fault),
+}
+
+/// What a running program asked for and did not get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The program's instruction.
+    pub insn: usize,
+    /// What it was, in words.
+    pub what: String,
+    /// The answer.
+    pub errno: Errno,
+    /// What was logged.
+    pub log: Vec<String>,
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// How it ended.
+    pub end: End,
+    /// The context, as the program left it.
+    pub context: Vec<u8>,
+    /// The last thing that was denied.
+    pub denied: Option<Denied>,
+    /// Symbols that it looked up and that are not there.
+    pub missing: Vec<String>,
+    /// What of the caller's context, which is not vouched for, had a say.
+    pub influences: Vec<Influence>,
+}
+
+impl Ran {
+    fn ended(end: End, context: Vec<u8>) -> Self {
+        Self {
+            end,
+            context,
+            denied: None,
+            missing: Vec::new(),
+            influences: Vec::new(),
+        }
+    }
+}
+
+impl Kernel {
+    /// `BPF_PROG_RUN`, from user space.
+    pub fn prog_run(&mut self, fd: Fd, context: Vec<u8>) -> Ran {
+        match self.may_run(fd, &context) {
+            Ok(()) => self.run(fd, context),
+            Err(errno) => Ran::ended(End::Refused(errno), context),
+        }
+    }
+
+    fn may_run(&mut self, fd: Fd, context: &[u8]) -> Result<(), Errno> {
+        self.modules.bpf(command::PROG_RUN, false)?;
+        let program = match self.fds.get(&fd) {
+            Some(Object::Program(program)) => program,
+            Some(_) => return Err(Errno::EINVAL),
+            None => return Err(Errno::EBADF),
+        };
+        if program.loaded.prog_type != SYSCALL {
+            return Err(Errno::ENOTSUPP);
+        }
+        if context.len() > MAX_CONTEXT {
+            return Err(Errno::EINVAL);
+        }
+        let maps = program.places.iter();
+        let maps = maps.map(|number| number.map(|number| &self.maps[number as usize]));
+        let maps: Vec<_> = maps.collect();
+        self.modules.prog_run(program, &maps)
+    }
+
+    fn run(&mut self, fd: Fd, context: Vec<u8>) -> Ran {
+        let Some(program) = self.program(fd) else {
+            return Ran::ended(End::Refused(Errno::EBADF), context);
+        };
+        let instructions = program.loaded.instructions.clone();
+        let places = program.places.clone();
+        let endian = self.endian;
+        let bound = places.iter().map(|number| {
+            let map = &self.maps[(*number)? as usize];
+            let exclusive = map.created.excl_prog_hash.is_some();
+            let object = map_object(map.cached_digest(), exclusive, endian);
+            Some((map.value().to_vec(), object))
+        });
+        let bound = bound.collect();
+        let answers = Nested {
+            kernel: self,
+            denied: None,
+        };
+        let mut recorder = Recorder::new(endian, answers);
+        let machine = Machine::new(&instructions, bound, context.clone(), endian, &mut recorder);
+        let mut machine = match machine {
+            Ok(machine) => machine,
+            Err(fault) => return Ran::ended(End::NotModelled(fault), context),
+        };
+        let end = match machine.run() {
+            Ok(returned) => End::Returned(returned),
+            Err(fault) => End::NotModelled(fault),
+        };
+        let context = machine.memory.bytes_of(machine.context).to_vec();
+        let left = (0..places.len()).map(|place| machine.value_of(place).to_vec());
+        let left: Vec<_> = left.collect();
+        let missing = recorder.missing.iter();
+        let ran = Ran {
+            end,
+            context,
+            missing: missing
+                .map(|name| String::from_utf8_lossy(name).into_owned())
+                .collect(),
+            influences: recorder.influences.into_iter().collect(),
+            denied: recorder.answers.denied,
+        };
+        for (number, value) in places.iter().zip(left) {
+            if let Some(number) = number {
+                self.maps[*number as usize].write_by_program(&value);
+            }
+        }
+        ran
+    }
+}
+
+/// The kernel, as its own caller.
+struct Nested<'k> {
+    kernel: &'k mut Kernel,
+    denied: Option<Denied>,
+}
+
+impl Nested<'_> {
+    fn create(
+        &mut self,
+        attr: &MapAttr,
+        inner_fd: Fd,
+        hash: Option<&[u8]>,
+        hash_size: u32,
+    ) -> Result<Fd, Errno> {
+        let hash = match hash {
+            Some(bytes) => Some(bytes.try_into().map_err(|_| Errno::EINVAL)?),
+            None => None,
+        };
+        let wanted = MapCreate {
+            name: attr.name.clone(),
+            map_type: attr.map_type,
+            key_size: attr.key_size,
+            value_size: attr.value_size,
+            max_entries: attr.max_entries,
+            map_flags: attr.map_flags,
+            inner: inner_fd,
+            excl_prog_hash: hash,
+            excl_prog_hash_size: hash_size,
+        };
+        self.kernel.create_map(&wanted, true)
+    }
+
+    fn load(&mut self, program: &ProgramAct) -> (Result<Fd, Errno>, Vec<String>) {
+        let endian = self.kernel.endian;
+        let code = program.insns.iter().flat_map(|insn| insn.encode(endian));
+        let answer = self.kernel.prog_load(&ProgLoad {
+            name: program.name.clone(),
+            prog_type: program.prog_type.0,
+            instructions: code.collect(),
+            fd_array: Some(program.slots.clone()),
+            kernel: true,
+            ..ProgLoad::default()
+        });
+        (answer.result, answer.log)
+    }
+}
+
+impl Answers for Nested<'_> {
+    fn answer(&mut self, insn: usize, act: &Act) -> i64 {
+        let mut log = Vec::new();
+        let answer = match act {
+            Act::LoadBtf { .. } => self.kernel.load_btf(true),
+            Act::CreateMap {
+                attr,
+                inner_fd,
+                excl_prog_hash,
+                excl_prog_hash_size,
+                ..
+            } => self.create(
+                attr,
+                *inner_fd,
+                excl_prog_hash.as_deref(),
+                *excl_prog_hash_size,
+            ),
+            Act::Update {
+                map_fd,
+                key,
+                value,
+                flags,
+                ..
+            } => {
+                let done = self.kernel.update_map(*map_fd, key, value, *flags, true);
+                done.map(|()| 0)
+            }
+            Act::Freeze { map_fd } => self.kernel.freeze_map(*map_fd, true).map(|()| 0),
+            Act::LoadProgram(program) => {
+                let (result, lines) = self.load(program);
+                log = lines;
+                result
+            }
+            // Of the other commands, `bpf_sys_bpf` lets some through; loaders give none.
+            Act::Other { .. } => Err(Errno::EINVAL),
+        };
+        match answer {
+            Ok(fd) => i64::from(fd),
+            Err(errno) => {
+                self.denied = Some(Denied {
+                    insn,
+                    what: act.describe(),
+                    errno,
+                    log,
+                });
+                -i64::from(errno.0)
+            }
+        }
+    }
+
+    fn close(&mut self, fd: i32) -> i64 {
+        if self.kernel.close(fd) {
+            0
+        } else {
+            -i64::from(Errno::EBADF.0)
+        }
+    }
+
+    fn symbols(&self) -> &Symbols {
+        &self.kernel.symbols
+    }
+}

@@ -1,0 +1,60 @@
+//! Every form of every object in the model of the kernel that it is for: it loads, runs, and
+//! installs the programs of the plan.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+
+use bpfseal::loader::{FixedHost, LoadPlan};
+use bpfseal::model::attacks::profile_of;
+use bpfseal::model::explain::{Setting, explain};
+use bpfseal::object::Object;
+use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore};
+use bpfseal::seal_object_as;
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
+}
+
+#[test]
+fn every_form_runs_on_the_kernel_that_it_is_for() {
+    let read = |name: &str| std::fs::read(testdata().join("keys").join(name)).unwrap();
+    let key = SigningKey::from_pem(&read("p256.key.pem")).unwrap();
+    let certificate = Certificate::from_bytes(&read("p256.cert.pem")).unwrap();
+    let mut keyring = TrustStore::new();
+    keyring.add(certificate.clone());
+    let host = FixedHost::default();
+    let mut tried = 0;
+    for entry in std::fs::read_dir(testdata().join("objects")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Some(name) = name.strip_suffix(".bpf.o") else {
+            continue;
+        };
+        let object = Object::parse(&std::fs::read(&path).unwrap(), name).unwrap();
+        // What asks the host for more than this one has is not of interest here.
+        let Ok(plan) = LoadPlan::new(&object, &host) else {
+            continue;
+        };
+        let options = SealOptions::default();
+        let sealed = seal_object_as(&Scheme::ALL, object, &host, &key, &certificate, &options);
+        let artifact = sealed.unwrap().into_artifact();
+        for form in artifact.forms.iter() {
+            let scheme = form.seal().unwrap().scheme;
+            // Values for all processors are written at once, which older kernels do not know.
+            let older = ["in-loader", "hash-chain", "hornet"].contains(&scheme.name());
+            if name == "percpu" && older {
+                continue;
+            }
+            let setting = Setting::new(profile_of(scheme), &keyring);
+            let explained = explain(&artifact, form, &setting);
+            assert_eq!(explained.refusal, None, "{name}, {}", scheme.name());
+            assert_eq!(explained.not_run, None, "{name}");
+            let installed = explained.admissions.iter().filter(|a| a.kernel && a.loaded);
+            let names: Vec<_> = installed.map(|a| a.name.clone()).collect();
+            let planned = plan.programs().map(|p| p.name.chars().take(15).collect());
+            assert_eq!(names, planned.collect::<Vec<String>>(), "{name}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 100, "{tried}");
+}
