@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 /// Commands and files that the tests need, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 10] = [
     ("gcc", "gcc"),
     ("g++", "g++"),
     ("openssl", "openssl"),
@@ -28,6 +28,8 @@ const TOOLS: [(&str, &str); 8] = [
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
     ("/usr/include/libelf.h", "libelf-dev"),
     ("/usr/include/zlib.h", "zlib1g-dev"),
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/chromedriver", "chromium-driver"),
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ mod failure;
 mod files;
 mod host;
 mod input;
+mod page;
 mod pkcs11;
 mod symbols;
 

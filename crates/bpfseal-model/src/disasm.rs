@@ -4,6 +4,8 @@
 //! an instruction, `r1 = *(u64 *)(r2 + 8)`. Numbers of helpers become names; what a program takes
 //! of maps and of the kernel is named by [`Names`].
 
+use bpfseal_loader::LoadPlan;
+use bpfseal_loader::plan::ProgramLoad;
 use bpfseal_object::{
     BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX,
     BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Insn,
@@ -19,6 +21,29 @@ pub trait Names {
     fn symbol(&self, insn: usize) -> Option<String>;
 }
 
+/// Names in a plan, for one of its programs.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanNames<'a> {
+    /// The plan.
+    pub plan: &'a LoadPlan,
+    /// The program.
+    pub program: &'a ProgramLoad,
+}
+
+impl Names for PlanNames<'_> {
+    fn map(&self, place: u32) -> Option<String> {
+        let mut maps = self.plan.maps();
+        let found = maps.find(|(map, _)| map.0 == place)?;
+        Some(found.1.name.clone())
+    }
+
+    fn symbol(&self, insn: usize) -> Option<String> {
+        let mut all = self.program.kernel_refs.iter();
+        let found = all.find(|r| r.insn as usize == insn)?;
+        Some(found.name.clone())
+    }
+}
+
 /// One line of a disassembly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -26,6 +51,23 @@ pub struct Line {
     pub insn: usize,
     /// The text, without the place.
     pub text: String,
+}
+
+/// Where an instruction may go on instead of at the next one: a jump, or a call of a function of the
+/// same program. None where that is not inside of `count` instructions.
+#[must_use]
+pub fn target(at: usize, insn: Insn, count: usize) -> Option<usize> {
+    let distance = match insn.code & 7 {
+        5 if insn.code == CALL && insn.src == BPF_PSEUDO_CALL => i64::from(insn.imm),
+        5 | 6 if insn.code == CALL || insn.code == EXIT => return None,
+        // `goto` of 32 bits has its distance where others have a number.
+        6 if insn.code & 0xf0 == 0 => i64::from(insn.imm),
+        5 | 6 => i64::from(insn.off),
+        0 if insn.is_ld_imm64() && insn.src == BPF_PSEUDO_FUNC => i64::from(insn.imm),
+        _ => return None,
+    };
+    let target = usize::try_from(at as i64 + 1 + distance).ok()?;
+    (target < count).then_some(target)
 }
 
 /// All instructions; a load of 64 bits, which takes two, is one line.
@@ -236,6 +278,20 @@ mod tests {
         fn symbol(&self, insn: usize) -> Option<String> {
             (insn == 0).then(|| "bpf_task_from_pid".to_owned())
         }
+    }
+
+    #[test]
+    fn jumps_have_targets() {
+        let jump = |code, src, off, imm| target(4, Insn::new(code, 1, src, off, imm), 10);
+        assert_eq!(jump(0x15, 0, 2, 0), Some(7));
+        assert_eq!(jump(0x05, 0, -5, 0), Some(0));
+        assert_eq!(jump(0x05, 0, 5, 0), None);
+        assert_eq!(jump(0x06, 0, 0, 1), Some(6));
+        assert_eq!(jump(0x85, 1, 0, 4), Some(9));
+        // A helper, the end, a sum.
+        assert_eq!(jump(0x85, 0, 0, 1), None);
+        assert_eq!(jump(0x95, 0, 0, 0), None);
+        assert_eq!(jump(0x07, 0, 2, 0), None);
     }
 
     #[test]

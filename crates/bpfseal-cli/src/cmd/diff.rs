@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bpfseal::loader::LoadPlan;
 use bpfseal::loader::plan::ProgramLoad;
 use bpfseal::model::audit::{Change, Difference, Subject, audit, compare};
-use bpfseal::model::disasm::{Names, disassemble};
+use bpfseal::model::disasm::{PlanNames, disassemble};
 use bpfseal::object::Object;
 use bpfseal::seal::{Artifact, SignatureSummary};
 use serde_json::{Value, json};
@@ -163,26 +163,6 @@ fn signatures(artifact: &Artifact) -> Vec<String> {
         all.push("not signed".to_owned());
     }
     all
-}
-
-/// Names in a plan, for its programs.
-struct PlanNames<'a> {
-    plan: &'a LoadPlan,
-    program: &'a ProgramLoad,
-}
-
-impl Names for PlanNames<'_> {
-    fn map(&self, place: u32) -> Option<String> {
-        let mut maps = self.plan.maps();
-        let found = maps.find(|(map, _)| map.0 == place)?;
-        Some(found.1.name.clone())
-    }
-
-    fn symbol(&self, insn: usize) -> Option<String> {
-        let mut all = self.program.kernel_refs.iter();
-        let found = all.find(|r| r.insn as usize == insn)?;
-        Some(found.name.clone())
-    }
 }
 
 /// Programs by the name that the kernel keeps, as text.

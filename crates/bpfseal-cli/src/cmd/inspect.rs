@@ -3,7 +3,7 @@
 //! One description is made as a value, printed as JSON or, from the same value, as text.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bpfseal::loader::{Form, LoadPlan, Loader};
 use bpfseal::object::{ExternKind, KconfigType, Object, Program, RelocKind};
@@ -16,13 +16,15 @@ use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::HostArgs;
 use crate::input::{SealFile, is_object};
+use crate::page::Page;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Nothing is verified: for that there is `bpfseal verify`.\n\nExamples:\n  \
     bpfseal inspect prog.bpf.o\n  \
     bpfseal inspect prog.lskel.h --json\n  \
-    bpfseal inspect prog.bpf.o --json | jq .programs[].section"
+    bpfseal inspect prog.bpf.o --json | jq .programs[].section\n  \
+    bpfseal inspect prog.bpfseal --html prog.html"
 )]
 pub(crate) struct Args {
     /// BPF object or artifact; `-` is standard input
@@ -35,6 +37,11 @@ pub(crate) struct Args {
     /// Print as JSON
     #[arg(long)]
     json: bool,
+
+    /// Write a page that says all of it, with a picture, instructions and source lines: one file,
+    /// to be opened in a browser; `-` is standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    html: Option<PathBuf>,
 
     /// Name of the object instead of that of its file
     #[arg(long)]
@@ -53,15 +60,36 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let object =
             Object::parse(&bytes, &name).map_err(|e| Report::new(&place, &e, e.advice()))?;
         let plan = LoadPlan::new(&object, &host);
+        if let Some(to) = &args.html {
+            let plan = plan.map_err(|error| format!("{error}; {}", error.advice()));
+            let page = Page::of_object(place, &bytes, &object, plan);
+            return write_page(to, &page);
+        }
         let description = describe_object(&place, &object, plan);
         return print(args.json, &description, object_text);
     }
-    let skeleton = args.seal.artifact_of(&place, &bytes)?;
+    let artifact = args.seal.artifact_of(&place, &bytes)?;
+    if let Some(to) = &args.html {
+        let kind = match args.seal.path {
+            Some(_) => "object with a detached seal",
+            None => ArtifactKind::of(&bytes).name(),
+        };
+        let page = Page::of_artifact(place, &bytes, kind, &artifact);
+        return write_page(to, &page);
+    }
     print(
         args.json,
-        &describe_artifact(&place, &bytes, &skeleton),
+        &describe_artifact(&place, &bytes, &artifact),
         artifact_text,
     )
+}
+
+fn write_page(to: &Path, page: &Page<'_>) -> Outcome {
+    files::write(to, &page.render().into_bytes())?;
+    if !files::is_stdio(to) {
+        eprintln!("written: {}", files::shown(to));
+    }
+    Ok(())
 }
 
 fn print<T: Serialize>(json: bool, description: &T, text: fn(&T) -> String) -> Outcome {
