@@ -34,6 +34,8 @@ struct Count {
     wrong: usize,
     time: Duration,
     longest: Duration,
+    /// Of the objects that the reference makes loaders of: what the audit takes, what it takes.
+    beside: (Duration, Duration),
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -67,6 +69,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             count.time.as_secs_f64() * 1000.0 / count.ours.max(1) as f64,
             count.longest.as_secs_f64() * 1000.0
         );
+        let (ours, theirs) = count.beside;
+        if !theirs.is_zero() {
+            println!(
+                "  auditing {} loaders {:.2} s, the reference generating them {:.2} s: {:.2} times{}",
+                count.reference,
+                ours.as_secs_f64(),
+                theirs.as_secs_f64(),
+                ours.as_secs_f64() / theirs.as_secs_f64(),
+                if cfg!(debug_assertions) {
+                    " (not optimised: cargo run --release -p xtask -- audit)"
+                } else {
+                    ""
+                }
+            );
+        }
         if count.wrong > 0 {
             bail!("the audit of {} loaders is wrong", count.wrong);
         }
@@ -112,6 +129,7 @@ fn one(path: &Path, reference: Option<&Reference>, count: &mut Count) -> anyhow:
     };
     let context = Interface::new(&object, &name).context();
     let mut wrong = Vec::new();
+    let mut audited = Duration::ZERO;
     let forms = [
         Form::Signed,
         Form::Unsigned,
@@ -132,13 +150,18 @@ fn one(path: &Path, reference: Option<&Reference>, count: &mut Count) -> anyhow:
             let took = start.elapsed();
             count.time += took;
             count.longest = count.longest.max(took);
+            audited = took;
         }
         wrong.extend(found.into_iter().map(|text| format!("{form:?}: {text}")));
     }
     count.ours += 1;
     if let Some(reference) = reference {
+        let start = Instant::now();
         let output = reference.skeleton(path, None)?;
+        let took = start.elapsed();
         if output.status.success() {
+            count.beside.0 += audited;
+            count.beside.1 += took;
             let artifact = Artifact::parse(&output.stdout)?;
             if let Some(instructions) = artifact.unsigned() {
                 let subject = Subject {
