@@ -5,8 +5,8 @@ use std::path::Path;
 
 use bpfseal_model::Errno;
 use bpfseal_model::kernel::{
-    Asked, Fd, Hook, Hornet, Integrity, Kernel, MapCreate, Profile, ProgLoad, Program, SESSION,
-    SecurityModule, Signature,
+    Asked, End, Fd, Hook, Hornet, Integrity, Kernel, Map, MapCreate, Profile, ProgLoad, Program,
+    Ran, SESSION, SecurityModule, Signature,
 };
 use bpfseal_seal::{Certificate, Scheme, SealOptions, SigningKey, excl_prog_hash, seal};
 
@@ -100,6 +100,10 @@ impl SecurityModule for Refusing {
 
     fn prog(&mut self, _program: &Program) -> Result<(), Errno> {
         self.answer(Hook::Prog)
+    }
+
+    fn prog_run(&mut self, _program: &Program, _maps: &[Option<&Map>]) -> Result<(), Errno> {
+        self.answer(Hook::ProgRun)
     }
 }
 
@@ -306,4 +310,68 @@ fn verdicts_are_reported_to_all() {
     let good = signature(Scheme::Hornet, "p256", METADATA);
     let answer = kernel.prog_load(&load(map, 0, Some(good)));
     assert_eq!(answer.result, Err(Errno::EACCES));
+}
+
+/// Every way to a program asks: its load, its run, another descriptor; and its end is told once.
+#[test]
+fn runs_descriptors_and_ends_are_told() {
+    let mut kernel = kernel(Profile::V7_3);
+    kernel.modules.add(Box::new(Refusing(Hook::ProgRun)));
+    let map = metadata_map(&mut kernel);
+    let good = signature(Scheme::LoadTime, "p256", METADATA);
+    let loader = kernel.prog_load(&load(map, 1, Some(good))).result.unwrap();
+    let refused = kernel.prog_run(loader, vec![0; 64]);
+    assert_eq!(refused.end, End::Refused(Errno::EPERM));
+    let second = kernel.prog_get_fd_by_id(0).unwrap();
+    assert_eq!(kernel.prog_get_fd_by_id(1), Err(Errno::ENOENT));
+    let count = |kernel: &Kernel, hook| {
+        let trail = kernel.modules.trail.iter();
+        trail.filter(|told| told.hook == hook).count()
+    };
+    assert_eq!(count(&kernel, Hook::Prog), 2);
+    assert!(kernel.close(loader));
+    assert_eq!(count(&kernel, Hook::ProgFree), 0);
+    assert!(kernel.close(second));
+    assert_eq!(count(&kernel, Hook::ProgFree), 1);
+    assert_eq!(kernel.prog_get_fd_by_id(0), Err(Errno::ENOENT));
+
+    // Not asked, it runs: its code returns 0.
+    let mut kernel = self::kernel(Profile::V7_3);
+    let map = metadata_map(&mut kernel);
+    let loader = kernel.prog_load(&load(map, 0, None)).result.unwrap();
+    assert_eq!(kernel.prog_run(loader, Vec::new()).end, End::Returned(0));
+    let errno = |ran: Ran| match ran.end {
+        End::Refused(errno) => errno,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(errno(kernel.prog_run(map, Vec::new())), Errno::EINVAL);
+    assert_eq!(errno(kernel.prog_run(99, Vec::new())), Errno::EBADF);
+    let large = vec![0; 1 << 16];
+    assert_eq!(errno(kernel.prog_run(loader, large)), Errno::EINVAL);
+}
+
+/// Hornet looks at the maps again before a run: one more, and one changed by another program.
+#[test]
+fn hornet_looks_again_before_a_run() {
+    let run = |exclusive: bool, poke: bool| {
+        let mut kernel = kernel(Profile::Hornet);
+        kernel.modules.add(Box::new(Hornet::default()));
+        let mut wanted = MapCreate::metadata(METADATA.len() as u32, excl_prog_hash(&INSTRUCTIONS));
+        if !exclusive {
+            wanted.excl_prog_hash = None;
+            wanted.excl_prog_hash_size = 0;
+        }
+        let map = kernel.map_create(&wanted).unwrap();
+        kernel.map_update(map, &[0; 4], METADATA, 0).unwrap();
+        kernel.map_freeze(map).unwrap();
+        let good = signature(Scheme::Hornet, "p256", METADATA);
+        let loader = kernel.prog_load(&load(map, 0, Some(good))).result.unwrap();
+        if poke {
+            kernel.poke_by_another_program(map, 0, b'M').unwrap();
+        }
+        kernel.prog_run(loader, Vec::new()).end
+    };
+    assert_eq!(run(true, false), End::Returned(0));
+    assert_eq!(run(false, false), End::Returned(0));
+    assert_eq!(run(false, true), End::Refused(Errno::EPERM));
 }

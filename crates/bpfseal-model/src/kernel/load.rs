@@ -159,7 +159,7 @@ impl Kernel {
         if asked {
             self.admitted(load, verdict, result.is_ok());
         }
-        let result = result.map(|()| self.open(Object::Program(Box::new(program))));
+        let result = result.and_then(|()| self.install(program));
         Answer { result, log }
     }
 }

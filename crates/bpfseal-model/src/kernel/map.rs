@@ -180,6 +180,24 @@ impl Map {
         (self.created.value_size as usize).next_multiple_of(8)
     }
 
+    /// `map_lookup_elem`, then `bpf_map_copy_value`.
+    pub(super) fn lookup(&self, key: &[u8], endian: Endian) -> Result<Vec<u8>, Errno> {
+        if !self.is_array() {
+            return self.entries.get(key).cloned().ok_or(Errno::ENOENT);
+        }
+        let index = <[u8; 4]>::try_from(key).map_err(|_| Errno::EFAULT)?;
+        let index = endian.u32(index);
+        if index >= self.created.max_entries {
+            return Err(Errno::ENOENT);
+        }
+        let at = index as usize * self.stride();
+        let len = self.created.value_size as usize;
+        let there = self.elements.get(at..).unwrap_or_default();
+        let mut value = there[..there.len().min(len)].to_vec();
+        value.resize(len, 0);
+        Ok(value)
+    }
+
     /// `map_update_elem`, then `array_map_update_elem`.
     pub(super) fn update(
         &mut self,

@@ -38,8 +38,8 @@ pub enum Object {
     Map(u32),
     /// Type information.
     Btf,
-    /// A program.
-    Program(Box<Program>),
+    /// A program, by its number.
+    Program(u32),
 }
 
 /// What a security module is told, and what came of it (`security_bpf_prog_load`).
@@ -71,15 +71,18 @@ pub struct Kernel {
     keyrings: BTreeMap<i32, Keyring>,
     fds: BTreeMap<Fd, Object>,
     maps: Vec<Map>,
+    programs: Vec<Program>,
     opened: Fd,
 }
 
 /// Commands of `bpf(2)`, as security modules are told of them.
 pub(crate) mod command {
     pub(crate) const MAP_CREATE: u32 = 0;
+    pub(crate) const MAP_LOOKUP_ELEM: u32 = 1;
     pub(crate) const MAP_UPDATE_ELEM: u32 = 2;
     pub(crate) const PROG_LOAD: u32 = 5;
     pub(crate) const PROG_RUN: u32 = 10;
+    pub(crate) const PROG_GET_FD_BY_ID: u32 = 13;
     pub(crate) const OBJ_GET_INFO_BY_FD: u32 = 15;
     pub(crate) const BTF_LOAD: u32 = 18;
     pub(crate) const MAP_FREEZE: u32 = 22;
@@ -107,6 +110,7 @@ impl Kernel {
             keyrings: keyrings.into_iter().chain([session]).collect(),
             fds: BTreeMap::new(),
             maps: Vec::new(),
+            programs: Vec::new(),
             opened: 2,
         }
     }
@@ -167,9 +171,37 @@ impl Kernel {
     #[must_use]
     pub fn program(&self, fd: Fd) -> Option<&Program> {
         match self.object(fd) {
-            Some(Object::Program(program)) => Some(program),
+            Some(Object::Program(number)) => self.programs.get(*number as usize),
             _ => None,
         }
+    }
+
+    /// `BPF_PROG_GET_FD_BY_ID`, with the number of a program for its id: in the order in which they
+    /// were loaded, from 0. Modules are asked as for a new program.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none, or none any more; a security module's refusal.
+    pub fn prog_get_fd_by_id(&mut self, id: u32) -> Result<Fd, Errno> {
+        self.modules.bpf(command::PROG_GET_FD_BY_ID, false)?;
+        if !self.has_program(id) {
+            return Err(Errno::ENOENT);
+        }
+        let program = self.programs.get(id as usize).ok_or(Errno::ENOENT)?;
+        self.modules.prog(program)?;
+        Ok(self.open(Object::Program(id)))
+    }
+
+    /// Whether a descriptor of a program is open.
+    fn has_program(&self, number: u32) -> bool {
+        let is_it = |object: &Object| matches!(object, Object::Program(n) if *n == number);
+        self.fds.values().any(is_it)
+    }
+
+    /// A program that was loaded: its descriptor.
+    fn install(&mut self, program: Program) -> Result<Fd, Errno> {
+        let number = u32::try_from(self.programs.len()).map_err(|_| Errno::ENOMEM)?;
+        self.programs.push(program);
+        Ok(self.open(Object::Program(number)))
     }
 
     /// `BPF_MAP_CREATE`.
@@ -211,6 +243,15 @@ impl Kernel {
             Some(Object::Map(number)) => Ok((*number, map)),
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// `BPF_MAP_LOOKUP_ELEM`, from user space. Of a map of maps the numbers of maps are not shown.
+    ///
+    /// # Errors
+    /// As the kernel's.
+    pub fn map_lookup(&mut self, fd: Fd, key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.modules.bpf(command::MAP_LOOKUP_ELEM, false)?;
+        self.map(fd)?.lookup(key, self.endian)
     }
 
     /// `BPF_MAP_UPDATE_ELEM`, from user space.
@@ -327,8 +368,15 @@ impl Kernel {
         Ok(self.open(Object::Btf))
     }
 
-    /// Closes a descriptor; whether it was open.
+    /// Closes a descriptor; whether it was open. With the last one of a program it is freed.
     pub fn close(&mut self, fd: Fd) -> bool {
-        self.fds.remove(&fd).is_some()
+        let closed = self.fds.remove(&fd);
+        if let Some(Object::Program(number)) = closed
+            && !self.has_program(number)
+            && let Some(program) = self.programs.get(number as usize)
+        {
+            self.modules.prog_free(&program.loaded.name);
+        }
+        closed.is_some()
     }
 }

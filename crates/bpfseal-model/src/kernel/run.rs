@@ -80,10 +80,11 @@ impl Kernel {
     fn may_run(&mut self, fd: Fd, context: &[u8]) -> Result<(), Errno> {
         self.modules.bpf(command::PROG_RUN, false)?;
         let program = match self.fds.get(&fd) {
-            Some(Object::Program(program)) => program,
+            Some(Object::Program(number)) => self.programs.get(*number as usize),
             Some(_) => return Err(Errno::EINVAL),
             None => return Err(Errno::EBADF),
         };
+        let program = program.ok_or(Errno::EBADF)?;
         if program.loaded.prog_type != SYSCALL {
             return Err(Errno::ENOTSUPP);
         }

@@ -28,6 +28,11 @@ pub trait Machine {
     /// # Errors
     /// The kernel's.
     fn update(&mut self, fd: Fd, key: u32, value: &[u8], flags: u64) -> Result<(), Errno>;
+    /// `BPF_MAP_LOOKUP_ELEM`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn lookup(&mut self, fd: Fd, key: u32) -> Result<Vec<u8>, Errno>;
     /// `BPF_MAP_FREEZE`.
     ///
     /// # Errors
@@ -85,6 +90,10 @@ pub enum Call {
         key: u32,
         byte: u8,
         flags: u64,
+    },
+    Lookup {
+        map: usize,
+        key: u32,
     },
     Freeze {
         map: usize,
@@ -182,12 +191,14 @@ pub struct Scenario {
 }
 
 /// How a call went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// The errno, or none when it went well; calls on what was never made are left out.
     pub errno: Option<Errno>,
     /// Of a load that was refused, the line of the log that says why.
     pub line: Option<String>,
+    /// Of a look-up, the value.
+    pub value: Option<Vec<u8>>,
 }
 
 /// Who signs.
@@ -271,12 +282,9 @@ fn one(
 ) -> Outcome {
     let outcome = |result: Result<(), Errno>| Outcome {
         errno: result.err(),
-        line: None,
+        ..Outcome::default()
     };
-    let left_out = Outcome {
-        errno: None,
-        line: None,
-    };
+    let left_out = Outcome::default();
     let fd_of = |shadow: &Shadow, map: &usize| shadow.fds.get(map).copied();
     match call {
         Call::CreateMap {
@@ -326,6 +334,17 @@ fn one(
             }
             outcome(result)
         }
+        Call::Lookup { map, key } => match fd_of(shadow, map) {
+            Some(fd) => {
+                let found = machine.lookup(fd, *key);
+                Outcome {
+                    errno: found.as_ref().err().copied(),
+                    line: None,
+                    value: found.ok(),
+                }
+            }
+            None => left_out,
+        },
         Call::Freeze { map } => match fd_of(shadow, map) {
             Some(fd) => outcome(machine.freeze(fd)),
             None => left_out,
@@ -383,6 +402,7 @@ fn one(
             Outcome {
                 errno,
                 line: line.filter(|_| errno.is_some()),
+                value: None,
             }
         }
     }
@@ -465,6 +485,10 @@ impl Machine for Kernel {
 
     fn update(&mut self, fd: Fd, key: u32, value: &[u8], flags: u64) -> Result<(), Errno> {
         self.map_update(fd, &key.to_le_bytes(), value, flags)
+    }
+
+    fn lookup(&mut self, fd: Fd, key: u32) -> Result<Vec<u8>, Errno> {
+        self.map_lookup(fd, &key.to_le_bytes())
     }
 
     fn freeze(&mut self, fd: Fd) -> Result<(), Errno> {
@@ -618,7 +642,7 @@ fn create(random: &mut Random, bound: Bound) -> Call {
 
 fn any_call(random: &mut Random, calls: &[Call], slot: usize) -> Call {
     let maps = maps(calls);
-    let kind = if maps.is_empty() { 0 } else { random.below(12) };
+    let kind = if maps.is_empty() { 0 } else { random.below(13) };
     let map = if maps.is_empty() {
         0
     } else {
@@ -657,6 +681,10 @@ fn any_call(random: &mut Random, calls: &[Call], slot: usize) -> Call {
             None => Call::CreateOuter { inner: map },
         },
         8 if random.once_in(2) => Call::LoadBtf,
+        9 => Call::Lookup {
+            map,
+            key: random.pick(&[0, 0, 0, 1, 2]),
+        },
         7 if random.once_in(3) => Call::Close {
             of: random.below(slot.max(1)),
         },

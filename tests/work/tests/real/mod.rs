@@ -140,6 +140,11 @@ impl Machine for Real {
         done.map_err(|e| errno(&e))
     }
 
+    fn lookup(&mut self, fd: Fd, key: u32) -> Result<Vec<u8>, Errno> {
+        let value = self.maps[&fd].lookup(&Linux, &key.to_ne_bytes());
+        value.map_err(|e| errno(&e))
+    }
+
     fn freeze(&mut self, fd: Fd) -> Result<(), Errno> {
         self.maps[&fd].freeze(&Linux).map_err(|e| errno(&e))
     }
