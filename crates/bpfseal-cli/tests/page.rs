@@ -132,6 +132,15 @@ fn picture(browser: &Browser, name: &str) {
     std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
 }
 
+/// A browser that shows the page of a bundle.
+fn with_bundle() -> Option<(Browser, Bench)> {
+    let browser = Browser::start()?;
+    let bench = Bench::new();
+    pages(&bench);
+    browser.open(&bench.path("bundle.html"), "");
+    Some((browser, bench))
+}
+
 /// Whether nothing is wider than the screen but what scrolls in itself.
 fn fits(browser: &Browser) -> bool {
     browser.ask("document.documentElement.scrollWidth <= innerWidth") == true
@@ -190,13 +199,10 @@ const POOR_CONTRAST: &str = r"(() => {
 
 #[test]
 fn it_is_searched_and_walked_by_keyboard() {
-    let Some(browser) = Browser::start() else {
+    let Some((browser, bench)) = with_bundle() else {
         return;
     };
-    let bench = Bench::new();
-    pages(&bench);
     let page = bench.path("bundle.html");
-    browser.open(&page, "");
     browser.screen(1280, "screen", "light");
     // The first key leads past the header.
     browser.press(TAB);
@@ -245,13 +251,10 @@ fn it_is_searched_and_walked_by_keyboard() {
 
 #[test]
 fn it_is_printed_and_works_without_its_script() {
-    let Some(browser) = Browser::start() else {
+    let Some((browser, bench)) = with_bundle() else {
         return;
     };
-    let bench = Bench::new();
-    pages(&bench);
     let page = bench.path("bundle.html");
-    browser.open(&page, "");
     browser.screen(1280, "print", "dark");
     let height = browser.ask("document.querySelector('pre').getBoundingClientRect().height");
     assert!(

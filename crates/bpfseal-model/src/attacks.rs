@@ -131,10 +131,13 @@ const fn modelled(name: &'static str, twist: Twist) -> Attack {
     }
 }
 
-const ATTACKS: [Attack; 20] = [
+const ATTACKS: [Attack; 21] = [
     attack("none: the honest loader", |_| {}),
     attack("changed instructions, map bound to them", |a| {
-        a.instructions[20] ^= 1;
+        // Of the third instruction, a byte of its number.
+        if let Some(byte) = a.instructions.get_mut(20) {
+            *byte ^= 1;
+        }
         a.bound_to = Some(excl_prog_hash(&a.instructions));
     }),
     attack("changed metadata", |a| flip(&mut a.metadata)),
@@ -183,10 +186,9 @@ const ATTACKS: [Attack; 20] = [
             a.policy = Some(Policy::AllSigned);
         },
     ),
+    modelled("sizes and values that the host gives", |a| a.asks = true),
 ];
 
-/// The row about the context.
-const ASKS: Attack = modelled("sizes and values that the host gives", |a| a.asks = true);
 /// The row about another artifact.
 const REPLAY: Attack = attack("an older artifact, well signed, once more", |_| {});
 
@@ -213,8 +215,7 @@ pub fn catalogue(material: &Material<'_>) -> Vec<Row> {
 fn all<'m>(
     material: &'m Material<'_>,
 ) -> impl Iterator<Item = (&'static Attack, &'m [SealedLoader<'m>])> {
-    let honest = ATTACKS.iter().chain([&ASKS]);
-    let honest = honest.map(|attack| (attack, material.honest));
+    let honest = ATTACKS.iter().map(|attack| (attack, material.honest));
     honest.chain([(&REPLAY, material.older)])
 }
 

@@ -20,8 +20,11 @@ const FIRST_ID: u32 = 0x7b00_0000;
 /// Addresses of symbols, likewise.
 const FIRST_ADDRESS: u64 = 0xffff_b000_7b00_0000;
 const ADDRESS_STEP: u64 = 64;
-/// `-ENOENT`.
+/// `-ENOENT`, `-ENOMEM`.
 const NOT_FOUND: i64 = -2;
+const NO_MEMORY: i64 = -12;
+/// Bytes that are written down of any loader.
+const SPARE: usize = 16 << 20;
 /// Most instructions, and records, of a program that are read.
 const MAX_COUNT: u32 = 1 << 20;
 /// Most places of `fd_array` that are read: loaders have 64 for maps.
@@ -139,6 +142,8 @@ pub(crate) struct Recorder<A> {
     /// Fields that are set and that no plan has, by instruction.
     pub(crate) unplanned: Vec<(usize, String)>,
     pub(crate) endian: Endian,
+    /// Bytes that may still be taken over.
+    budget: usize,
     /// Symbols that were not there, in the order of their first look-up.
     pub(crate) missing: Vec<Vec<u8>>,
     /// The last of the look-ups that found nothing.
@@ -155,9 +160,12 @@ struct Shape {
 }
 
 impl<A: Answers> Recorder<A> {
-    pub(crate) fn new(endian: Endian, answers: A) -> Self {
+    /// `metadata` is how many bytes the loader's maps have. What is written down is bounded by it:
+    /// each byte is asked for a few times at most by a loader that is one.
+    pub(crate) fn new(endian: Endian, answers: A, metadata: usize) -> Self {
         Self {
             answers,
+            budget: metadata.saturating_mul(4).saturating_add(SPARE),
             acts: Vec::new(),
             influences: BTreeSet::new(),
             decided: BTreeSet::new(),
@@ -214,6 +222,7 @@ impl<A: Answers> Recorder<A> {
         }
         let (bytes, host) = memory.read(address, len)?;
         let bytes = bytes.to_vec();
+        self.budget = self.budget.saturating_sub(len);
         if host {
             self.influence(insn, what);
         }
@@ -371,6 +380,9 @@ impl<A: Answers> Kernel for Recorder<A> {
         len: usize,
     ) -> Result<i64, OutOfBounds> {
         let (given, _) = memory.read(address, len.min(MAX_LEN))?;
+        if self.budget == 0 {
+            return Ok(NO_MEMORY);
+        }
         let attr = Attr::new(command, given, memory.endian);
         let subject = match command {
             command::MAP_CREATE => format!(" of map `{}`", attr.text("map_name")),

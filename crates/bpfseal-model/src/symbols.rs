@@ -70,25 +70,25 @@ impl KernelSymbols {
 impl Symbols {
     /// Whether there is a type of this name and `BTF_KIND_*`.
     pub(crate) fn has_type(&self, name: &[u8], kind: i32) -> bool {
-        match self {
-            Self::All => true,
-            Self::AllBut(missing) => !missing.contains(name),
-            Self::Of(kernel) => kernel
-                .types
-                .as_ref()
-                .is_none_or(|types| types.contains(&(name.to_vec(), kind))),
-        }
+        self.has(name, |kernel| {
+            let types = kernel.types.as_ref()?;
+            Some(types.contains(&(name.to_vec(), kind)))
+        })
     }
 
     /// Whether there is an address of this name.
     pub(crate) fn has_address(&self, name: &[u8]) -> bool {
+        self.has(name, |kernel| {
+            Some(kernel.addresses.as_ref()?.contains(name))
+        })
+    }
+
+    /// `of` says what a kernel has, if that is known.
+    fn has(&self, name: &[u8], of: impl Fn(&KernelSymbols) -> Option<bool>) -> bool {
         match self {
             Self::All => true,
             Self::AllBut(missing) => !missing.contains(name),
-            Self::Of(kernel) => kernel
-                .addresses
-                .as_ref()
-                .is_none_or(|addresses| addresses.contains(name)),
+            Self::Of(kernel) => of(kernel).unwrap_or(true),
         }
     }
 }

@@ -348,3 +348,48 @@ fn ten_thousand_changed_loaders_do_no_harm() {
     }
     assert!((1..10_000).contains(&unharmed), "{unharmed}");
 }
+
+/// A map, and its value written again and again: what is kept of it is bounded.
+#[test]
+fn a_loader_that_repeats_itself_is_bounded() {
+    const VALUE: usize = 1 << 20;
+    const TIMES: usize = 100;
+    // `BPF_MAP_CREATE` of an array, then `BPF_MAP_UPDATE_ELEM`, then key and value.
+    let create = [2, 4, VALUE as u32, 1];
+    let mut metadata: Vec<u8> = create.iter().flat_map(|w: &u32| w.to_le_bytes()).collect();
+    metadata.resize(64 + 32 + 8 + VALUE, 0);
+    let value_of = |register, offset| {
+        [
+            Insn::new(0x18, register, 6, 0, 0),
+            Insn::new(0, 0, 0, 0, offset),
+        ]
+    };
+    let call = |command, attr, len| {
+        let mut out = vec![Insn::new(0xb7, 1, 0, 0, command)];
+        out.extend(value_of(2, attr));
+        out.push(Insn::new(0xb7, 3, 0, 0, len));
+        out.push(Insn::new(0x85, 0, 0, 0, 166));
+        out
+    };
+    let mut code = vec![Insn::new(0xbf, 6, 1, 0, 0)];
+    code.extend(call(0, 0, 64));
+    // The descriptor and the addresses go into the attributes of the update.
+    code.extend(value_of(1, 64));
+    code.push(Insn::new(0x63, 1, 0, 0, 0));
+    for (at, what) in [(8, 96), (16, 104)] {
+        code.extend(value_of(2, what));
+        code.push(Insn::new(0x7b, 1, 2, at, 0));
+    }
+    for _ in 0..TIMES {
+        code.extend(call(2, 64, 32));
+    }
+    code.push(Insn::new(0x95, 0, 0, 0, 0));
+    let little = bpfseal_object::Endian::Little;
+    let code: Vec<u8> = code.iter().flat_map(|insn| insn.encode(little)).collect();
+    let found = original("one_map").audit_bytes(&code, &metadata);
+    let fails = Finding::Fails { returned: -12 };
+    assert!(found.findings.contains(&fails), "{:?}", found.findings);
+    let steps = found.plan.steps.iter();
+    let kept = steps.filter(|step| matches!(step, Step::SeedMap { .. }));
+    assert!((1..TIMES).contains(&kept.count()));
+}

@@ -290,7 +290,8 @@ struct Run {
 }
 
 fn run(subject: &Subject<'_>, context: Vec<u8>, symbols: Symbols) -> Run {
-    let mut recorder = Recorder::new(subject.endian, Grants { symbols, opened: 0 });
+    let grants = Grants { symbols, opened: 0 };
+    let mut recorder = Recorder::new(subject.endian, grants, subject.metadata.len());
     let map = (
         subject.metadata.to_vec(),
         map_object(subject.metadata, subject.endian),

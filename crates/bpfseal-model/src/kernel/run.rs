@@ -110,12 +110,13 @@ impl Kernel {
             let object = map_object(map.cached_digest(), exclusive, endian);
             Some((map.value().to_vec(), object))
         });
-        let bound = bound.collect();
+        let bound: Vec<Option<(Vec<u8>, Vec<u8>)>> = bound.collect();
+        let size = bound.iter().flatten().map(|(value, _)| value.len()).sum();
         let answers = Nested {
             kernel: self,
             denied: None,
         };
-        let mut recorder = Recorder::new(endian, answers);
+        let mut recorder = Recorder::new(endian, answers, size);
         let machine = Machine::new(&instructions, bound, context.clone(), endian, &mut recorder);
         let mut machine = match machine {
             Ok(machine) => machine,
