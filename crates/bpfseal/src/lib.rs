@@ -41,6 +41,8 @@ pub mod data;
 mod detached;
 mod host;
 mod load;
+mod loaded;
+mod pins;
 pub mod skeleton;
 
 pub use bpfseal_kernel as kernel;
@@ -51,10 +53,9 @@ pub use bpfseal_seal as seal;
 
 pub use detached::{ReuniteError, reunite};
 pub use host::{RunningHost, parse_version};
-pub use load::{
-    AttachError, KEYRINGS, Links, LoadError, LoadOptions, Loaded, PinError, insecure_load_unsigned,
-    load, remove_pins, staging_folder,
-};
+pub use load::{KEYRINGS, LoadError, LoadOptions, insecure_load_unsigned, load};
+pub use loaded::{AttachError, Links, Loaded};
+pub use pins::{PinError, remove_pins, staging_folder};
 
 use std::borrow::Cow;
 
