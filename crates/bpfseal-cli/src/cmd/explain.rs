@@ -55,8 +55,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEYRING", default_value = "session")]
     keyring_id: String,
 
-    /// Policy of a security module: signed, signed=KEYRING[,KEYRING] or all-signed; can be given
-    /// several times
+    /// Policy of a security module: signed, signed=KEYRING,… or all-signed; can be given several
+    /// times
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Vec<Policy>,
 

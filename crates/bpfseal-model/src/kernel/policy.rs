@@ -28,7 +28,7 @@ pub struct PolicyError(pub String);
 impl Policy {
     /// How policies are written.
     pub const FORMS: &'static str =
-        "signed, signed=KEYRING[,KEYRING] with builtin, secondary, platform or user, or all-signed";
+        "signed, signed=KEYRING,… with builtin, secondary, platform or user, or all-signed";
 
     const KEYRINGS: [(&'static str, KeyringType); 4] = [
         ("builtin", KeyringType::Builtin),
