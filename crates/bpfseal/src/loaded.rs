@@ -220,7 +220,7 @@ impl Loaded {
 
     /// Pins maps, programs and links into a folder of bpffs: all or nothing.
     ///
-    /// Everything is pinned into a folder beside it first (see [`staging_folder`]), which then
+    /// Everything is pinned into a folder beside it first (see [`crate::staging_folder`]), which then
     /// becomes `folder` in one step. The folder must not be there, or be empty. Links are called
     /// `link_PROGRAM`.
     ///

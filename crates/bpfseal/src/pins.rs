@@ -26,7 +26,7 @@ pub enum PinError {
 }
 
 /// The folder that a process pins into before it becomes `folder`: beside it, with a name of its
-/// own. It is there only while [`Loaded::pin`] runs; a process that is killed then leaves it.
+/// own. It is there only while [`crate::Loaded::pin`] runs; a process that is killed then leaves it.
 #[must_use]
 pub fn staging_folder(folder: &Path, process: u32) -> PathBuf {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
