@@ -242,7 +242,11 @@ type Files = Vec<(PathBuf, String)>;
 /// Builds what is needed and packs it with the first process. Without tests, the benchmark.
 fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
     let (mut cargo, built) = project::static_cargo("build")?;
-    project::check(cargo.args(["--quiet", "--package", "xtask", "--bin", "vm-init"]))?;
+    // All in one go: what they share is built once.
+    for program in ["vm-init", "watch", "bpfseal-cli"] {
+        cargo.args(["--package", program]);
+    }
+    project::check(cargo.args(["--quiet", "--bins"]))?;
     let mut files = vec![(built.join("debug/vm-init"), "init".to_owned())];
     if tests.is_empty() {
         files.extend(bench_files(&built)?);
@@ -271,12 +275,6 @@ fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
 /// The tests, the command and the examples.
 fn test_files(built: &Path, tests: &[String]) -> anyhow::Result<Files> {
     let mut files = Files::new();
-    let (mut cargo, _) = project::static_cargo("build")?;
-    project::check(
-        cargo
-            .args(["--quiet", "--package", "bpfseal-cli", "--bin", "bpfseal"])
-            .args(["--package", "watch", "--bin", "watch"]),
-    )?;
     for name in ["bpfseal", "watch"] {
         files.push((built.join("debug").join(name), format!("bin/{name}")));
     }

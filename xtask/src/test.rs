@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that CI runs, in the order in which it is likely to fail.
 
 use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::algorithms;
 use crate::attacks;
@@ -77,7 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         step("real kernels");
         kernels::run(&kernels::Args::default())?;
     }
-    println!("\nall passed");
+    step("all passed");
     Ok(())
 }
 
@@ -92,8 +94,11 @@ pub(crate) fn bless() -> anyhow::Result<()> {
     )
 }
 
+/// Says what comes, and how long everything before it took.
 fn step(name: &str) {
-    println!("\n== {name}");
+    static START: OnceLock<Instant> = OnceLock::new();
+    let passed = START.get_or_init(Instant::now).elapsed().as_secs();
+    println!("\n== {name} ({} min {:02} s)", passed / 60, passed % 60);
 }
 
 /// Installs what is missing, where that can be done without asking.

@@ -270,14 +270,17 @@ impl Attempt<'_> {
         }
     }
 
+    /// The last question to a security module, if it was answered with a refusal.
+    fn last_refusal(&self) -> Option<&Told> {
+        // The end of a program, which comes after a refusal, is no question.
+        let mut trail = self.kernel.modules.trail.iter().rev();
+        let last = trail.find(|told| told.hook != Hook::ProgFree);
+        last.filter(|told| told.answer.is_err())
+    }
+
     /// The refusal of a security module, if the last answer was one.
     fn refused_by_module(&self, errno: Errno) -> Option<Refusal> {
-        let trail = &self.kernel.modules.trail;
-        let told = trail
-            .iter()
-            .rev()
-            .find(|told| told.hook != Hook::ProgFree)?;
-        told.answer.err()?;
+        let told = self.last_refusal()?;
         let log = told
             .integrity
             .map(|verdict| format!("verdict: {}", verdict.name()));
@@ -291,10 +294,7 @@ impl Attempt<'_> {
 
     fn refused_at_run(&self, errno: Errno, denied: Option<Denied>, missing: &[String]) -> Refusal {
         let mut refusal = self.refused(Step::RunLoader, errno, Vec::new());
-        let trail = &self.kernel.modules.trail;
-        let last = trail.iter().rev().find(|told| told.hook != Hook::ProgFree);
-        let module = last.filter(|told| told.answer.is_err());
-        match (denied, module, missing.last()) {
+        match (denied, self.last_refusal(), missing.last()) {
             (Some(denied), Some(told), _) => {
                 refusal.step = Step::SecurityModule;
                 refusal.meaning = by_policy(told, &format!("{} (by the loader)", denied.what));
