@@ -69,6 +69,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             count.time.as_secs_f64() * 1000.0 / count.ours.max(1) as f64,
             count.longest.as_secs_f64() * 1000.0
         );
+        if let Some(peak) = peak_memory() {
+            println!("  memory of this process, which holds all of them in turn: {peak} at most");
+        }
         let (ours, theirs) = count.beside;
         if !theirs.is_zero() {
             println!(
@@ -89,6 +92,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The most memory that this process has had so far, in the kernel's words.
+fn peak_memory() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().to_owned())
 }
 
 /// What has to be seen of a loader of that form.

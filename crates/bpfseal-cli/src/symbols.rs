@@ -45,7 +45,11 @@ impl SymbolArgs {
         }
         if let Some(path) = &self.kernel_symbols {
             let bytes = files::read(path)?;
-            symbols.add_kallsyms(&String::from_utf8_lossy(&bytes));
+            if symbols.add_kallsyms(&String::from_utf8_lossy(&bytes)) == 0 {
+                let error = std::io::Error::other("there is no symbol in it");
+                let help = "give lines of address, kind and name, as /proc/kallsyms has them";
+                return Err(Report::new(&files::shown(path), &error, help).into());
+            }
         }
         Ok(Symbols::Of(symbols))
     }

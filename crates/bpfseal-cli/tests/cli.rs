@@ -269,7 +269,11 @@ fn mistakes_are_explained() {
         &["seal it first"],
     );
     bench.bad("verify sample.bpf.o", 2, &["--trust"]);
-    bench.bad("inspect cert.pem", 3, &["no array `opts_data`"]);
+    bench.bad(
+        "inspect cert.pem",
+        3,
+        &["neither a bundle nor a light skeleton"],
+    );
     bench.bad("frobnicate", 2, &["frobnicate"]);
     bench.bad(
         "seal sample.bpf.o -k key.pem -i cert.pem --kernel-version x",
@@ -774,6 +778,11 @@ fn explain_asks_policies_and_the_kernels_symbols() {
         &explain("--kernel-btf cert.pem"),
         3,
         &["cert.pem", "vmlinux"],
+    );
+    bench.bad(
+        &explain("--kernel-symbols cert.pem"),
+        3,
+        &["no symbol", "kallsyms"],
     );
     let ran = bench.good("audit a.bpfseal --kernel-btf none.btf");
     assert!(

@@ -57,13 +57,18 @@ impl KernelSymbols {
         Ok(())
     }
 
-    /// Adds a symbol table as text, lines of address, kind, name: `/proc/kallsyms`.
-    pub fn add_kallsyms(&mut self, text: &str) {
-        let addresses = self.addresses.get_or_insert_default();
-        let names = text
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(2));
-        addresses.extend(names.map(|name| name.as_bytes().to_vec()));
+    /// Adds a symbol table as text, lines of address, kind, name: `/proc/kallsyms`. How many
+    /// symbols it has.
+    pub fn add_kallsyms(&mut self, text: &str) -> usize {
+        let name = |line: &str| {
+            let mut words = line.split_whitespace();
+            u64::from_str_radix(words.next()?, 16).ok()?;
+            Some(words.nth(1)?.as_bytes().to_vec())
+        };
+        let names: Vec<Vec<u8>> = text.lines().filter_map(name).collect();
+        let count = names.len();
+        self.addresses.get_or_insert_default().extend(names);
+        count
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use bpfseal_loader::plan::{ProgramLoad, Step};
-use bpfseal_loader::{EmitOptions, FixedHost, Form, Interface, LoadPlan, Loader};
+use bpfseal_loader::{EmitOptions, FixedHost, Form, Interface, LoadPlan, Loader, Part};
 use bpfseal_model::audit::{Audit, Finding, Subject, audit, compare};
 use bpfseal_object::uapi::{AttachType, MapType, ProgType};
 use bpfseal_object::{Insn, MapIdx, Object};
@@ -347,6 +347,28 @@ fn ten_thousand_changed_loaders_do_no_harm() {
         unharmed += usize::from(found.findings.is_empty());
     }
     assert!((1..10_000).contains(&unharmed), "{unharmed}");
+}
+
+/// Fields that no plan has a place for.
+#[test]
+fn what_no_plan_has_is_found() {
+    let sample = original("one_map");
+    let good = loader(&sample.plan, Form::Signed);
+    let place = |part| {
+        let mut regions = good.data_regions.iter();
+        regions.find(|region| region.part == part).unwrap().start
+    };
+    for (part, offset, words) in [
+        (Part::ProgramAttr, 64, "`prog_ifindex` of program"),
+        (Part::MapAttr, 44, "`map_ifindex` of map"),
+        (Part::MapAttr, 60, "`btf_vmlinux_value_type_id` of map"),
+    ] {
+        let mut metadata = good.metadata.clone();
+        metadata[place(part) + offset] = 1;
+        let found = sample.audit_bytes(&good.instructions, &metadata);
+        let texts: Vec<String> = found.findings.iter().map(ToString::to_string).collect();
+        assert!(texts.iter().any(|text| text.contains(words)), "{texts:?}");
+    }
 }
 
 /// A map, and its value written again and again: what is kept of it is bounded.

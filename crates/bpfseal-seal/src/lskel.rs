@@ -21,8 +21,11 @@ pub enum LskelError {
     /// Not text.
     #[error("the header is not text")]
     NotText,
+    /// Text of something else.
+    #[error("this is neither a bundle nor a light skeleton (`gen skeleton -L`)")]
+    SomethingElse,
     /// An array is missing.
-    #[error("the header has no array `{array}`; is it a light skeleton (`gen skeleton -L`)?")]
+    #[error("the light skeleton has no array `{array}`")]
     Missing { array: &'static str },
     /// An array can not be read.
     #[error("line {line}: array `{array}`: {what}")]
@@ -51,6 +54,9 @@ pub enum LskelError {
 /// [`LskelError`] that names the array and the line.
 pub(crate) fn parse_c(bytes: &[u8]) -> Result<Artifact, LskelError> {
     let text = std::str::from_utf8(bytes).map_err(|_| LskelError::NotText)?;
+    if !text.contains("opts_") {
+        return Err(LskelError::SomethingElse);
+    }
     let required = |array| array_of(text, array)?.ok_or(LskelError::Missing { array });
     let metadata = required("opts_data")?;
     let instructions = whole(required("opts_insn")?)?;
