@@ -1,7 +1,7 @@
 //! Bundles and detached seals: what is read, is written and read again.
 #![no_main]
 
-use bpfseal::seal::{Bundle, DetachedSeal};
+use bpfseal::artifact::{Bundle, DetachedSeal};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

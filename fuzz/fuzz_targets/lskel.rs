@@ -1,7 +1,7 @@
 //! C light skeletons.
 #![no_main]
 
-use bpfseal::seal::Artifact;
+use bpfseal::artifact::Artifact;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use bpfseal::loader::skeleton::{CSkeleton, RustForm, RustSkeleton};
+use bpfseal::artifact::skeleton::{CSkeleton, RustForm, RustSkeleton};
 use bpfseal::loader::{EmitOptions, FixedHost, Form, LoadPlan, Loader};
 use bpfseal::object::Object;
 use libfuzzer_sys::fuzz_target;

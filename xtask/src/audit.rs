@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bpfseal::RunningHost;
+use bpfseal::artifact::{Artifact, Interface};
 use bpfseal::loader::plan::MAX_PROGRAMS;
-use bpfseal::loader::{EmitOptions, Form, Interface, LoadPlan, Loader};
+use bpfseal::loader::{EmitOptions, Form, LoadPlan, Loader};
 use bpfseal::model::audit::{Finding, Subject, audit, compare};
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::Artifact;
 
 use crate::project;
 use crate::reference::Reference;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use bpfseal::RunningHost;
+use bpfseal::artifact::{Artifact, Bundle};
 use bpfseal::object::{Object, object_name};
 use bpfseal::seal::{
-    Artifact, Bundle, Certificate, DigestAlgorithm, Scheme, SealOptions, Signer as _, SigningKey,
-    TrustStore,
+    Certificate, DigestAlgorithm, Scheme, SealOptions, Signer as _, SigningKey, TrustStore,
 };
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 

@@ -9,11 +9,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, bail};
+use bpfseal::artifact::{Artifact, LoaderForm};
 use bpfseal::loader::{Form, HostDependency};
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::{
-    Artifact, Certificate, LoaderForm, Scheme, Seal, SealOptions, SigningKey, hex, seal_load_time,
-};
+use bpfseal::seal::{Certificate, Scheme, Seal, SealOptions, SigningKey, hex, seal_load_time};
 use bpfseal::{Made, RunningHost, make_loader};
 use sha2::Digest as _;
 

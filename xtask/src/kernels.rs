@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use bpfseal::artifact::Artifact;
 use bpfseal::object::{Endian, Object, object_name};
-use bpfseal::seal::{Artifact, Certificate, Scheme, SigningKey};
+use bpfseal::seal::{Certificate, Scheme, SigningKey};
 use bpfseal::{RunningHost, seal_object};
 
 use crate::reference::Reference;

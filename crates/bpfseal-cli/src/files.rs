@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use bpfseal::loader::skeleton::{CHeader, RustModule};
+use bpfseal::artifact::skeleton::{CHeader, RustModule};
 
 use crate::failure::Report;
 

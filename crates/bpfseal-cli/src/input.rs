@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bpfseal::seal::{Artifact, DetachedSeal};
+use bpfseal::artifact::{Artifact, DetachedSeal};
 use clap::Args;
 
 use crate::failure::{Failure, Report};

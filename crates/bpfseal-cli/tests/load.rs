@@ -184,7 +184,8 @@ fn skeleton(instructions: &[u8], metadata: &[u8], signature: &[u8], hash: &[u8])
 /// Artifacts that are well-formed for us, and that the kernel refuses for what they are.
 #[test]
 fn refusals_of_crafted_artifacts_are_explained() {
-    use bpfseal::seal::{Artifact, Certificate, SigningKey, seal_load_time};
+    use bpfseal::artifact::Artifact;
+    use bpfseal::seal::{Certificate, SigningKey, seal_load_time};
     let Some(bench) = Bench::new() else { return };
     let key = SigningKey::from_pem(KEY).unwrap();
     let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();

@@ -4,10 +4,10 @@
 
 mod common;
 
+use bpfseal_artifact::Artifact;
 use bpfseal_kernel::probe::{self, Verification};
 use bpfseal_kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
 use bpfseal_loader::Form;
-use bpfseal_seal::Artifact;
 
 use common::{SESSION, Subject, in_any_vm, in_vm, trust};
 

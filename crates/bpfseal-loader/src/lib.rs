@@ -15,12 +15,9 @@
 mod emit;
 mod error;
 mod host;
-mod interface;
 pub mod plan;
-pub mod skeleton;
 
 pub use crate::emit::{ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part};
 pub use crate::error::Error;
 pub use crate::host::{FixedHost, Host, HostDependency};
-pub use crate::interface::{AutoAttach, Interface, ProgramInterface};
 pub use crate::plan::LoadPlan;

@@ -4,7 +4,8 @@
 //! value, freezing, digest where a loader checks it, the loader itself, its run. The answer is the
 //! first refusal, with what it means.
 
-use bpfseal_seal::{Artifact, LoaderForm, Scheme, TrustStore};
+use bpfseal_artifact::{Artifact, LoaderForm};
+use bpfseal_seal::{Scheme, TrustStore};
 
 use crate::audit::endian_of;
 use crate::errno::Errno;

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use bpfseal_artifact::Interface;
 use bpfseal_loader::plan::{ProgramLoad, Step};
-use bpfseal_loader::{EmitOptions, FixedHost, Form, Interface, LoadPlan, Loader, Part};
+use bpfseal_loader::{EmitOptions, FixedHost, Form, LoadPlan, Loader, Part};
 use bpfseal_model::audit::{Audit, Finding, Subject, audit, compare};
 use bpfseal_object::uapi::{AttachType, MapType, ProgType};
 use bpfseal_object::{Insn, MapIdx, Object};

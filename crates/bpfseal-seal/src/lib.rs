@@ -6,7 +6,7 @@
 //! ```text
 //! instructions ‖ metadata ──┐
 //! Signer, Certificate ──────┴─ Seal ──┬─ SealedLoader ── verify(TrustStore) ─┬─ Attestation
-//! .lskel.h, .rs ── Artifact ──────────┘                                      └─ Rejection
+//!                                                                            └─ Rejection
 //! ```
 //!
 //! The scheme of this version is **load-time** (Linux 7.3): one CMS signature over the loader's
@@ -14,17 +14,12 @@
 //! ECDSA signatures are deterministic (RFC 6979).
 #![forbid(unsafe_code)]
 
-mod artifact;
 mod ber;
-mod bundle;
-mod cbor;
 mod certificate;
-mod detached;
 mod digest;
 mod error;
 mod hornet;
 mod key;
-mod lskel;
 mod message;
 mod ml_dsa;
 mod public_key;
@@ -37,16 +32,11 @@ mod verify;
 mod walk;
 mod writer;
 
-pub use artifact::{Artifact, ArtifactError, ArtifactKind, LoaderForm};
-pub use bundle::{Bundle, Provenance};
-pub use cbor::CborError;
 pub use certificate::Certificate;
-pub use detached::DetachedSeal;
 pub use digest::DigestAlgorithm;
 pub use error::{CertificateError, KeyError, SealError};
 pub use hornet::{ListedMap, listed_maps};
 pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
-pub use lskel::LskelError;
 pub use ml_dsa::MlDsaSet;
 pub use public_key::{SignatureAlgorithm, ecdsa_to_der};
 pub use rejection::Rejection;

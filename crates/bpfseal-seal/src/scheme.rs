@@ -137,7 +137,8 @@ impl Scheme {
     }
 
     /// Names of the statics of a Rust skeleton: instructions and signature.
-    pub(crate) fn constants(self) -> (&'static str, &'static str) {
+    #[must_use]
+    pub fn constants(self) -> (&'static str, &'static str) {
         self.facts().constants
     }
 

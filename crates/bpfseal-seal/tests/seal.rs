@@ -5,33 +5,14 @@ mod common;
 
 use bpfseal_seal::Signer as _;
 use bpfseal_seal::{
-    Attestation, Certificate, KeyError, Rejection, SIGNING_DIGESTS, Scheme, Seal, SealError,
-    SealOptions, SealedLoader, SigningKey, TrustPath, TrustStore, chain, excl_prog_hash, seal,
-    seal_load_time, verify_detached,
+    Certificate, KeyError, Rejection, SIGNING_DIGESTS, Scheme, Seal, SealError, SealOptions,
+    SigningKey, TrustPath, TrustStore, chain, excl_prog_hash, seal, seal_load_time,
+    verify_detached,
 };
-use common::{KEYS, certificate, file, key, keys_dir, openssl_accepts, trust, vectors};
+use common::{KEYS, Owned, certificate, file, key, keys_dir, openssl_accepts, trust, vectors};
 
 const INSTRUCTIONS: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 const METADATA: &[u8] = b"metadata of a small loader";
-
-/// A sealed loader that can be changed.
-#[derive(Debug, Clone, PartialEq)]
-struct Owned {
-    instructions: Vec<u8>,
-    metadata: Vec<u8>,
-    seal: Seal,
-}
-
-impl Owned {
-    fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
-        SealedLoader {
-            instructions: &self.instructions,
-            metadata: &self.metadata,
-            seal: &self.seal,
-        }
-        .verify(trust)
-    }
-}
 
 fn sealed(name: &str) -> Owned {
     Owned {

@@ -4,15 +4,11 @@
 
 mod common;
 
-use std::borrow::Cow;
-
-use bpfseal_loader::Interface;
 use bpfseal_seal::{
-    Artifact, Attestation, Certificate, KeyAlgorithm, LoaderForm, MlDsaSet, Rejection, Revocation,
-    Scheme, SealError, SealOptions, Signer as _, SigningKey, Strictness, ToBeSigned, TrustPath,
-    TrustStore, seal,
+    Attestation, Certificate, KeyAlgorithm, MlDsaSet, Rejection, Revocation, Scheme, SealError,
+    SealOptions, Signer as _, SigningKey, Strictness, ToBeSigned, TrustPath, TrustStore, seal,
 };
-use common::{certificate, file, key, trust};
+use common::{Owned, certificate, file, key, trust};
 use sha2::{Digest as _, Sha256};
 
 const INSTRUCTIONS: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
@@ -25,7 +21,7 @@ fn embedding(names: &[&str]) -> SealOptions {
     }
 }
 
-fn sealed_with(scheme: Scheme, name: &str, options: &SealOptions) -> Artifact {
+fn sealed_with(scheme: Scheme, name: &str, options: &SealOptions) -> Owned {
     let seal = seal(
         scheme,
         &INSTRUCTIONS,
@@ -35,34 +31,38 @@ fn sealed_with(scheme: Scheme, name: &str, options: &SealOptions) -> Artifact {
         options,
     )
     .unwrap();
-    Artifact {
-        interface: Interface {
-            name: "small".into(),
-            maps: Cow::default(),
-            programs: Cow::default(),
-        },
-        metadata: METADATA.into(),
-        forms: vec![LoaderForm::Sealed {
-            instructions: INSTRUCTIONS.to_vec().into(),
-            seal,
-        }]
-        .into(),
+    Owned {
+        instructions: INSTRUCTIONS.to_vec(),
+        metadata: METADATA.to_vec(),
+        seal,
     }
 }
 
-fn sealed(name: &str, options: &SealOptions) -> Artifact {
+fn sealed(name: &str, options: &SealOptions) -> Owned {
     sealed_with(Scheme::LoadTime, name, options)
 }
 
-fn and(mut artifact: Artifact, name: &str, options: &SealOptions) -> Artifact {
-    artifact
-        .add_signature(&key(name), &certificate(name), options)
-        .unwrap();
-    artifact
+/// A second signature beside the first.
+fn add(sealed: &Owned, name: &str, options: &SealOptions) -> Result<Owned, SealError> {
+    let (instructions, metadata) = (&sealed.instructions, &sealed.metadata);
+    let certificate = certificate(name);
+    let scheme = sealed.seal.scheme;
+    let tbs = ToBeSigned::new(scheme, instructions, metadata, &certificate, options)?;
+    let seal = tbs
+        .beside(&sealed.seal)?
+        .sign(&key(name), instructions, metadata)?;
+    Ok(Owned {
+        seal,
+        ..sealed.clone()
+    })
 }
 
-fn verify(artifact: &Artifact, trust: &TrustStore) -> Result<Attestation, Rejection> {
-    artifact.sealed().next().unwrap().verify(trust)
+fn and(sealed: Owned, name: &str, options: &SealOptions) -> Owned {
+    add(&sealed, name, options).unwrap()
+}
+
+fn verify(sealed: &Owned, trust: &TrustStore) -> Result<Attestation, Rejection> {
+    sealed.verify(trust)
 }
 
 fn store(trusted: &[&str], revoked: &[Revocation]) -> TrustStore {
@@ -92,12 +92,12 @@ fn key_id(name: &str) -> Revocation {
 fn any_of_several_signers_can_be_trusted() {
     let names = ["p256", "rsa2048", "p384", "mldsa44"];
     let options = SealOptions::default();
-    let mut artifact = sealed(names[0], &options);
+    let mut loader = sealed(names[0], &options);
     for name in &names[1..] {
-        artifact = and(artifact, name, &options);
+        loader = and(loader, name, &options);
     }
     for name in names {
-        let found = verify(&artifact, &trust(name)).unwrap();
+        let found = verify(&loader, &trust(name)).unwrap();
         assert_eq!(found.trusted, certificate(name));
         assert_eq!(found.signatures.len(), names.len());
         let counting = found.signatures.iter().filter(|s| s.verdict.is_ok());
@@ -105,22 +105,22 @@ fn any_of_several_signers_can_be_trusted() {
         assert!(found.signatures[found.decisive].verdict.is_ok());
     }
     assert!(matches!(
-        verify(&artifact, &trust("rsa3072")).unwrap_err(),
+        verify(&loader, &trust("rsa3072")).unwrap_err(),
         Rejection::NoKey { .. }
     ));
     // The same signer again changes nothing.
-    assert_eq!(and(artifact.clone(), "p256", &options), artifact);
+    assert_eq!(and(loader.clone(), "p256", &options), loader);
 }
 
 #[test]
 fn a_signature_of_a_changed_loader_makes_all_of_them_bad() {
     let options = SealOptions::default();
-    let mut artifact = sealed("p256", &options);
-    artifact.metadata = b"other metadata of the loader".into();
-    let artifact = and(artifact, "rsa2048", &options);
+    let mut loader = sealed("p256", &options);
+    loader.metadata = b"other metadata of the loader".into();
+    let loader = and(loader, "rsa2048", &options);
     // The key that signed last is fine by itself; that of the first one is found, and wrong.
-    assert!(verify(&artifact, &trust("rsa2048")).is_ok());
-    let both = verify(&artifact, &store(&["p256", "rsa2048"], &[]));
+    assert!(verify(&loader, &trust("rsa2048")).is_ok());
+    let both = verify(&loader, &store(&["p256", "rsa2048"], &[]));
     assert!(matches!(
         both.unwrap_err(),
         Rejection::WrongSignature { .. }
@@ -129,10 +129,8 @@ fn a_signature_of_a_changed_loader_makes_all_of_them_bad() {
 
 #[test]
 fn signers_are_named_alike_in_a_message() {
-    let mut by_key_id = sealed("p256", &SealOptions::default());
-    let error = by_key_id
-        .add_signature(&key("leaf"), &certificate("leaf"), &embedding(&["leaf"]))
-        .unwrap_err();
+    let by_key_id = sealed("p256", &SealOptions::default());
+    let error = add(&by_key_id, "leaf", &embedding(&["leaf"])).unwrap_err();
     assert!(matches!(error, SealError::Mixed { .. }), "{error}");
     // By issuer and serial number, the second one follows the first.
     let chain = sealed("leaf", &embedding(&["leaf", "middle"]));
@@ -218,12 +216,12 @@ fn a_blacklisted_certificate_does_not_count() {
 #[test]
 fn content_can_be_revoked() {
     let digest = Sha256::digest([&INSTRUCTIONS, METADATA].concat()).into();
-    let artifact = sealed("p256", &SealOptions::default());
-    let error = verify(&artifact, &store(&["p256"], &[Revocation::Content(digest)])).unwrap_err();
+    let loader = sealed("p256", &SealOptions::default());
+    let error = verify(&loader, &store(&["p256"], &[Revocation::Content(digest)])).unwrap_err();
     assert!(matches!(error, Rejection::RevokedContent { .. }));
     assert_eq!(error.errno_name(), None);
     let other = Revocation::Content([7; 32]);
-    assert!(verify(&artifact, &store(&["p256"], &[other])).is_ok());
+    assert!(verify(&loader, &store(&["p256"], &[other])).is_ok());
 }
 
 #[test]
@@ -311,11 +309,11 @@ fn ml_dsa_signs_the_message_itself() {
     for (name, set) in sets {
         assert_eq!(key(name).algorithm(), KeyAlgorithm::MlDsa(set));
         for scheme in [Scheme::LoadTime, Scheme::Hornet] {
-            let artifact = sealed_with(scheme, name, &SealOptions::default());
-            let found = verify(&artifact, &trust(name)).unwrap();
+            let loader = sealed_with(scheme, name, &SealOptions::default());
+            let found = verify(&loader, &trust(name)).unwrap();
             assert_eq!(found.algorithm.to_string(), set.to_string());
-            assert!(verify(&artifact, &trust("p256")).is_err());
-            let mut bad = artifact.clone();
+            assert!(verify(&loader, &trust("p256")).is_err());
+            let mut bad = loader.clone();
             bad.metadata = b"changed".into();
             assert!(verify(&bad, &trust(name)).is_err());
         }
@@ -341,11 +339,9 @@ fn ml_dsa_signs_the_message_itself() {
 #[test]
 fn too_many_signatures_are_too_long() {
     let options = SealOptions::default();
-    let mut artifact = sealed("mldsa87", &options);
+    let mut loader = sealed("mldsa87", &options);
     // 4,627 and 3,309 bytes: in 8,192 with what is around them there is no room for a third.
-    artifact = and(artifact, "mldsa65", &options);
-    let error = artifact
-        .add_signature(&key("p256"), &certificate("p256"), &options)
-        .unwrap_err();
+    loader = and(loader, "mldsa65", &options);
+    let error = add(&loader, "p256", &options).unwrap_err();
     assert!(matches!(error, SealError::TooLong { .. }), "{error}");
 }

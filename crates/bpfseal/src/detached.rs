@@ -5,11 +5,10 @@
 
 use std::borrow::Cow;
 
-use bpfseal_loader::{EmitOptions, FixedHost, Host, Interface, LoadPlan, Loader};
+use bpfseal_artifact::{Artifact, DetachedSeal, Interface, LoaderForm};
+use bpfseal_loader::{EmitOptions, FixedHost, Host, LoadPlan, Loader};
 use bpfseal_object::{Endian, Object};
-use bpfseal_seal::{
-    Artifact, DetachedSeal, DigestAlgorithm, LoaderForm, Scheme, excl_prog_hash, hex,
-};
+use bpfseal_seal::{DigestAlgorithm, Scheme, excl_prog_hash, hex};
 
 use crate::{MakeError, Sealed};
 

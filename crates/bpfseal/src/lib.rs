@@ -2,7 +2,8 @@
 //!
 //! One front door to the crates behind it: [`object`] reads a `.bpf.o`, [`loader`] plans how it
 //! is installed and compiles the plan to a loader, [`seal`] signs the loader and verifies
-//! signatures offline, [`kernel`] loads it into the running kernel.
+//! signatures offline, [`artifact`] writes and reads the files that it comes in, [`kernel`] loads
+//! it into the running kernel.
 //!
 //! ```text
 //! .bpf.o ── Object ── LoadPlan ── Loader ── seal ── artifact ── verify
@@ -45,6 +46,7 @@ mod loaded;
 mod pins;
 pub mod skeleton;
 
+pub use bpfseal_artifact as artifact;
 pub use bpfseal_kernel as kernel;
 pub use bpfseal_loader as loader;
 pub use bpfseal_model as model;
@@ -59,15 +61,13 @@ pub use pins::{PinError, remove_pins, staging_folder};
 
 use std::borrow::Cow;
 
-use loader::skeleton::{
+use artifact::skeleton::{
     CHeader, CSkeleton, RustForm, RustModule, RustSkeleton, SkeletonError, SkeletonSeal,
 };
-use loader::{EmitOptions, Form, Host, Interface, LoadPlan, Loader};
+use artifact::{Artifact, Bundle, Interface, LoaderForm};
+use loader::{EmitOptions, Form, Host, LoadPlan, Loader};
 use object::Object;
-use seal::{
-    Artifact, Bundle, Certificate, LoaderForm, Scheme, Seal, SealError, SealOptions, SealedLoader,
-    Signer, ToBeSigned,
-};
+use seal::{Certificate, Scheme, Seal, SealError, SealOptions, SealedLoader, Signer, ToBeSigned};
 
 /// Why nothing could be made from the bytes of an object.
 #[derive(Debug, thiserror::Error)]

@@ -4,13 +4,14 @@
 
 use std::sync::OnceLock;
 
+use crate::artifact::Artifact;
 use crate::kernel::probe::{self, Verification};
 use crate::kernel::{
     self, Input, InstallError, InstallOptions, Installed, KeyringId, Linux, LoaderImage, Step,
     SyscallError,
 };
 use crate::loaded::Loaded;
-use crate::seal::{Artifact, Scheme, SealedLoader};
+use crate::seal::{Scheme, SealedLoader};
 
 /// Keyrings that are asked when none is named, in this order: a kernel does not tell what its own
 /// ones hold.
@@ -275,7 +276,7 @@ fn install(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::Interface;
+    use crate::artifact::Interface;
 
     #[test]
     fn a_signed_artifact_can_not_be_given_values() {

@@ -5,11 +5,11 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use crate::artifact::{Artifact, AutoAttach, Interface};
 use crate::kernel::{self, Installed, KeyringId, Link, Linux, Map, Mapping, Program, SyscallError};
 use crate::load::LoadError;
-use crate::loader::{AutoAttach, Interface};
 use crate::pins::{PinError, Staging};
-use crate::seal::{Artifact, Scheme};
+use crate::seal::Scheme;
 
 /// Why something was not attached.
 #[derive(Debug, thiserror::Error)]

@@ -3,12 +3,12 @@
 
 pub use std::borrow::Cow;
 
+pub use crate::artifact::{Artifact, AutoAttach, Interface, LoaderForm, ProgramInterface};
 pub use crate::data::{Const, Pointer, Value, Var, bits, field, put, put_bits};
 pub use crate::kernel::{Map, Mapping, Program};
 pub use crate::load::{LoadError, LoadOptions, insecure_load_unsigned, load};
 pub use crate::loaded::{AttachError, Links, Loaded};
-pub use crate::loader::{AutoAttach, Interface, ProgramInterface};
-pub use crate::seal::{Artifact, LoaderForm, Scheme, Seal};
+pub use crate::seal::{Scheme, Seal};
 
 /// Bytes with a value's fields written over them.
 #[must_use]

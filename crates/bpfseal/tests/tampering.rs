@@ -3,11 +3,10 @@
 
 use std::path::Path;
 
+use bpfseal::artifact::{Artifact, Bundle, DetachedSeal};
 use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
-use bpfseal::seal::{
-    Artifact, Bundle, Certificate, DetachedSeal, Scheme, SealOptions, SigningKey, TrustStore,
-};
+use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore};
 use bpfseal::{Sealed, reunite, seal_object_as};
 
 const KCONFIG: &[u8] = b"CONFIG_UNUSED=y\nCONFIG_BPF_SYSCALL=y\nCONFIG_NET=y\nCONFIG_HZ=250\n\

@@ -4,6 +4,7 @@
 //! Runs on every kernel of `cargo xtask kernels`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use bpfseal::artifact::{Artifact, LoaderForm};
 use bpfseal::kernel::{self, InstallError, KeyringId, Linux, add_certificate, join_session};
 use bpfseal::loader::FixedHost;
 use bpfseal::model::Errno;
@@ -11,9 +12,7 @@ use bpfseal::model::explain::{Setting, Step, explain};
 use bpfseal::model::kernel::Profile;
 use bpfseal::model::scenario::decisive_line;
 use bpfseal::object::Object;
-use bpfseal::seal::{
-    Artifact, Certificate, LoaderForm, Scheme, SealOptions, SigningKey, TrustStore, excl_prog_hash,
-};
+use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore, excl_prog_hash};
 use bpfseal::{LoadError, LoadOptions, load, seal_object_as};
 
 macro_rules! key_file {

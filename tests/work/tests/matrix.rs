@@ -4,10 +4,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use bpfseal::artifact::{Artifact, Bundle, LoaderForm};
 use bpfseal::kernel::probe::{self, Verification};
 use bpfseal::kernel::{KeyringId, Link, Linux, add_certificate};
 use bpfseal::object::Object;
-use bpfseal::seal::{Artifact, Bundle, Certificate, LoaderForm, Scheme, SealOptions, SigningKey};
+use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey};
 use bpfseal::{LoadError, LoadOptions, Loaded, RunningHost, Sealed};
 
 const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");

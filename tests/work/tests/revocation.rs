@@ -6,11 +6,12 @@
 
 use std::path::Path;
 
+use bpfseal::artifact::Artifact;
 use bpfseal::kernel::{InstallError, KeyringId, Linux, add_certificate, join_session};
 use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
 use bpfseal::seal::{
-    Artifact, Certificate, DigestAlgorithm, Rejection, Revocation, Scheme, SealOptions, SigningKey,
+    Certificate, DigestAlgorithm, Rejection, Revocation, Scheme, SealOptions, SigningKey,
     TrustStore,
 };
 use bpfseal::{LoadError, LoadOptions, load, seal_object_as};

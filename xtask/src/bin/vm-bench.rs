@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use bpfseal::LoadOptions;
+use bpfseal::artifact::Artifact;
 use bpfseal::kernel::{KeyringId, Linux, LoaderImage, add_certificate, install};
-use bpfseal::seal::{Artifact, Certificate};
+use bpfseal::seal::Certificate;
 
 /// Where the objects are: `NAME.lskel.h` of ours, and `NAME.pieces` of the reference.
 const FOLDER: &str = "/bench";

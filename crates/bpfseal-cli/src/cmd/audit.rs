@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use bpfseal::artifact::{Artifact, LoaderForm};
 use bpfseal::loader::LoadPlan;
 use bpfseal::model::audit::{
     Audit, Difference, Finding, Lacking, Powers, Subject, audit, compare, lacking,
 };
 use bpfseal::object::Object;
-use bpfseal::seal::{Artifact, LoaderForm, hex};
+use bpfseal::seal::hex;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use bpfseal::artifact::Artifact;
 use bpfseal::loader::LoadPlan;
 use bpfseal::loader::plan::ProgramLoad;
 use bpfseal::model::audit::{Change, Difference, Subject, audit, compare};
 use bpfseal::model::disasm::{PlanNames, disassemble};
 use bpfseal::object::Object;
-use bpfseal::seal::{Artifact, SignatureSummary};
+use bpfseal::seal::SignatureSummary;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use bpfseal::artifact::{Artifact, LoaderForm};
 use bpfseal::model::audit::endian_of;
 use bpfseal::model::explain::{Explanation, Setting, describe_admission, explain};
 use bpfseal::model::kernel::{Policy, Profile};
-use bpfseal::seal::{Artifact, LoaderForm, TrustStore};
+use bpfseal::seal::TrustStore;
 use serde_json::{Value, json};
 
 use crate::Outcome;

@@ -5,9 +5,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use bpfseal::artifact::{Artifact, ArtifactKind};
 use bpfseal::loader::{Form, LoadPlan, Loader};
 use bpfseal::object::{ExternKind, KconfigType, Object, Program, RelocKind};
-use bpfseal::seal::{Artifact, ArtifactKind, SealedLoader, SignatureSummary, excl_prog_hash, hex};
+use bpfseal::seal::{SealedLoader, SignatureSummary, excl_prog_hash, hex};
 use serde::Serialize;
 
 use crate::Outcome;

@@ -4,8 +4,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use bpfseal::artifact::AutoAttach;
 use bpfseal::kernel::{self, InstallError, KeyringId, Linux};
-use bpfseal::loader::AutoAttach;
 use bpfseal::object::uapi::{MapType, ProgType};
 use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError};
 use serde_json::json;

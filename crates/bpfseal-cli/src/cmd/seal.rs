@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bpfseal::artifact::{Artifact, ArtifactKind, Bundle, DetachedSeal, Provenance};
 use bpfseal::object::Object;
-use bpfseal::seal::{
-    Artifact, ArtifactKind, Bundle, Certificate, DetachedSeal, DigestAlgorithm, Provenance, Scheme,
-    SealOptions, Signer,
-};
+use bpfseal::seal::{Certificate, DigestAlgorithm, Scheme, SealOptions, Signer};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -329,7 +327,7 @@ impl Shop {
         .map_err(|e| Report::new(&place, &e, e.advice()))?;
         let notes = super::generate::notes(&place, &sealed.made, &self.host);
         let report =
-            |e: bpfseal::loader::skeleton::SkeletonError| Report::new(&place, &e, e.advice());
+            |e: bpfseal::artifact::skeleton::SkeletonError| Report::new(&place, &e, e.advice());
         match job.format {
             Format::Bundle => {
                 let host = sealed.made.plan.host.iter().map(ToString::to_string);

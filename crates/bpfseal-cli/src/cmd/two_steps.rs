@@ -189,7 +189,7 @@ fn write(
     format: Format,
     output: &Path,
 ) -> Outcome {
-    let report = |e: bpfseal::loader::skeleton::SkeletonError| {
+    let report = |e: bpfseal::artifact::skeleton::SkeletonError| {
         Report::new(&files::shown(output), &e, e.advice())
     };
     match format {

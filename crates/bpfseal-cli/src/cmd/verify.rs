@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use bpfseal::artifact::Artifact;
 use bpfseal::seal::{
-    Artifact, Attestation, Certificate, Rejection, Revocation, Scheme, SealedLoader,
-    SignatureVerdict, SignerId, Strictness, TrustPath, TrustStore, hex,
+    Attestation, Certificate, Rejection, Revocation, Scheme, SealedLoader, SignatureVerdict,
+    SignerId, Strictness, TrustPath, TrustStore, hex,
 };
 use clap::ValueEnum;
 use serde_json::{Value, json};

@@ -7,12 +7,13 @@
 mod code;
 mod diagram;
 
+use bpfseal::artifact::{Artifact, AutoAttach, Interface, LoaderForm, ProgramInterface};
+use bpfseal::loader::LoadPlan;
 use bpfseal::loader::plan::{MapAttr, ProgramLoad, Step};
-use bpfseal::loader::{AutoAttach, Interface, LoadPlan, ProgramInterface};
 use bpfseal::model::audit::{Audit, Powers, Subject, audit};
 use bpfseal::object::btf::Btf;
 use bpfseal::object::{MapIdx, Object};
-use bpfseal::seal::{Artifact, LoaderForm, Scheme, SignatureSummary, excl_prog_hash, hex};
+use bpfseal::seal::{Scheme, SignatureSummary, excl_prog_hash, hex};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");

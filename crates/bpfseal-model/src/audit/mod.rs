@@ -14,10 +14,10 @@ mod recover;
 
 use std::collections::BTreeSet;
 
+use bpfseal_artifact::{Artifact, LoaderForm};
 use bpfseal_loader::plan::{KernelRef, ProgramLoad};
 use bpfseal_loader::{ContextLayout, LoadPlan};
 use bpfseal_object::Endian;
-use bpfseal_seal::{Artifact, LoaderForm};
 
 pub use compare::{Change, Difference, compare};
 pub use power::Powers;

@@ -10,7 +10,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bpfseal_seal::{Certificate, SigningKey, TrustStore};
+use bpfseal_seal::{
+    Attestation, Certificate, Rejection, Seal, SealedLoader, SigningKey, TrustStore,
+};
 
 /// Names of the keys that sign.
 pub const KEYS: [&str; 5] = ["rsa2048", "rsa3072", "rsa4096", "p256", "p384"];
@@ -35,6 +37,25 @@ pub fn trust(name: &str) -> TrustStore {
     let mut store = TrustStore::new();
     store.add(certificate(name));
     store
+}
+
+/// A sealed loader that can be changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owned {
+    pub instructions: Vec<u8>,
+    pub metadata: Vec<u8>,
+    pub seal: Seal,
+}
+
+impl Owned {
+    pub fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
+        SealedLoader {
+            instructions: &self.instructions,
+            metadata: &self.metadata,
+            seal: &self.seal,
+        }
+        .verify(trust)
+    }
 }
 
 /// The signed samples that live beside the project, where they are there.

@@ -11,8 +11,9 @@ use std::error::Error;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::maps::{HashMap, Map, MapData, RingBuf};
+use bpfseal::artifact::Artifact;
 use bpfseal::kernel::{KeyringId, Linux, add_certificate};
-use bpfseal::seal::{Artifact, Certificate};
+use bpfseal::seal::Certificate;
 use bpfseal::{LoadOptions, Loaded};
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -12,8 +12,9 @@ use std::cell::Cell;
 use std::error::Error;
 use std::time::Duration;
 
+use bpfseal::artifact::Artifact;
 use bpfseal::kernel::{KeyringId, Linux, add_certificate};
-use bpfseal::seal::{Artifact, Certificate};
+use bpfseal::seal::Certificate;
 use bpfseal::{LoadOptions, Loaded};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, RingBufferBuilder};
 

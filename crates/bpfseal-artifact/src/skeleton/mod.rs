@@ -1,8 +1,7 @@
 //! Light skeletons: a loader as source code, with what its users hold on to.
 //!
-//! For programs that load an object without libbpf. The last step of the way of the data in this
-//! crate: [`Object`](bpfseal_object::Object), [`LoadPlan`](crate::LoadPlan) and
-//! [`Loader`](crate::Loader) go in, text comes out. Signing is not done here; a seal is handed in
+//! For programs that load an object without libbpf. [`Object`](bpfseal_object::Object),
+//! [`LoadPlan`](bpfseal_loader::LoadPlan) and [`Loader`](bpfseal_loader::Loader) go in, text comes out. Signing is not done here; a seal is handed in
 //! as bytes.
 //!
 //! [`CSkeleton`] becomes a [`CHeader`], which has the API of `bpftool gen skeleton -L`: the same

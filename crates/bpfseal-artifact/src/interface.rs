@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
+use bpfseal_loader::ContextLayout;
 use bpfseal_object::uapi::{attach, prog};
 use bpfseal_object::{Object, Program};
 
-use crate::emit::ContextLayout;
 use crate::skeleton::ident::{identifier, map_ident};
 
 /// Names of what a loader installs, in the order of its context. Can be a constant, for generated

@@ -7,11 +7,10 @@
 
 use bpfseal_loader::FixedHost;
 use bpfseal_object::Endian;
+use bpfseal_seal::{Scheme, Seal};
 
 use crate::bundle::{Provenance, VERSION};
 use crate::cbor::{CborError, MAGIC, OPTIONAL, Reader, SELF_DESCRIBED, Writer, major};
-use crate::scheme::Scheme;
-use crate::seal::Seal;
 
 /// Most bytes of a host's configuration or symbols, of which only the lines in use are kept.
 const MAX_LINES: usize = 1 << 20;

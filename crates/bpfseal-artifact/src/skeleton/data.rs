@@ -1,12 +1,12 @@
 //! Global data that a skeleton gives to its users: which maps, which variables, which values.
 
+use bpfseal_loader::LoadPlan;
+use bpfseal_loader::plan::Step;
 use bpfseal_object::btf::{Kind, Type};
 use bpfseal_object::uapi::{self, map as map_type};
 use bpfseal_object::{Map, MapIdx, Object};
 
 use super::ident::{map_ident, section_ident};
-use crate::LoadPlan;
-use crate::plan::Step;
 
 /// Global data that the skeleton maps into the user's process.
 #[derive(Debug)]

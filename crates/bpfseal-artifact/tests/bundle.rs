@@ -1,9 +1,11 @@
 //! Bundles: what is written is read, and nothing else is.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use bpfseal_loader::{AutoAttach, Interface, ProgramInterface};
+use bpfseal_artifact::{
+    Artifact, ArtifactKind, AutoAttach, Bundle, Interface, LoaderForm, ProgramInterface, Provenance,
+};
 use bpfseal_object::Endian;
-use bpfseal_seal::{Artifact, ArtifactKind, Bundle, LoaderForm, Provenance, Scheme, Seal};
+use bpfseal_seal::{Scheme, Seal};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,19 +1,19 @@
 //! Artifacts: sealed loaders as they come in files.
 //!
-//! The right end of this crate: what `bpfseal seal` writes, and what is verified, inspected and
+//! What `bpfseal seal` writes, and what is verified, inspected and
 //! loaded. One value of the metadata map, and the loader in one or several forms.
 
 use std::borrow::Cow;
 
-use bpfseal_loader::Interface;
+use bpfseal_seal::{
+    Certificate, Seal, SealError, SealOptions, SealedLoader, Signer, ToBeSigned, check_key,
+    excl_prog_hash,
+};
 
 use crate::bundle::Bundle;
 use crate::cbor::{self, CborError};
-use crate::certificate::Certificate;
-use crate::error::SealError;
-use crate::key::Signer;
+use crate::interface::Interface;
 use crate::lskel::{self, LskelError};
-use crate::seal::{Seal, SealOptions, SealedLoader, ToBeSigned, check_key, excl_prog_hash};
 
 /// A loader with what vouches for it, and the names of what it installs. Can be a constant, for
 /// generated code.

@@ -7,11 +7,10 @@
 
 use std::borrow::Cow;
 
-use bpfseal_loader::{AutoAttach, Interface, ProgramInterface};
+use bpfseal_seal::{Scheme, Seal};
 
 use crate::artifact::{Artifact, LoaderForm};
-use crate::scheme::Scheme;
-use crate::seal::Seal;
+use crate::interface::{AutoAttach, Interface, ProgramInterface};
 
 /// A fault of a header.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +124,7 @@ pub(crate) fn parse_rust(bytes: &[u8]) -> Result<Artifact, LskelError> {
                 scheme,
                 signature: Cow::Owned(signature),
                 // The text has it too, but it says nothing that the instructions do not.
-                excl_prog_hash: crate::excl_prog_hash(&instructions),
+                excl_prog_hash: bpfseal_seal::excl_prog_hash(&instructions),
             },
             instructions: whole(instructions)?,
         });

@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 
+use bpfseal_loader::LoadPlan;
 use bpfseal_object::Object;
 use bpfseal_object::btf::VarLinkage;
 
@@ -14,7 +15,7 @@ use super::c_bytes::push_literal;
 use super::c_header::SkeletonSeal;
 use super::data::{DataSection, data_sections};
 use super::rust_types::{Field, Names, RustTypes, push_struct, rust_ident};
-use crate::{AutoAttach, Interface, LoadPlan};
+use crate::{AutoAttach, Interface};
 
 /// Bytes of a variable that is not held as a value: it would not fit the stack.
 const LARGE: u32 = 64 * 1024;

@@ -8,6 +8,7 @@
 
 use std::fmt::{self, Write as _};
 
+use bpfseal_loader::LoadPlan;
 use bpfseal_object::btf::{Type, VarLinkage};
 use bpfseal_object::{Object, Program};
 
@@ -16,7 +17,7 @@ use super::c_bytes::push_literal;
 use super::c_types::{Declarer, Qualifiers};
 use super::data::{DataSection, data_sections};
 use super::ident::{identifier, map_ident};
-use crate::{AutoAttach, LoadPlan};
+use crate::AutoAttach;
 
 /// What a signed skeleton carries besides the loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

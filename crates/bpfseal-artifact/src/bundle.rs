@@ -5,14 +5,14 @@
 
 use std::borrow::Cow;
 
+use bpfseal_object::Endian;
+use bpfseal_seal::{Scheme, Seal};
+
 use crate::artifact::{Artifact, LoaderForm};
 use crate::cbor::{
     CborError, FALSE, MAX_BLOB, OPTIONAL, Reader, SELF_DESCRIBED, TRUE, Writer, major,
 };
-use crate::scheme::Scheme;
-use crate::seal::Seal;
-use bpfseal_loader::{AutoAttach, Interface, ProgramInterface};
-use bpfseal_object::Endian;
+use crate::interface::{AutoAttach, Interface, ProgramInterface};
 
 /// Version of the format.
 pub(crate) const VERSION: u64 = 1;
