@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use bpfseal::loader::FixedHost;
-use bpfseal::model::attacks::{Cell, Material, Stopped, catalogue};
 use bpfseal::object::Object;
 use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore};
 use bpfseal::{Sealed, seal_object_as};
+use bpfseal_proof::attacks::{Cell, Material, Stopped, catalogue};
 
 use crate::project;
 

@@ -282,8 +282,7 @@ fn test_files(built: &Path, tests: &[String]) -> anyhow::Result<Files> {
     let (mut cargo, _) = project::static_cargo("test")?;
     let output = cargo
         .args(["--quiet", "--no-run", "--message-format", "json"])
-        .args(["--package", "bpfseal-kernel", "--package", "bpfseal-cli"])
-        .args(["--package", "bpfseal-work"])
+        .args(["--package", "bpfseal-proof", "--package", "bpfseal-work"])
         .args(tests.iter().flat_map(|test| ["--test", test]))
         .stderr(Stdio::inherit())
         .output()?;

@@ -3,10 +3,48 @@
 
 use std::marker::PhantomData;
 
+use crate::system::Command;
+
 /// Bytes of the union up to the last field that is used here (`keyring_id`).
 const SIZE: usize = 168;
 
+/// The size or count of something that the kernel only reads, as a call tells it.
+///
+/// These can be changed by a [`System`](crate::System) that stands in front of another
+/// ([`Attr::claim`]), so that it can be seen what a kernel makes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Claim {
+    /// `excl_prog_hash_size` of `BPF_MAP_CREATE`, in bytes.
+    ExclProgHashSize,
+    /// `fd_array_cnt` of `BPF_PROG_LOAD`.
+    FdArrayCount,
+    /// `signature_size` of `BPF_PROG_LOAD`, in bytes.
+    SignatureSize,
+}
+
+impl Claim {
+    /// The call that it is told in.
+    #[must_use]
+    pub fn command(self) -> Command {
+        match self {
+            Self::ExclProgHashSize => Command::MapCreate,
+            Self::FdArrayCount | Self::SignatureSize => Command::ProgLoad,
+        }
+    }
+
+    fn offset(self) -> usize {
+        match self {
+            Self::ExclProgHashSize => 88,
+            Self::FdArrayCount => 148,
+            Self::SignatureSize => 160,
+        }
+    }
+}
+
 /// Attributes of one call. Whatever they point at is borrowed for `'a`.
+///
+/// Only this crate makes them; [`System`](crate::System) hands them on.
 #[derive(Debug)]
 pub struct Attr<'a> {
     // The kernel reads and writes it as 64-bit words.
@@ -61,6 +99,15 @@ impl<'a> Attr<'a> {
         assert!(at.is_multiple_of(8));
         self.words[at / 8] = value;
         self
+    }
+
+    /// Tells the kernel another size or count than that of what it gets. It is to be one of a call
+    /// of [`Claim::command`].
+    ///
+    /// Too large a one does no harm here: the kernel reads what lies behind, or answers `EFAULT`.
+    pub fn claim(&mut self, claim: Claim, value: u32) {
+        self.len = self.len.max(claim.offset() + 4);
+        self.put_u32(claim.offset(), value);
     }
 
     /// Points a field at bytes that the kernel reads; at nothing when there are none.
@@ -136,6 +183,15 @@ impl<'a> PerfAttr<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claim_makes_room_for_itself() {
+        let mut attr = Attr::new(72);
+        attr.claim(Claim::ExclProgHashSize, 31);
+        assert_eq!((attr.len(), attr.u32(88)), (92, 31));
+        attr.claim(Claim::ExclProgHashSize, 33);
+        assert_eq!((attr.len(), attr.u32(88)), (92, 33));
+    }
 
     #[test]
     fn fields_do_not_touch_each_other() {

@@ -241,12 +241,9 @@ fn load_loader(
         fd_array: &[map.as_fd().as_raw_fd()],
         // The kernel folds bound maps into what the signature covers.
         bind: image.signature.is_some() && image.scheme.binds_map(),
-        claimed_count: 0,
-        signature: image.signature.map(|(bytes, keyring)| Signature {
-            bytes,
-            keyring,
-            claimed_size: None,
-        }),
+        signature: image
+            .signature
+            .map(|(bytes, keyring)| Signature { bytes, keyring }),
         log_level: options.log_level,
     };
     // A second time with a log, if it fails: most loads do not need one.

@@ -27,6 +27,7 @@ pub mod probe;
 mod program;
 mod system;
 
+pub use attr::{Attr, Claim, PerfAttr};
 pub use btf::Btf;
 pub use error::{SyscallError, errno_name};
 pub use ids::{map_ids, program_ids};

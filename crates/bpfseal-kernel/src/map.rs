@@ -31,8 +31,6 @@ pub struct MapSpec<'a> {
     pub inner_map: Option<&'a Map>,
     /// Digest of the program that alone may use the map. Needs Linux 6.18.
     pub excl_prog_hash: Option<&'a [u8]>,
-    /// Another size of a digest to tell the kernel, for tests of its checks.
-    pub claimed_hash_size: Option<u32>,
 }
 
 /// What the kernel says of a map.
@@ -82,7 +80,7 @@ impl Map {
     /// `EINVAL` for a digest of another size than 32, or what the type of map does not take.
     pub fn create(system: &dyn System, spec: &MapSpec<'_>) -> Result<Self, SyscallError> {
         // Without a digest the call is the one of older kernels.
-        let len = if spec.excl_prog_hash.is_some() || spec.claimed_hash_size.is_some() {
+        let len = if spec.excl_prog_hash.is_some() {
             92
         } else {
             72
@@ -100,9 +98,6 @@ impl Map {
         if let Some(hash) = spec.excl_prog_hash {
             attr.put_any_bytes(80, hash)
                 .put_u32(88, u32::try_from(hash.len()).unwrap_or(u32::MAX));
-        }
-        if let Some(size) = spec.claimed_hash_size {
-            attr.put_u32(88, size);
         }
         let fd = system
             .bpf(Command::MapCreate, &mut attr)

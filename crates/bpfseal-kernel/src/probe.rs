@@ -108,11 +108,9 @@ pub fn verification(system: &dyn System) -> Verification {
             flags: SLEEPABLE,
             fd_array: &[map.as_fd().as_raw_fd()],
             bind: true,
-            claimed_count: 0,
             signature: Some(Signature {
                 bytes: b"no signature",
                 keyring: KeyringId::BUILTIN,
-                claimed_size: None,
             }),
             log_level: 1,
         },

@@ -21,8 +21,6 @@ pub struct Signature<'a> {
     pub bytes: &'a [u8],
     /// Where the signer's key is looked for.
     pub keyring: KeyringId,
-    /// Another size to tell the kernel than that of `bytes`, for tests of its checks.
-    pub claimed_size: Option<u32>,
 }
 
 /// What is to be loaded.
@@ -42,8 +40,6 @@ pub struct ProgramSpec<'a> {
     pub fd_array: &'a [i32],
     /// Whether the kernel is told how many they are, and binds them to the program.
     pub bind: bool,
-    /// Another count of descriptors to tell the kernel, for tests of its checks; 0 for none.
-    pub claimed_count: u32,
     /// The signature, for a signed program.
     pub signature: Option<Signature<'a>>,
     /// How much the kernel is to log; 0 for nothing.
@@ -95,16 +91,14 @@ impl Program {
         if !fds.is_empty() {
             attr.put_bytes(120, &fds);
         }
-        if spec.claimed_count > 0 {
-            attr.put_u32(148, spec.claimed_count);
-        } else if spec.bind {
+        if spec.bind {
             attr.put_u32(148, u32::try_from(spec.fd_array.len()).unwrap_or(u32::MAX));
         }
         if let Some(signature) = &spec.signature {
             let size = u32::try_from(signature.bytes.len()).unwrap_or(u32::MAX);
             // An empty one too: without an address the load would not be a signed one.
             attr.put_any_bytes(152, signature.bytes)
-                .put_u32(160, signature.claimed_size.unwrap_or(size))
+                .put_u32(160, size)
                 .put_fd(164, signature.keyring.0);
         }
         if spec.log_level > 0 {

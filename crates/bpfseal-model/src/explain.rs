@@ -109,8 +109,9 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// That kernel.
-    pub(crate) fn kernel(&self, instructions: &[u8]) -> Kernel {
+    /// That kernel, in the byte order of these instructions.
+    #[must_use]
+    pub fn kernel(&self, instructions: &[u8]) -> Kernel {
         let mut kernel = Kernel::new(self.profile);
         kernel.endian = endian_of(instructions);
         kernel.symbols = self.symbols.clone();
@@ -150,7 +151,8 @@ pub fn explain(artifact: &Artifact, form: &LoaderForm, setting: &Setting<'_>) ->
 
 /// `BPF_PROG_LOAD` of a loader as the loading side of its scheme asks for it: `array` are its maps,
 /// the metadata first.
-pub(crate) fn request(
+#[must_use]
+pub fn request(
     scheme: Option<Scheme>,
     instructions: Vec<u8>,
     array: Vec<Fd>,

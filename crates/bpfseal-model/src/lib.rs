@@ -10,7 +10,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod attacks;
 mod attr;
 pub mod audit;
 pub mod disasm;
@@ -21,7 +20,6 @@ pub mod kernel;
 mod memory;
 mod record;
 mod run;
-pub mod scenario;
 mod symbols;
 
 pub use errno::Errno;

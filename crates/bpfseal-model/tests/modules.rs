@@ -353,7 +353,7 @@ fn runs_descriptors_and_ends_are_told() {
 /// Hornet looks at the maps again before a run: one more, and one changed by another program.
 #[test]
 fn hornet_looks_again_before_a_run() {
-    let run = |exclusive: bool, poke: bool| {
+    let run = |exclusive: bool, changed: bool| {
         let mut kernel = kernel(Profile::Hornet);
         kernel.modules.add(Box::new(Hornet::default()));
         let mut wanted = MapCreate::metadata(METADATA.len() as u32, excl_prog_hash(&INSTRUCTIONS));
@@ -366,8 +366,8 @@ fn hornet_looks_again_before_a_run() {
         kernel.map_freeze(map).unwrap();
         let good = signature(Scheme::Hornet, "p256", METADATA);
         let loader = kernel.prog_load(&load(map, 0, Some(good))).result.unwrap();
-        if poke {
-            kernel.poke_by_another_program(map, 0, b'M').unwrap();
+        if changed {
+            kernel.map_mut(map).unwrap().write_by_program(0, b"M");
         }
         kernel.prog_run(loader, Vec::new()).end
     };

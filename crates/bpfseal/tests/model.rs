@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use bpfseal::loader::{FixedHost, LoadPlan};
-use bpfseal::model::attacks::profile_of;
 use bpfseal::model::explain::{Setting, explain};
+use bpfseal::model::kernel::Profile;
 use bpfseal::object::Object;
 use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore};
 use bpfseal::seal_object_as;
@@ -45,7 +45,7 @@ fn every_form_runs_on_the_kernel_that_it_is_for() {
             if name == "percpu" && older {
                 continue;
             }
-            let setting = Setting::new(profile_of(scheme), &keyring);
+            let setting = Setting::new(Profile::of_scheme(scheme), &keyring);
             let explained = explain(&artifact, form, &setting);
             assert_eq!(explained.refusal, None, "{name}, {}", scheme.name());
             assert_eq!(explained.not_run, None, "{name}");

@@ -8,91 +8,32 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use bpfseal::kernel::probe::{self, Verification};
 use bpfseal::kernel::{
     KeyringId, Linux, Restriction, add_certificate, describe_key, find_by_key_id, join_session,
     keys_of, link_key, map_ids, new_keyring, program_ids, restrict_keyring, revoke_key, unlink_key,
 };
-use bpfseal::seal::{Certificate, hex};
+use bpfseal::seal::hex;
+use bpfseal_proof::bench::{CommandBench, person, said};
+use bpfseal_proof::object;
 use bpfseal_work::{kill, maps};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
-const OTHER_CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/p256.cert.pem");
-const OBJECT: &[u8] = include_bytes!("../../../testdata/objects/work_tracing.bpf.o");
-const MANY_MAPS: &[u8] = include_bytes!("../../../testdata/objects/work_maps.bpf.o");
 const BPFFS: &str = "/sys/fs/bpf";
 
-struct Bench {
-    folder: tempfile::TempDir,
-    program: PathBuf,
-}
-
-impl Bench {
-    fn new() -> Option<Self> {
-        let Some(program) = std::env::var_os("BPFSEAL_BIN") else {
-            eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
-            return None;
-        };
-        let scheme = probe::verification(&Linux);
-        if scheme != Verification::LoadTime {
-            eprintln!("skipped: this kernel does not verify at load time ({scheme:?})");
-            return None;
-        }
-        std::fs::create_dir_all("/tmp").unwrap();
-        let bench = Self {
-            folder: tempfile::tempdir().unwrap(),
-            program: program.into(),
-        };
-        for (name, bytes) in [
-            ("key.pem", KEY),
-            ("cert.pem", CERTIFICATE),
-            ("tracing.bpf.o", OBJECT),
-            ("maps.bpf.o", MANY_MAPS),
-        ] {
-            std::fs::write(bench.folder.path().join(name), bytes).unwrap();
-        }
-        let sealed = bench.run("seal tracing.bpf.o maps.bpf.o -k key.pem -i cert.pem");
-        assert!(sealed.status.success());
-        use std::os::unix::fs::PermissionsExt as _;
-        let open = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(bench.folder.path(), open).unwrap();
-        Some(bench)
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(line.split_whitespace())
-            .current_dir(self.folder.path());
-        command
-    }
-
-    fn run(&self, line: &str) -> Output {
-        self.command(line).output().unwrap()
-    }
-
-    #[track_caller]
-    fn check(&self, line: &str, code: i32, words: &[&str]) {
-        said(&self.run(line), code, words);
-    }
-}
-
-#[track_caller]
-fn said(output: &Output, code: i32, words: &[&str]) {
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    for word in words {
-        assert!(text.contains(word), "no `{word}` in {text}");
-    }
+/// The command, with two sealed artifacts.
+fn bench() -> Option<CommandBench> {
+    let bench = CommandBench::new()?;
+    let signer = person("rsa2048");
+    bench.write("key.pem", signer.key_pem);
+    bench.write("cert.pem", signer.certificate_pem);
+    bench.write("tracing.bpf.o", object!("work_tracing"));
+    bench.write("maps.bpf.o", object!("work_maps"));
+    let line = "seal tracing.bpf.o maps.bpf.o -k key.pem -i cert.pem";
+    bench.check(line, 0, &[]);
+    Some(bench)
 }
 
 /// How many maps and programs there are.
@@ -135,7 +76,7 @@ fn pins() -> Vec<PathBuf> {
 
 #[test]
 fn whatever_fails_leaves_nothing() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let before = baseline();
     bench.check(
         "load tracing.lskel.h --trust cert.pem --attach",
@@ -146,7 +87,7 @@ fn whatever_fails_leaves_nothing() {
     // Attached, pinned, and found again.
     let line = "load tracing.lskel.h --trust cert.pem --attach --pin /sys/fs/bpf/a/b --json";
     let output = bench.run(line);
-    said(&output, 0, &["\"pinned\": \"/sys/fs/bpf/a/b\""]);
+    said(&output, line, 0, &["\"pinned\": \"/sys/fs/bpf/a/b\""]);
     let folder = Path::new("/sys/fs/bpf/a/b");
     for name in ["by_number", "bss", "entry", "link_entry", "link_raw_enter"] {
         assert!(folder.join(name).exists(), "{name}");
@@ -154,13 +95,9 @@ fn whatever_fails_leaves_nothing() {
     std::fs::remove_dir_all("/sys/fs/bpf/a").unwrap();
     nothing_left(before);
     // As an ordinary user.
-    let output = bench
-        .command("load tracing.lskel.h")
-        .uid(1000)
-        .gid(1000)
-        .output()
-        .unwrap();
-    said(&output, 1, &["may not use BPF", "CAP_BPF"]);
+    let line = "load tracing.lskel.h";
+    let output = bench.command(line).uid(1000).gid(1000).output().unwrap();
+    said(&output, line, 1, &["may not use BPF", "CAP_BPF"]);
     nothing_left(before);
     // Where there is no bpffs.
     bench.check(
@@ -187,7 +124,7 @@ fn whatever_fails_leaves_nothing() {
 
 #[test]
 fn few_descriptors_are_a_clear_message() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let before = baseline();
     let usual = getrlimit(Resource::Nofile);
     let few = Rlimit {
@@ -195,13 +132,15 @@ fn few_descriptors_are_a_clear_message() {
         ..usual
     };
     // For the child; what this process has open already stays open.
-    let mut command = bench.command("load maps.lskel.h --trust cert.pem");
+    let line = "load maps.lskel.h --trust cert.pem";
+    let mut command = bench.command(line);
     command.stdin(Stdio::null());
     setrlimit(Resource::Nofile, few).unwrap();
     let output = command.output();
     setrlimit(Resource::Nofile, usual).unwrap();
     said(
         &output.unwrap(),
+        line,
         1,
         &["EMFILE", "too many open files", "ulimit -n"],
     );
@@ -212,7 +151,7 @@ fn few_descriptors_are_a_clear_message() {
 
 #[test]
 fn without_keyring_rights_it_says_so() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     // In a thread of its own, which alone gets another session.
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -237,12 +176,12 @@ fn without_keyring_rights_it_says_so() {
 
 #[test]
 fn keyrings_are_listed_linked_restricted_and_revoked() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             join_session(&Linux).unwrap();
             let session = KeyringId::SESSION;
-            let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+            let certificate = person("rsa2048").certificate;
             let own = new_keyring(&Linux, session, "trusted").unwrap();
             let key = add_certificate(&Linux, own.into(), "signer", certificate.der()).unwrap();
             assert_eq!(keys_of(&Linux, own.into()).unwrap(), [key]);
@@ -277,7 +216,7 @@ fn keyrings_are_listed_linked_restricted_and_revoked() {
             let rule = format!("keyring restrict {} --to {}", other.0, own.0);
             bench.check(&rule, 0, &[]);
             bench.check(&rule, 1, &["EEXIST"]);
-            let stranger = Certificate::from_bytes(OTHER_CERTIFICATE).unwrap();
+            let stranger = person("p256").certificate;
             let error = add_certificate(&Linux, other, "x", stranger.der()).unwrap_err();
             assert_eq!(error.errno_name(), "ENOKEY");
             revoke_key(&Linux, key).unwrap();
@@ -291,8 +230,8 @@ fn keyrings_are_listed_linked_restricted_and_revoked() {
 /// program, and either no folder or a whole one.
 #[test]
 fn killed_at_every_step_it_leaves_nothing() {
-    let Some(bench) = Bench::new() else { return };
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    let Some(bench) = bench() else { return };
+    let certificate = person("rsa2048").certificate;
     add_certificate(&Linux, KeyringId::SESSION, "x", certificate.der()).unwrap();
     let skel = kill::WorkKill::open_and_load().unwrap();
     let skel = skel.attach().unwrap();
@@ -309,7 +248,7 @@ fn killed_at_every_step_it_leaves_nothing() {
         (output, bss.steps.get())
     };
     let (output, steps) = run(u64::MAX);
-    said(&output, 0, &["pinned in"]);
+    said(&output, line, 0, &["pinned in"]);
     std::fs::remove_dir_all(folder).unwrap();
     nothing_left(before);
     assert!(steps > 20, "{steps}");

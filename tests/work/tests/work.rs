@@ -12,35 +12,24 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bpfseal::kernel::probe::{self, Verification};
-use bpfseal::kernel::{
-    self, Direction, KeyringId, Link, Linux, NetfilterHook, PerfEvent, filter_socket,
-};
-use bpfseal::seal::Certificate;
+use bpfseal::kernel::{self, Direction, Link, Linux, NetfilterHook, PerfEvent, filter_socket};
 use bpfseal::{LoadError, LoadOptions};
+use bpfseal_proof::bench::{in_machine, trust};
 use bpfseal_work::{
     cgroup, gate, iter, lsm, maps, more_maps, probes, socket, syscall, syscall_unsigned, tc,
     tracing, xdp,
 };
 
-const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
 /// The loopback interface, which is always the first.
 const LOOPBACK: u32 = 1;
 
 /// Whether this is a machine with a kernel that verifies at load time; the key is trusted then.
 fn in_vm() -> bool {
-    if std::env::var_os("BPFSEAL_VM").is_none() {
-        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
-        return false;
+    let there = in_machine();
+    if there {
+        trust();
     }
-    let scheme = probe::verification(&Linux);
-    if scheme != Verification::LoadTime {
-        eprintln!("skipped: this kernel does not verify at load time ({scheme:?})");
-        return false;
-    }
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
-    kernel::add_certificate(&Linux, KeyringId::SESSION, "work", certificate.der()).unwrap();
-    true
+    there
 }
 
 fn own_pid() -> i32 {

@@ -336,7 +336,8 @@ pub(crate) fn context_size(subject: &Subject<'_>) -> usize {
 }
 
 /// A context that asks for everything that a host can ask for.
-pub(crate) fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
+#[must_use]
+pub fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
     let mut context = vec![0; context_size(subject)];
     let put = |context: &mut [u8], at: usize, bytes: &[u8]| {
         if let Some(place) = context.get_mut(at..at + bytes.len()) {

@@ -250,19 +250,14 @@ impl Map {
         self.elements[at..at + len].copy_from_slice(&value[..len]);
     }
 
-    /// What a program that has the map leaves in its first value: programs write frozen maps, too.
-    pub(super) fn write_by_program(&mut self, value: &[u8]) {
-        if self.is_array() {
-            self.write(0, value);
-        }
-    }
-
-    /// The same, of one byte; nothing happens past the end of the value.
-    pub(super) fn poke(&mut self, offset: u32, byte: u8) {
-        let mut value = self.value().into_owned();
-        if let Some(place) = value.get_mut(offset as usize) {
-            *place = byte;
-            self.write_by_program(&value);
+    /// What a program that has the map writes into its first value: programs write frozen maps,
+    /// too. What does not fit into the value is left out, and so is all of it where the map is no
+    /// array.
+    pub fn write_by_program(&mut self, offset: usize, bytes: &[u8]) {
+        let room = (self.created.value_size as usize).saturating_sub(offset);
+        let bytes = &bytes[..bytes.len().min(room)];
+        if self.is_array() && !bytes.is_empty() {
+            self.write(offset, bytes);
         }
     }
 

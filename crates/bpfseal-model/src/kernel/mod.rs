@@ -159,12 +159,27 @@ impl Kernel {
         }
     }
 
-    fn map_mut(&mut self, fd: Fd) -> Result<&mut Map, Errno> {
+    /// The same, to be changed. The model runs loaders and nothing else: whoever drives it does
+    /// here what other programs would do to a map ([`Map::write_by_program`]).
+    ///
+    /// # Errors
+    /// As [`Kernel::map`].
+    pub fn map_mut(&mut self, fd: Fd) -> Result<&mut Map, Errno> {
         self.map(fd)?;
         match self.fds.get(&fd) {
             Some(Object::Map(number)) => Ok(&mut self.maps[*number as usize]),
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// The map that a map of maps holds under a key, to be changed, as [`Kernel::map_mut`].
+    ///
+    /// # Errors
+    /// As [`Kernel::map`]; `ENOENT` when there is no map under that key.
+    pub fn inner_map_mut(&mut self, outer: Fd, key: &[u8]) -> Result<&mut Map, Errno> {
+        let number = self.map(outer)?.inner.get(key).copied();
+        let number = number.ok_or(Errno::ENOENT)?;
+        self.maps.get_mut(number as usize).ok_or(Errno::ENOENT)
     }
 
     /// The program of a descriptor, if it is one.
@@ -294,30 +309,6 @@ impl Kernel {
             return Err(Errno::EPERM);
         }
         outer.inner.insert(key.to_vec(), number);
-        Ok(())
-    }
-
-    /// What another program does that has a map of maps: it writes a byte of the first inner one.
-    ///
-    /// # Errors
-    /// `ENOENT` when there is none.
-    pub fn poke_inner(&mut self, outer: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
-        let inner = self.map(outer)?.inner.get([0; 4].as_slice()).copied();
-        let number = inner.ok_or(Errno::ENOENT)?;
-        self.maps[number as usize].poke(offset, byte);
-        Ok(())
-    }
-
-    /// What another program does that is bound to a map: it writes a byte of its value.
-    ///
-    /// # Errors
-    /// `EACCES` for an exclusive map, which no other program can be bound to.
-    pub fn poke_by_another_program(&mut self, fd: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
-        let map = self.map_mut(fd)?;
-        if map.created.excl_prog_hash.is_some() {
-            return Err(Errno::EACCES);
-        }
-        map.poke(offset, byte);
         Ok(())
     }
 

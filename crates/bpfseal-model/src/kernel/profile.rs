@@ -78,6 +78,14 @@ impl Profile {
         })
     }
 
+    /// The kernel, or the proposal, that checks a scheme.
+    #[must_use]
+    pub fn of_scheme(scheme: Scheme) -> Self {
+        let own = |profile: &Self| profile.scheme() == Some(scheme);
+        // A test sees that each scheme has one.
+        Self::ALL.into_iter().find(own).unwrap_or(Self::V7_3)
+    }
+
     /// Whether a load can carry a signature at all.
     pub(crate) fn has_signatures(self) -> bool {
         self != Self::V6_12
@@ -131,6 +139,13 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schemes_have_profiles() {
+        for scheme in Scheme::ALL {
+            assert_eq!(Profile::of_scheme(scheme).scheme(), Some(scheme));
+        }
+    }
 
     #[test]
     fn versions_have_profiles() {

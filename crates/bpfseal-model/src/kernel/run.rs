@@ -141,7 +141,7 @@ impl Kernel {
         };
         for (number, value) in places.iter().zip(left) {
             if let Some(number) = number {
-                self.maps[*number as usize].write_by_program(&value);
+                self.maps[*number as usize].write_by_program(0, &value);
             }
         }
         ran

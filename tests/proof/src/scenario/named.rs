@@ -5,8 +5,8 @@
 //! their own on a real kernel.
 
 use super::{Bound, Call, Code, NO_KEYRING, Over, Scenario, Sign};
-use crate::errno::Errno;
-use crate::kernel::SESSION;
+use bpfseal_model::Errno;
+use bpfseal_model::kernel::SESSION;
 
 /// A scenario with a name, and what Linux 7.3 answers to its last call.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Random scenarios, each by its seed.
 
 use super::{Bound, Call, Code, NO_KEYRING, Over, Scenario, Sign};
-use crate::kernel::SESSION;
+use bpfseal_model::kernel::SESSION;
 
 /// Numbers by a seed (xorshift).
 struct Random(u64);

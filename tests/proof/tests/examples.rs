@@ -7,46 +7,23 @@
 use std::path::Path;
 use std::process::Command;
 
-use bpfseal::kernel::Linux;
-use bpfseal::kernel::probe::{self, Verification};
-
-const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
-const OBJECT: &[u8] = include_bytes!("../../../testdata/objects/work_tracing.bpf.o");
+use bpfseal_proof::bench::{CommandBench, person};
+use bpfseal_proof::object;
 
 #[test]
 fn examples_do_what_they_say() {
-    let Some(bpfseal) = std::env::var_os("BPFSEAL_BIN") else {
-        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+    let Some(bench) = CommandBench::new() else {
         return;
     };
-    let scheme = probe::verification(&Linux);
-    if scheme != Verification::LoadTime {
-        eprintln!("skipped: this kernel does not verify at load time ({scheme:?})");
-        return;
-    }
-    let folder = tempfile::tempdir_in("/").unwrap();
-    let put = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
-    };
-    let (key, certificate) = (put("key.pem", KEY), put("cert.pem", CERTIFICATE));
-    let object = put("tracing.bpf.o", OBJECT);
+    let signer = person("rsa2048");
+    bench.write("key.pem", signer.key_pem);
+    bench.write("cert.pem", signer.certificate_pem);
+    bench.write("tracing.bpf.o", object!("work_tracing"));
     // The Rust skeleton is an artifact as the C one is.
-    let artifact = folder.path().join("tracing.rs");
-    let sealed = Command::new(bpfseal)
-        .arg("seal")
-        .arg(&object)
-        .arg("-k")
-        .arg(&key)
-        .arg("-i")
-        .arg(&certificate)
-        .arg("-o")
-        .arg(&artifact)
-        .status()
-        .unwrap();
-    assert!(sealed.success());
+    let line = "seal tracing.bpf.o -k key.pem -i cert.pem -o tracing.rs";
+    bench.check(line, 0, &[]);
+    let certificate = bench.path().join("cert.pem");
+    let artifact = bench.path().join("tracing.rs");
     #[track_caller]
     fn says(command: &mut Command, words: &str) {
         let output = command.output().unwrap();

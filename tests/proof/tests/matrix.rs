@@ -6,14 +6,12 @@
 
 use bpfseal::artifact::{Artifact, Bundle, LoaderForm};
 use bpfseal::kernel::probe::{self, Verification};
-use bpfseal::kernel::{KeyringId, Link, Linux, add_certificate};
+use bpfseal::kernel::{KeyringId, Link, Linux};
 use bpfseal::object::Object;
-use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey};
+use bpfseal::seal::{Scheme, SealOptions};
 use bpfseal::{LoadError, LoadOptions, Loaded, RunningHost, Sealed};
-
-const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
-const OBJECT: &[u8] = include_bytes!("../../../testdata/objects/one_map.bpf.o");
+use bpfseal_proof::bench::{Person, in_any_machine, person, release, trust};
+use bpfseal_proof::object;
 
 /// Kernels by the start of their release, and what they answer to each scheme: load-time,
 /// in-loader-exclusive, in-loader; 0 when it loads.
@@ -30,9 +28,10 @@ const EKEYREJECTED: i32 = 129;
 const ENOKEY: i32 = 126;
 
 fn sealed(schemes: &[Scheme]) -> Sealed {
-    let key = SigningKey::from_pem(KEY).unwrap();
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
-    let object = Object::parse(OBJECT, "one_map").unwrap();
+    let Person {
+        key, certificate, ..
+    } = person("rsa2048");
+    let object = Object::parse(object!("one_map"), "one_map").unwrap();
     let options = SealOptions::default();
     bpfseal::seal_object_as(schemes, object, &RunningHost, &key, &certificate, &options).unwrap()
 }
@@ -63,11 +62,10 @@ fn works(loaded: &Loaded) -> bool {
 
 #[test]
 fn one_bundle_loads_verified_on_every_kernel() {
-    if std::env::var_os("BPFSEAL_VM").is_none() {
-        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+    if !in_any_machine() {
         return;
     }
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let release = release();
     let row = MATRIX
         .iter()
         .find(|(start, _)| release.starts_with(start))
@@ -76,10 +74,9 @@ fn one_bundle_loads_verified_on_every_kernel() {
     let all = Bundle::decode(&bundle).unwrap().artifact;
     // The loader's key is nowhere yet.
     assert_eq!(errno(&load(&all)), ENOKEY);
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
-    add_certificate(&Linux, KeyringId::SESSION, "x", certificate.der()).unwrap();
+    trust();
 
-    println!("  kernel {}", release.trim());
+    println!("  kernel {}", release);
     for (scheme, expect) in Scheme::KERNELS.into_iter().zip(row.1) {
         let result = load(&sealed(&[scheme]).into_artifact());
         println!("  {:<20} {}", scheme.name(), errno(&result));

@@ -5,20 +5,20 @@
 //! a virtual machine. Elsewhere each says that it was skipped.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
-use bpfseal_kernel::{
-    Btf, InstallError, KeyringId, Linux, LoaderImage, Map, MapSpec, Program, ProgramSpec,
-    Signature, install,
+use bpfseal::kernel::{
+    Btf, Claim, Input, InstallError, InstallOptions, KeyringId, Linux, LoaderImage, Map, MapSpec,
+    Program, ProgramSpec, Signature, install, install_with,
 };
-use bpfseal_loader::Form;
-use bpfseal_object::Object;
-use bpfseal_seal::excl_prog_hash;
+use bpfseal::loader::Form;
+use bpfseal::object::Object;
+use bpfseal::seal::excl_prog_hash;
 
-use common::{
-    ARRAY, HASH, MMAPABLE, SESSION, Subject, errno, fd, in_vm, load, load_from, metadata_map, sign,
-    spec, trust,
+use bpfseal_proof::bench::{
+    ARRAY, HASH, MMAPABLE, SESSION, Subject, errno, fd, in_machine, load, load_from, metadata_map,
+    sign, spec, trust,
 };
+use bpfseal_proof::machine::Claiming;
+use bpfseal_proof::object;
 
 fn minimal() -> Subject {
     Subject::new(object!("minimal"), Form::Signed)
@@ -42,7 +42,7 @@ fn touching_a_map(pseudo: u8, value: i32) -> Vec<u8> {
 
 #[test]
 fn a_signed_loader_without_maps_installs_its_program() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -56,7 +56,7 @@ fn a_signed_loader_without_maps_installs_its_program() {
 
 #[test]
 fn a_signed_loader_with_a_map_installs_both() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -70,7 +70,7 @@ fn a_signed_loader_with_a_map_installs_both() {
 
 #[test]
 fn an_unsigned_loader_with_good_metadata_runs() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     let subject = minimal();
@@ -81,7 +81,7 @@ fn an_unsigned_loader_with_good_metadata_runs() {
 
 #[test]
 fn junk_is_no_signature() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     let subject = minimal();
@@ -93,7 +93,7 @@ fn junk_is_no_signature() {
 
 #[test]
 fn a_map_that_is_not_exclusive_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -107,7 +107,7 @@ fn a_map_that_is_not_exclusive_is_refused() {
 
 #[test]
 fn a_map_that_is_not_frozen_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -119,7 +119,7 @@ fn a_map_that_is_not_frozen_is_refused() {
 
 #[test]
 fn a_map_that_is_no_array_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -145,7 +145,7 @@ fn a_map_that_is_no_array_is_refused() {
 
 #[test]
 fn a_map_of_another_program_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -157,7 +157,7 @@ fn a_map_of_another_program_is_refused() {
 
 #[test]
 fn the_log_says_that_the_signature_failed() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -176,36 +176,29 @@ fn the_log_says_that_the_signature_failed() {
 
 #[test]
 fn sizes_of_signatures_are_checked() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
     let subject = minimal();
     let map = subject.map();
+    let fds = [fd(&map)];
     for size in [0, 8193, 64 << 20] {
         let spec = ProgramSpec {
             signature: Some(Signature {
                 bytes: &subject.signature,
                 keyring: SESSION,
-                claimed_size: Some(size),
             }),
-            ..spec(&subject.instructions, &[], true)
+            ..spec(&subject.instructions, &fds, true)
         };
-        let fds = [fd(&map)];
-        let result = Program::load(
-            &Linux,
-            &ProgramSpec {
-                fd_array: &fds,
-                ..spec
-            },
-        );
-        assert_eq!(errno(result), "EINVAL", "size {size}");
+        let told = Claiming::one(Claim::SignatureSize, size);
+        assert_eq!(errno(Program::load(&told, &spec)), "EINVAL", "size {size}");
     }
 }
 
 #[test]
 fn a_keyring_that_is_not_there_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     let subject = minimal();
@@ -219,7 +212,7 @@ fn a_keyring_that_is_not_there_is_refused() {
 
 #[test]
 fn a_key_that_is_not_in_the_keyring_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     let subject = minimal();
@@ -238,7 +231,7 @@ fn a_key_that_is_not_in_the_keyring_is_refused() {
 
 #[test]
 fn a_changed_instruction_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -251,7 +244,7 @@ fn a_changed_instruction_is_refused() {
 
 #[test]
 fn changed_metadata_is_refused() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -261,7 +254,7 @@ fn changed_metadata_is_refused() {
     match install(&Linux, &subject.image(), subject.context).unwrap_err() {
         InstallError::Call { step, source } => {
             assert_eq!(source.errno_name(), "EKEYREJECTED");
-            assert_eq!(step, bpfseal_kernel::Step::LoadLoader);
+            assert_eq!(step, bpfseal::kernel::Step::LoadLoader);
         }
         other => panic!("{other}"),
     }
@@ -269,34 +262,38 @@ fn changed_metadata_is_refused() {
 
 #[test]
 fn the_host_can_not_change_what_was_signed() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
     let subject = Subject::new(object!("host_values"), Form::Signed);
-    let map = subject.map();
-    let program = subject.load(&map).unwrap();
-    let mut context = vec![0; subject.context.size() as usize];
-    let size = subject.context.size();
-    context[..4].copy_from_slice(&size.to_ne_bytes());
-    // max_entries of the first map, and an initial value for the second that would fault.
-    context[28..32].copy_from_slice(&99u32.to_ne_bytes());
-    context[48..56].copy_from_slice(&1u64.to_ne_bytes());
-    assert_eq!(program.run(&Linux, &mut context).unwrap(), 0);
-    let map_at = |at: usize| {
-        let fd = i32::from_ne_bytes(context[at..at + 4].try_into().unwrap());
-        // SAFETY: the loader has left its descriptors there, and nobody else takes them.
-        let fd = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
-        Map::from_fd(&Linux, fd).unwrap()
+    // Another count for the first map, and another value for the second.
+    let value = 99u64.to_ne_bytes();
+    let inputs = [
+        Input {
+            max_entries: 99,
+            initial_value: None,
+        },
+        Input {
+            max_entries: 0,
+            initial_value: Some(&value),
+        },
+    ];
+    let options = InstallOptions {
+        inputs: &inputs,
+        ..InstallOptions::default()
     };
-    assert_eq!(map_at(24).info(&Linux).unwrap().max_entries, 4);
-    let initial = map_at(40).lookup(&Linux, &[0; 4]).unwrap();
+    let installed = install_with(&Linux, &subject.image(), subject.context, &options).unwrap();
+    let maps = installed.maps.into_iter();
+    let maps: Vec<_> = maps.map(|map| Map::from_fd(&Linux, map).unwrap()).collect();
+    assert_eq!(maps[0].info(&Linux).unwrap().max_entries, 4);
+    let initial = maps[1].lookup(&Linux, &[0; 4]).unwrap();
     assert_eq!(initial[..8], 0x1122_3344_5566_7788u64.to_ne_bytes());
 }
 
 #[test]
 fn digests_of_maps() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     use sha2::Digest as _;
@@ -343,7 +340,7 @@ fn digests_of_maps() {
 
 #[test]
 fn frozen_maps_stay_as_they_are() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     let spec = MapSpec {
@@ -371,7 +368,7 @@ fn frozen_maps_stay_as_they_are() {
 
 #[test]
 fn digests_to_bind_to_have_one_size() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     for size in [0, 16, 31, 33, 64] {
@@ -383,7 +380,7 @@ fn digests_to_bind_to_have_one_size() {
 
 #[test]
 fn a_signed_program_without_maps() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -400,7 +397,7 @@ fn a_signed_program_without_maps() {
 
 #[test]
 fn a_signed_program_takes_no_map_by_descriptor() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -417,7 +414,7 @@ fn a_signed_program_takes_no_map_by_descriptor() {
 
 #[test]
 fn a_signed_program_takes_no_map_that_is_not_bound() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -435,7 +432,7 @@ fn a_signed_program_takes_no_map_that_is_not_bound() {
 
 #[test]
 fn what_is_bound_has_to_be_a_map() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -469,7 +466,7 @@ fn btf() -> Btf {
 
 #[test]
 fn a_signed_program_binds_no_type_information() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -485,7 +482,7 @@ fn a_signed_program_binds_no_type_information() {
 
 #[test]
 fn a_signed_program_calls_no_function_of_a_module() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();

@@ -1,27 +1,23 @@
-//! A real kernel as the machine of scenarios and attacks, and what tests that use it start from.
-#![allow(dead_code, reason = "each test uses its part")]
+//! The running kernel as a machine. Needs root, and leaves what it makes to the kernel's clean-up:
+//! descriptors are closed when it is dropped.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use bpfseal::kernel::{
-    self, Btf, KeyringId, Linux, Map, MapSpec, Mapping, Program, ProgramSpec, SyscallError,
-    add_certificate, join_session,
+use bpfseal_kernel::{
+    self as kernel, Btf, Claim, KeyringId, Linux, Map, MapSpec, Mapping, Program, ProgramSpec,
+    SyscallError,
 };
-use bpfseal::model::Errno;
-use bpfseal::model::kernel::{Answer, Fd, MapCreate, Profile, ProgLoad};
-use bpfseal::model::scenario::{Machine, Signers};
-use bpfseal::seal::{Certificate, SigningKey};
+use bpfseal_model::Errno;
+use bpfseal_model::kernel::{Answer, Fd, MapCreate, ProgLoad};
 
-macro_rules! key_file {
-    ($name:literal) => {
-        include_bytes!(concat!("../../../../testdata/keys/", $name)).as_slice()
-    };
-}
+use super::Machine;
+use super::claiming::Claiming;
+use crate::bench::SMALL_BTF;
 
 /// The running kernel.
-#[derive(Default)]
-pub(crate) struct Real {
+#[derive(Debug, Default)]
+pub struct Running {
     maps: BTreeMap<Fd, Map>,
     mappings: Vec<Mapping>,
     btfs: BTreeMap<Fd, Btf>,
@@ -70,8 +66,10 @@ mod poking {
         // `if r0 != 0 goto +1; exit`: what is not there ends it, with 0.
         let there = [insn(0x55, 0, 1, 0), EXIT];
         let from_r0 = [insn(0xbf, 1, 0, 0)];
-        let offset = i16::try_from(offset).unwrap();
-        let write = [insn(0x72, 0, offset, i32::from(byte))];
+        let write = [
+            insn(0x07, 0, 0, offset.cast_signed()),
+            insn(0x72, 0, 0, i32::from(byte)),
+        ];
         let parts: [&[[u8; 8]]; 10] = [
             &take(1, outer, 0),
             &key,
@@ -88,7 +86,7 @@ mod poking {
     }
 }
 
-impl Real {
+impl Running {
     /// Loads and runs a program of ours.
     fn poke_with(&mut self, instructions: Vec<u8>) -> Result<(), Errno> {
         let load = ProgLoad {
@@ -106,17 +104,9 @@ fn errno(error: &SyscallError) -> Errno {
     Errno(error.errno)
 }
 
-/// One type: `int`.
-fn small_btf() -> Vec<u8> {
-    let words: [u32; 9] = [24, 0, 16, 16, 5, 1, 1 << 24, 4, 32];
-    let mut out = vec![0x9f, 0xeb, 1, 0];
-    out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-    out.extend(b"\0int\0");
-    out
-}
-
-impl Machine for Real {
+impl Machine for Running {
     fn create_map(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
+        let hash = wanted.excl_prog_hash.as_ref();
         let spec = MapSpec {
             map_type: wanted.map_type.0,
             key_size: wanted.key_size,
@@ -125,11 +115,13 @@ impl Machine for Real {
             flags: wanted.map_flags,
             name: &wanted.name,
             inner_map: self.maps.get(&wanted.inner),
-            excl_prog_hash: wanted.excl_prog_hash.as_ref().map(|hash| &hash[..]),
-            claimed_hash_size: (wanted.excl_prog_hash_size > 0)
-                .then_some(wanted.excl_prog_hash_size),
+            excl_prog_hash: hash.map(|hash| &hash[..]),
         };
-        let map = Map::create(&Linux, &spec).map_err(|e| errno(&e))?;
+        let size = wanted.excl_prog_hash_size;
+        let honest = hash.map_or(0, |hash| hash.len() as u32);
+        let mut system = Claiming::default();
+        system.claim(Claim::ExclProgHashSize, size, honest);
+        let map = Map::create(&system, &spec).map_err(|e| errno(&e))?;
         let fd = map.as_fd().as_raw_fd();
         self.maps.insert(fd, map);
         Ok(fd)
@@ -161,21 +153,26 @@ impl Machine for Real {
     }
 
     fn load_btf(&mut self) -> Result<Fd, Errno> {
-        let btf = Btf::load(&Linux, &small_btf()).map_err(|e| errno(&e))?;
+        let btf = Btf::load(&Linux, SMALL_BTF).map_err(|e| errno(&e))?;
         let fd = btf.as_fd().as_raw_fd();
         self.btfs.insert(fd, btf);
         Ok(fd)
     }
 
     fn load(&mut self, load: &ProgLoad) -> Answer {
-        let signature = load.signature.as_ref().map(|signature| kernel::Signature {
-            bytes: &signature.bytes,
-            keyring: KeyringId(signature.keyring),
-            claimed_size: Some(signature.size),
+        let mut system = Claiming::default();
+        let signature = load.signature.as_ref().map(|signature| {
+            let honest = signature.bytes.len() as u32;
+            system.claim(Claim::SignatureSize, signature.size, honest);
+            kernel::Signature {
+                bytes: &signature.bytes,
+                keyring: KeyringId(signature.keyring),
+            }
         });
         let fds = load.fd_array.as_deref().unwrap_or_default();
+        system.claim(Claim::FdArrayCount, load.fd_array_cnt, 0);
         let loaded = Program::load(
-            &Linux,
+            &system,
             &ProgramSpec {
                 prog_type: load.prog_type,
                 instructions: &load.instructions,
@@ -183,8 +180,7 @@ impl Machine for Real {
                 name: &load.name,
                 flags: 1 << 4,
                 fd_array: fds,
-                bind: load.fd_array_cnt > 0,
-                claimed_count: load.fd_array_cnt,
+                bind: false,
                 signature,
                 log_level: 1,
             },
@@ -222,49 +218,5 @@ impl Machine for Real {
 
     fn poke_inner(&mut self, outer: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
         self.poke_with(poking::inner(outer, offset, byte))
-    }
-}
-
-fn key(bytes: &[u8]) -> SigningKey {
-    SigningKey::from_pem(bytes).unwrap()
-}
-
-fn certificate(bytes: &[u8]) -> Certificate {
-    Certificate::from_bytes(bytes).unwrap()
-}
-
-/// What tests start from: a session of their own with one key in it.
-pub(crate) struct Setup {
-    pub(crate) profile: Profile,
-    pub(crate) release: String,
-    pub(crate) trusted: (SigningKey, Certificate),
-    pub(crate) other: (SigningKey, Certificate),
-}
-
-impl Setup {
-    pub(crate) fn new() -> Option<Self> {
-        if std::env::var_os("BPFSEAL_VM").is_none() {
-            eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
-            return None;
-        }
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-        let release = release.trim().to_owned();
-        join_session(&Linux).unwrap();
-        let trusted = certificate(key_file!("p256.cert.pem"));
-        add_certificate(&Linux, KeyringId::SESSION, "trusted", trusted.der()).unwrap();
-        let other = certificate(key_file!("rsa2048.cert.pem"));
-        Some(Self {
-            profile: Profile::of(&release).unwrap(),
-            release,
-            trusted: (key(key_file!("p256.key.pem")), trusted),
-            other: (key(key_file!("rsa2048.key.pem")), other),
-        })
-    }
-
-    pub(crate) fn signers(&self) -> Signers<'_> {
-        Signers {
-            trusted: (&self.trusted.0, &self.trusted.1),
-            other: (&self.other.0, &self.other.1),
-        }
     }
 }

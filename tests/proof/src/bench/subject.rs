@@ -1,64 +1,47 @@
-//! What the tests on real kernels share.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    unreachable_pub,
-    missing_docs,
-    reason = "test support"
-)]
+//! Loaders of the project's test objects, and loads of them by hand.
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use bpfseal_kernel::probe::{self, Verification};
 use bpfseal_kernel::{
     KeyringId, Linux, LoaderImage, Map, MapSpec, Program, ProgramSpec, Signature, SyscallError,
     add_certificate,
 };
 use bpfseal_loader::{ContextLayout, EmitOptions, FixedHost, Form, LoadPlan, Loader};
 use bpfseal_object::Object;
-use bpfseal_seal::{Certificate, SigningKey, excl_prog_hash, seal_load_time};
+use bpfseal_seal::{excl_prog_hash, seal_load_time};
 
-pub const KEY: &[u8] = include_bytes!("../../../../testdata/keys/rsa2048.key.pem");
-pub const CERTIFICATE: &[u8] = include_bytes!("../../../../testdata/keys/rsa2048.cert.pem");
+use super::{Person, person};
 
+/// `BPF_PROG_TYPE_SYSCALL`.
 pub const SYSCALL: u32 = 31;
-pub const SLEEPABLE: u32 = 1 << 4;
+/// `BPF_F_SLEEPABLE`.
+const SLEEPABLE: u32 = 1 << 4;
+/// `BPF_MAP_TYPE_ARRAY`.
 pub const ARRAY: u32 = 2;
+/// `BPF_MAP_TYPE_HASH`.
 pub const HASH: u32 = 1;
+/// `BPF_F_MMAPABLE`.
 pub const MMAPABLE: u32 = 1 << 10;
+/// The session keyring.
 pub const SESSION: KeyringId = KeyringId::SESSION;
 
-/// Whether this is a machine for these tests: they are told by the one who started it.
-pub fn in_any_vm() -> bool {
-    let told = std::env::var_os("BPFSEAL_VM").is_some();
-    if !told {
-        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
-    }
-    told
+/// Who signs here.
+fn signer() -> Person {
+    person("rsa2048")
 }
 
-/// Whether this is such a machine, with a kernel that verifies at load time.
-pub fn in_vm() -> bool {
-    if !in_any_vm() {
-        return false;
-    }
-    let scheme = probe::verification(&Linux);
-    if scheme != Verification::LoadTime {
-        eprintln!("skipped: this kernel does not verify at load time ({scheme:?})");
-        return false;
-    }
-    true
-}
-
-/// Trusts the test key: in the session keyring of this thread.
+/// Trusts the signer of what is signed here: in the session keyring of this thread.
 pub fn trust() {
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    let certificate = signer().certificate;
     add_certificate(&Linux, SESSION, "bpfseal test", certificate.der()).unwrap();
 }
 
+/// A signature for load-time verification.
+#[must_use]
 pub fn sign(instructions: &[u8], metadata: &[u8]) -> Vec<u8> {
-    let key = SigningKey::from_pem(KEY).unwrap();
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
+    let Person {
+        key, certificate, ..
+    } = signer();
     seal_load_time(instructions, metadata, &key, &certificate)
         .unwrap()
         .signature
@@ -66,14 +49,21 @@ pub fn sign(instructions: &[u8], metadata: &[u8]) -> Vec<u8> {
 }
 
 /// A loader of one of the project's objects, with its signature.
+#[derive(Debug)]
 pub struct Subject {
+    /// Its instructions.
     pub instructions: Vec<u8>,
+    /// The value of its metadata map.
     pub metadata: Vec<u8>,
+    /// Its context.
     pub context: ContextLayout,
+    /// Over both, by the test key.
     pub signature: Vec<u8>,
 }
 
 impl Subject {
+    /// Of the bytes of an object.
+    #[must_use]
     pub fn new(bytes: &[u8], form: Form) -> Self {
         let host = FixedHost {
             page_size: 4096,
@@ -93,6 +83,8 @@ impl Subject {
         }
     }
 
+    /// As it is loaded, signed.
+    #[must_use]
     pub fn image(&self) -> LoaderImage<'_> {
         LoaderImage {
             signature: Some((&self.signature, SESSION)),
@@ -101,6 +93,7 @@ impl Subject {
     }
 
     /// The metadata map, as it has to be.
+    #[must_use]
     pub fn map(&self) -> Map {
         let map = self.open_map();
         map.freeze(&Linux).unwrap();
@@ -108,21 +101,30 @@ impl Subject {
     }
 
     /// The metadata map, not frozen.
+    #[must_use]
     pub fn open_map(&self) -> Map {
         let hash = excl_prog_hash(&self.instructions);
         metadata_map(&self.metadata, Some(&hash)).unwrap()
     }
 
     /// Loads the loader with a map that was made by hand.
+    ///
+    /// # Errors
+    /// The kernel's.
     pub fn load(&self, map: &Map) -> Result<Program, SyscallError> {
         load(&self.instructions, &[fd(map)], true, Some(&self.signature))
     }
 }
 
+/// The number of a descriptor.
 pub fn fd(of: &impl AsFd) -> i32 {
     of.as_fd().as_raw_fd()
 }
 
+/// A map like a loader's metadata map, not frozen.
+///
+/// # Errors
+/// The kernel's.
 pub fn metadata_map(value: &[u8], hash: Option<&[u8]>) -> Result<Map, SyscallError> {
     let map = Map::create(
         &Linux,
@@ -140,6 +142,8 @@ pub fn metadata_map(value: &[u8], hash: Option<&[u8]>) -> Result<Map, SyscallErr
     Ok(map)
 }
 
+/// What loading a loader asks for, unsigned.
+#[must_use]
 pub fn spec<'a>(instructions: &'a [u8], fds: &'a [i32], bind: bool) -> ProgramSpec<'a> {
     ProgramSpec {
         prog_type: SYSCALL,
@@ -149,12 +153,15 @@ pub fn spec<'a>(instructions: &'a [u8], fds: &'a [i32], bind: bool) -> ProgramSp
         flags: SLEEPABLE,
         fd_array: fds,
         bind,
-        claimed_count: 0,
         signature: None,
         log_level: 1,
     }
 }
 
+/// Loads a loader, with its signer's key in the session keyring.
+///
+/// # Errors
+/// The kernel's, with its log.
 pub fn load(
     instructions: &[u8],
     fds: &[i32],
@@ -164,6 +171,10 @@ pub fn load(
     load_from(instructions, fds, bind, signature, SESSION)
 }
 
+/// Loads a loader, with its signer's key in a keyring.
+///
+/// # Errors
+/// The kernel's, with its log.
 pub fn load_from(
     instructions: &[u8],
     fds: &[i32],
@@ -171,11 +182,7 @@ pub fn load_from(
     signature: Option<&[u8]>,
     keyring: KeyringId,
 ) -> Result<Program, SyscallError> {
-    let signature = signature.map(|bytes| Signature {
-        bytes,
-        keyring,
-        claimed_size: None,
-    });
+    let signature = signature.map(|bytes| Signature { bytes, keyring });
     Program::load(
         &Linux,
         &ProgramSpec {
@@ -192,11 +199,4 @@ pub fn errno<T>(result: Result<T, SyscallError>) -> String {
         Ok(_) => panic!("it was taken"),
         Err(error) => error.errno_name(),
     }
-}
-
-#[macro_export]
-macro_rules! object {
-    ($name:literal) => {
-        include_bytes!(concat!("../../../testdata/objects/", $name, ".bpf.o"))
-    };
 }

@@ -1,7 +1,16 @@
-//! What scenarios and attacks are run on: the model, or in tests a real kernel.
+//! What scenarios and attacks are run on: the model, or the running kernel.
+//!
+//! Both answer the same calls with the same numbers, so that a driver cannot tell them apart.
 
-use crate::errno::Errno;
-use crate::kernel::{Answer, End, Fd, Kernel, MapCreate, ProgLoad};
+mod claiming;
+mod model;
+mod running;
+
+use bpfseal_model::Errno;
+use bpfseal_model::kernel::{Answer, Fd, MapCreate, ProgLoad};
+
+pub use claiming::Claiming;
+pub use running::Running;
 
 /// Something that answers calls as a kernel does.
 pub trait Machine {
@@ -59,59 +68,4 @@ pub trait Machine {
     fn poke_inner(&mut self, outer: Fd, offset: u32, byte: u8) -> Result<(), Errno>;
     /// `close`.
     fn close(&mut self, fd: Fd);
-}
-
-impl Machine for Kernel {
-    fn create_map(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
-        self.map_create(wanted)
-    }
-
-    fn update(&mut self, fd: Fd, key: u32, value: &[u8], flags: u64) -> Result<(), Errno> {
-        self.map_update(fd, &key.to_le_bytes(), value, flags)
-    }
-
-    fn lookup(&mut self, fd: Fd, key: u32) -> Result<Vec<u8>, Errno> {
-        self.map_lookup(fd, &key.to_le_bytes())
-    }
-
-    fn freeze(&mut self, fd: Fd) -> Result<(), Errno> {
-        self.map_freeze(fd)
-    }
-
-    fn digest(&mut self, fd: Fd, size: u32) -> Result<(), Errno> {
-        self.map_digest(fd, size).map(|_| ())
-    }
-
-    fn writable(&mut self, fd: Fd) -> Result<(), Errno> {
-        self.map_writable(fd)
-    }
-
-    fn load_btf(&mut self) -> Result<Fd, Errno> {
-        self.btf_load()
-    }
-
-    fn load(&mut self, load: &ProgLoad) -> Answer {
-        self.prog_load(load)
-    }
-
-    fn run(&mut self, program: Fd, context: Vec<u8>) -> Result<i64, Errno> {
-        match self.prog_run(program, context).end {
-            End::Returned(returned) => Ok(returned),
-            End::Refused(errno) => Err(errno),
-            // What the model does not run, the kernel's verifier refuses in what is tried here.
-            End::NotModelled(_) => Err(Errno::EINVAL),
-        }
-    }
-
-    fn poke(&mut self, map: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
-        self.poke_by_another_program(map, offset, byte)
-    }
-
-    fn poke_inner(&mut self, outer: Fd, offset: u32, byte: u8) -> Result<(), Errno> {
-        Kernel::poke_inner(self, outer, offset, byte)
-    }
-
-    fn close(&mut self, fd: Fd) {
-        Kernel::close(self, fd);
-    }
 }

@@ -2,21 +2,21 @@
 //! kernel, and the words that explain it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::os::fd::AsRawFd as _;
 
-use bpfseal_kernel::{
-    Btf, InstallError, KeyringId, Linux, Map, MapSpec, Program, ProgramSpec, Signature, Step,
-    SyscallError,
+use bpfseal::kernel::{
+    Btf, Claim, InstallError, KeyringId, Linux, Map, MapSpec, Program, ProgramSpec, Signature,
+    Step, SyscallError,
 };
-use bpfseal_loader::Form;
-use bpfseal_seal::excl_prog_hash;
+use bpfseal::loader::Form;
+use bpfseal::seal::excl_prog_hash;
 
-use common::{
-    ARRAY, HASH, SESSION, Subject, errno, fd, in_vm, load, load_from, metadata_map, sign, spec,
-    trust,
+use bpfseal_proof::bench::{
+    ARRAY, HASH, SESSION, SMALL_BTF, Subject, errno, fd, in_machine, load, load_from, metadata_map,
+    sign, spec, trust,
 };
+use bpfseal_proof::machine::Claiming;
+use bpfseal_proof::object;
 
 /// `r0 = 0; exit`.
 const RETURN_ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
@@ -55,18 +55,15 @@ fn touching(pseudo: u8, value: i32) -> Vec<u8> {
 
 #[test]
 fn what_is_bound() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
     let subject = Subject::new(object!("minimal"), Form::Signed);
     let insns = &subject.instructions;
     let signed = |fds: &[i32]| load(insns, fds, true, Some(&subject.signature));
-    let claiming = ProgramSpec {
-        claimed_count: 1,
-        ..spec(insns, &[], true)
-    };
-    check(Program::load(&Linux, &claiming), "EINVAL", "");
+    let told = Claiming::one(Claim::FdArrayCount, 1);
+    check(Program::load(&told, &spec(insns, &[], true)), "EINVAL", "");
     let map = subject.map();
     check(signed(&vec![fd(&map); 4097]), "E2BIG", "4,096 maps");
     check(signed(&[1 << 20]), "EBADF", "not open");
@@ -82,24 +79,15 @@ fn what_is_bound() {
         ..MapSpec::default()
     });
     check(signed(&[fd(&other)]), "EACCES", "bound to another program");
-    let btf = Btf::load(&Linux, &smallest_btf()).unwrap();
+    let btf = Btf::load(&Linux, SMALL_BTF).unwrap();
     check(signed(&[fd(&map), fd(&btf)]), "EACCES", "type information");
     // Twice the same map is one map.
     assert!(signed(&[fd(&map), fd(&map)]).is_ok());
 }
 
-fn smallest_btf() -> Vec<u8> {
-    let mut bytes = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0];
-    for word in [0u32, 16, 16, 5, 1, 1 << 24, 4, 32 | 1 << 24] {
-        bytes.extend(word.to_le_bytes());
-    }
-    bytes.extend(b"\0int\0");
-    bytes
-}
-
 #[test]
 fn the_signature() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -112,15 +100,12 @@ fn the_signature() {
             signature: Some(Signature {
                 bytes: &subject.signature,
                 keyring: SESSION,
-                claimed_size: Some(size),
             }),
             ..spec(insns, &fds, true)
         };
-        check(
-            Program::load(&Linux, &spec),
-            "EINVAL",
-            "size of the signature",
-        );
+        let told = Claiming::one(Claim::SignatureSize, size);
+        let loaded = Program::load(&told, &spec);
+        check(loaded, "EINVAL", "size of the signature");
     }
     let from = |keyring| load_from(insns, &fds, true, Some(&subject.signature), keyring);
     check(from(KeyringId(i32::MAX)), "EINVAL", "no such keyring");
@@ -138,7 +123,7 @@ fn the_signature() {
 
 #[test]
 fn the_maps() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -200,7 +185,7 @@ fn the_maps() {
 
 #[test]
 fn what_is_reached() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();

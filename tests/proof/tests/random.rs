@@ -4,14 +4,13 @@
 //! made smaller, call by call, and printed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod real;
-
 use std::collections::BTreeMap;
 
 use bpfseal::model::Errno;
 use bpfseal::model::kernel::{Kernel, Profile, SESSION};
-use bpfseal::model::scenario::{Outcome, Scenario, Signers, named, run};
-use real::{Real, Setup};
+use bpfseal_proof::bench::Setup;
+use bpfseal_proof::machine::Running;
+use bpfseal_proof::scenario::{Call, Outcome, Scenario, Signers, named, run};
 
 /// How many random scenarios, on the kernel that verifies at load time and on others.
 const LOAD_TIME: u64 = 3000;
@@ -25,7 +24,7 @@ struct Pair<'a> {
 
 impl Pair<'_> {
     fn real(&self, scenario: &Scenario) -> Vec<Outcome> {
-        run(scenario, &mut Real::default(), &self.signers)
+        run(scenario, &mut Running::default(), &self.signers)
     }
 
     fn model(&self, scenario: &Scenario) -> Vec<Outcome> {
@@ -52,7 +51,7 @@ impl Pair<'_> {
         }
         for slot in 0..scenario.calls.len() {
             let mut without = scenario.clone();
-            without.calls[slot] = bpfseal::model::scenario::Call::Close { of: usize::MAX };
+            without.calls[slot] = Call::Close { of: usize::MAX };
             if self.differs(&without) {
                 scenario = without;
             }

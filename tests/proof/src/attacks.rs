@@ -1,17 +1,18 @@
-//! Attacks on signed loaders, tried in the model: what stops each, and what a security module had
-//! been told by then.
+//! Attacks on signed loaders, tried in the model and on machines: what stops each, and what a
+//! security module had been told by then.
 //!
 //! Each attack is a way of loading that differs from the honest one in one place. It is tried with
 //! every scheme, on the kernel that checks the scheme.
 
+use bpfseal_model::audit::{Subject, asking_context, endian_of};
+use bpfseal_model::explain::{Setting, describe_admission, request};
+use bpfseal_model::kernel::{
+    End, Fd, Hook, Kernel, MapCreate, Policy, Profile, SESSION, Signature,
+};
+use bpfseal_model::{Errno, KernelSymbols, Symbols};
 use bpfseal_seal::{Scheme, SealedLoader, TrustStore, excl_prog_hash};
 
-use crate::audit::{Subject, asking_context, endian_of};
-use crate::errno::Errno;
-use crate::explain::{Setting, describe_admission, request};
-use crate::kernel::{End, Fd, Hook, Kernel, MapCreate, Policy, Profile, SESSION, Signature};
-use crate::scenario::Machine;
-use crate::symbols::{KernelSymbols, Symbols};
+use crate::machine::Machine;
 
 /// What stops an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,13 +228,6 @@ fn by_scheme<'m>(
         .map(|scheme| loaders.iter().find(|loader| loader.seal.scheme == scheme))
 }
 
-/// The kernel that a scheme is for.
-#[must_use]
-pub fn profile_of(scheme: Scheme) -> Profile {
-    let own = |profile: &Profile| profile.scheme() == Some(scheme);
-    Profile::ALL.into_iter().find(own).unwrap_or(Profile::V7_3)
-}
-
 /// An attack on a machine: by name, with what stopped it there and in the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
@@ -268,7 +262,7 @@ pub fn on<M: Machine>(
 fn attempt(loader: &SealedLoader<'_>, trust: &TrustStore, attack: &Attack) -> Cell {
     let scheme = loader.seal.scheme;
     let attempt = Attempt::new(loader, attack);
-    let mut setting = Setting::new(profile_of(scheme), trust);
+    let mut setting = Setting::new(Profile::of_scheme(scheme), trust);
     setting.policies = attempt.policy.clone().into_iter().collect();
     setting.symbols = attempt.symbols.clone();
     let mut kernel = setting.kernel(&attempt.instructions);

@@ -1,23 +1,21 @@
 //! Scenarios: sequences of calls, run on the model and on a real kernel alike.
 //!
 //! What is random comes from a seed, so a scenario is known by its number. [`run`] drives any
-//! [`Machine`]: the model is one, a test on a real kernel has another, and their outcomes are
-//! compared call by call.
+//! [`Machine`], and outcomes of two machines are compared call by call.
 
-mod machine;
 mod named;
 mod random;
 
 use std::collections::BTreeMap;
 
-pub use machine::Machine;
-pub use named::{Named, named};
-
+use bpfseal_model::Errno;
+use bpfseal_model::kernel::{Fd, MapCreate, ProgLoad, Signature};
 use bpfseal_object::uapi::MapType;
 use bpfseal_seal::{Certificate, Scheme, SealOptions, Signer, excl_prog_hash};
 
-use crate::errno::Errno;
-use crate::kernel::{Fd, MapCreate, ProgLoad, Signature};
+use crate::machine::Machine;
+
+pub use named::{Named, named};
 
 /// One call. Maps and other objects are named by the call that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]

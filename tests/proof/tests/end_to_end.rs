@@ -2,14 +2,13 @@
 //! and at work.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
+use bpfseal::artifact::Artifact;
+use bpfseal::kernel::probe::{self, Verification};
+use bpfseal::kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
+use bpfseal::loader::Form;
 
-use bpfseal_artifact::Artifact;
-use bpfseal_kernel::probe::{self, Verification};
-use bpfseal_kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
-use bpfseal_loader::Form;
-
-use common::{SESSION, Subject, in_any_vm, in_vm, trust};
+use bpfseal_proof::bench::{SESSION, Subject, in_any_machine, in_machine, trust};
+use bpfseal_proof::object;
 
 /// Objects, and whether a kernel 7.3 takes them. Those that it does not take have programs that
 /// its verifier refuses whoever loads them; they are here for their bytes.
@@ -39,7 +38,7 @@ const OBJECTS: [(&str, &[u8]); 21] = [
 
 #[test]
 fn what_loads_signed_loads_unsigned_and_the_other_way_round() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -64,7 +63,7 @@ fn what_loads_signed_loads_unsigned_and_the_other_way_round() {
 /// to the reference's, loaded by the reference's own code. Both have to be the same.
 #[test]
 fn the_corpus_gets_the_answers_of_the_references() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();
@@ -125,14 +124,14 @@ fn the_corpus_gets_the_answers_of_the_references() {
 }
 
 fn text(errno: i32) -> String {
-    bpfseal_kernel::errno_name(errno).map_or_else(|| errno.to_string(), str::to_owned)
+    bpfseal::kernel::errno_name(errno).map_or_else(|| errno.to_string(), str::to_owned)
 }
 
 /// Kernels before 7.3 verify the instructions alone, so what was signed with the metadata does
 /// not hold for them.
 #[test]
 fn kernels_of_the_older_scheme_refuse() {
-    if !in_any_vm() || probe::verification(&Linux) != Verification::InLoader {
+    if !in_any_machine() || probe::verification(&Linux) != Verification::InLoader {
         eprintln!("skipped: this is no kernel of the in-loader scheme");
         return;
     }
@@ -148,7 +147,7 @@ fn kernels_of_the_older_scheme_refuse() {
 
 #[test]
 fn a_counter_moves() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();

@@ -2,14 +2,13 @@
 //! the admission of programs on a real kernel.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::os::fd::AsRawFd as _;
 
-use bpfseal_kernel::{Link, Linux, LoaderImage, Map, Program, install, keyring_serial};
-use bpfseal_loader::Form;
+use bpfseal::kernel::{Link, Linux, LoaderImage, Map, Program, install, keyring_serial};
+use bpfseal::loader::Form;
 
-use common::{SESSION, Subject, errno, fd, in_vm, load, sign, trust};
+use bpfseal_proof::bench::{SESSION, Subject, errno, fd, in_machine, load, sign, trust};
+use bpfseal_proof::object;
 
 const UNSIGNED: i32 = 0;
 const VERIFIED: i32 = 1;
@@ -102,7 +101,7 @@ impl Observer {
 
 #[test]
 fn the_observer_sees_what_was_verified() {
-    if !in_vm() {
+    if !in_machine() {
         return;
     }
     trust();

@@ -10,55 +10,38 @@ use bpfseal::loader::FixedHost;
 use bpfseal::model::Errno;
 use bpfseal::model::explain::{Setting, Step, explain};
 use bpfseal::model::kernel::Profile;
-use bpfseal::model::scenario::decisive_line;
 use bpfseal::object::Object;
-use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore, excl_prog_hash};
+use bpfseal::seal::{Certificate, Scheme, SealOptions, TrustStore, excl_prog_hash};
 use bpfseal::{LoadError, LoadOptions, load, seal_object_as};
-
-macro_rules! key_file {
-    ($name:literal) => {
-        include_bytes!(concat!("../../../testdata/keys/", $name)).as_slice()
-    };
-}
-
-struct Person {
-    key: SigningKey,
-    certificate: Certificate,
-}
-
-fn person(key: &[u8], certificate: &[u8]) -> Person {
-    Person {
-        key: SigningKey::from_pem(key).unwrap(),
-        certificate: Certificate::from_bytes(certificate).unwrap(),
-    }
-}
+use bpfseal_proof::bench::{Person, in_any_machine, person, release};
+use bpfseal_proof::object;
+use bpfseal_proof::scenario::decisive_line;
 
 /// In the keyring.
 fn trusted() -> Person {
-    person(key_file!("p256.key.pem"), key_file!("p256.cert.pem"))
+    person("p256")
 }
 
 /// Nowhere.
 fn unknown() -> Person {
-    person(key_file!("rsa2048.key.pem"), key_file!("rsa2048.cert.pem"))
+    person("rsa2048")
 }
 
 /// Below `middle`, which is below `root`, which is in the keyring.
 fn leaf() -> Person {
-    person(key_file!("leaf.key.pem"), key_file!("leaf.cert.pem"))
+    person("leaf")
 }
 
 fn middle() -> Certificate {
-    Certificate::from_bytes(key_file!("middle.cert.pem")).unwrap()
+    person("middle").certificate
 }
 
 fn root() -> Certificate {
-    Certificate::from_bytes(key_file!("root.cert.pem")).unwrap()
+    person("root").certificate
 }
 
 fn sealed(scheme: Scheme, signer: &Person, embed: Vec<Certificate>) -> Artifact {
-    let bytes = include_bytes!("../../../testdata/objects/one_map.bpf.o");
-    let object = Object::parse(bytes, "one_map").unwrap();
+    let object = Object::parse(object!("one_map"), "one_map").unwrap();
     let options = SealOptions {
         embed,
         ..SealOptions::default()
@@ -208,13 +191,14 @@ fn artifacts() -> Vec<(&'static str, Artifact)> {
             }),
         ),
         ("SHA-512", {
-            let bytes = include_bytes!("../../../testdata/objects/one_map.bpf.o");
-            let object = Object::parse(bytes, "one_map").unwrap();
+            let object = Object::parse(object!("one_map"), "one_map").unwrap();
             let options = SealOptions {
                 digest: Some(bpfseal::seal::DigestAlgorithm::Sha512),
                 ..SealOptions::default()
             };
-            let Person { key, certificate } = trusted();
+            let Person {
+                key, certificate, ..
+            } = trusted();
             seal_object_as(
                 &[Scheme::LoadTime],
                 object,
@@ -302,12 +286,10 @@ fn real(artifact: &Artifact) -> Answer {
 
 #[test]
 fn what_explain_says_is_what_the_kernel_answers() {
-    if std::env::var_os("BPFSEAL_VM").is_none() {
-        eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
+    if !in_any_machine() {
         return;
     }
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let profile = Profile::of(release.trim()).unwrap();
+    let profile = Profile::of(&release()).unwrap();
     join_session(&Linux).unwrap();
     let mut keyring = TrustStore::new();
     for certificate in [trusted().certificate, root()] {

@@ -4,98 +4,52 @@
 //! skipped.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::ops::Deref;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
-const OBJECT: &[u8] = include_bytes!("../../../testdata/objects/one_map.bpf.o");
-const KEY: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.key.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../../../testdata/keys/rsa2048.cert.pem");
+use bpfseal_proof::bench::{CommandBench, person, said};
+use bpfseal_proof::object;
 
-struct Bench {
-    folder: tempfile::TempDir,
-    program: PathBuf,
+/// The command, with a sealed artifact.
+struct Bench(CommandBench);
+
+impl Deref for Bench {
+    type Target = CommandBench;
+
+    fn deref(&self) -> &CommandBench {
+        &self.0
+    }
 }
 
 impl Bench {
-    /// A folder with a sealed artifact; `None` outside of a virtual machine with a kernel that
-    /// verifies at load time.
     fn new() -> Option<Self> {
-        let bench = Self::on_any_kernel()?;
-        if !bench.run("doctor").status.success() {
-            eprintln!("skipped: this kernel does not verify at load time");
-            return None;
-        }
-        Some(bench)
+        CommandBench::new().map(Self::sealed)
     }
 
     fn on_any_kernel() -> Option<Self> {
-        let Some(program) = std::env::var_os("BPFSEAL_BIN") else {
-            eprintln!("skipped: no virtual machine (`cargo xtask kernels` has them)");
-            return None;
-        };
-        std::fs::create_dir_all("/tmp").unwrap();
-        let bench = Self {
-            folder: tempfile::tempdir().unwrap(),
-            program: program.into(),
-        };
-        bench.write("one_map.bpf.o", OBJECT);
-        bench.write("key.pem", KEY);
-        bench.write("cert.pem", CERTIFICATE);
-        assert!(
-            bench
-                .run("seal one_map.bpf.o -k key.pem -i cert.pem")
-                .status
-                .success()
-        );
-        Some(bench)
+        CommandBench::on_any_kernel().map(Self::sealed)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) {
-        std::fs::write(self.folder.path().join(name), bytes).unwrap();
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(line.split_whitespace())
-            .current_dir(self.folder.path());
-        command
-    }
-
-    fn run(&self, line: &str) -> Output {
-        self.command(line).output().unwrap()
-    }
-
-    /// Runs a line; its exit code and everything that it says.
-    #[track_caller]
-    fn check(&self, line: &str, code: i32, words: &[&str]) -> String {
-        said(self.run(line), line, code, words)
+    fn sealed(bench: CommandBench) -> Self {
+        let signer = person("rsa2048");
+        bench.write("one_map.bpf.o", object!("one_map"));
+        bench.write("key.pem", signer.key_pem);
+        bench.write("cert.pem", signer.certificate_pem);
+        bench.check("seal one_map.bpf.o -k key.pem -i cert.pem", 0, &[]);
+        Self(bench)
     }
 
     /// Changes a byte of one of the artifact's arrays.
     fn tamper(&self, array: &str, to: &str) {
-        let path = self.folder.path().join("one_map.lskel.h");
+        let path = self.path().join("one_map.lskel.h");
         let mut text = std::fs::read_to_string(path).unwrap();
         let from = text.find(array).unwrap();
         let at = from + text[from..].find("\\x").unwrap();
         text.replace_range(at..at + 4, to);
         self.write(to.trim_start_matches('\\'), text.as_bytes());
     }
-}
-
-#[track_caller]
-fn said(output: Output, line: &str, code: i32, words: &[&str]) -> String {
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(code), "{line}: {text}");
-    for word in words {
-        assert!(text.contains(word), "{line}: no `{word}` in {text}");
-    }
-    text
 }
 
 #[test]
@@ -185,11 +139,10 @@ fn skeleton(instructions: &[u8], metadata: &[u8], signature: &[u8], hash: &[u8])
 #[test]
 fn refusals_of_crafted_artifacts_are_explained() {
     use bpfseal::artifact::Artifact;
-    use bpfseal::seal::{Certificate, SigningKey, seal_load_time};
+    use bpfseal::seal::seal_load_time;
     let Some(bench) = Bench::new() else { return };
-    let key = SigningKey::from_pem(KEY).unwrap();
-    let certificate = Certificate::from_bytes(CERTIFICATE).unwrap();
-    let good = std::fs::read(bench.folder.path().join("one_map.lskel.h")).unwrap();
+    let signer = person("rsa2048");
+    let good = std::fs::read(bench.path().join("one_map.lskel.h")).unwrap();
     let good = Artifact::parse(&good).unwrap();
     let good = good.sealed().next().unwrap();
     let check = |text: String, words: &[&str]| {
@@ -215,7 +168,7 @@ fn refusals_of_crafted_artifacts_are_explained() {
     // Signed by a trusted key, and still not let in: `r1 = map by descriptor 0; r0 = 0; exit`.
     let mut raw = vec![0x18, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     raw.extend([0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
-    let seal = seal_load_time(&raw, b"metadata", &key, &certificate).unwrap();
+    let seal = seal_load_time(&raw, b"metadata", &signer.key, &signer.certificate).unwrap();
     let raw = skeleton(&raw, b"metadata", &seal.signature, &seal.excl_prog_hash);
     check(raw, &["by its descriptor", "EINVAL", "via fd_array index"]);
 }
@@ -276,11 +229,8 @@ fn a_delegated_key_needs_its_issuer_only() {
 fn keys_and_digests_are_taken() {
     let Some(bench) = Bench::new() else { return };
     for name in ["rsa3072", "p256", "p384", "p521"] {
+        bench.write_keys(name);
         for digest in ["sha256", "sha384", "sha512"] {
-            for ending in ["key", "cert"] {
-                let from = format!("{name}.{ending}.pem");
-                bench.write(&from, TEST_KEYS.iter().find(|(n, _)| *n == from).unwrap().1);
-            }
             let line = format!(
                 "seal one_map.bpf.o -k {name}.key.pem -i {name}.cert.pem --digest {digest} -o a.bpfseal"
             );
@@ -300,49 +250,13 @@ fn keys_and_digests_are_taken() {
     }
 }
 
-macro_rules! test_keys {
-    ($($name:literal),*) => {
-        [$(($name, include_bytes!(concat!("../../../testdata/keys/", $name)) as &[u8])),*]
-    };
-}
-
-const TEST_KEYS: [(&str, &[u8]); 8] = test_keys!(
-    "rsa3072.key.pem",
-    "rsa3072.cert.pem",
-    "p256.key.pem",
-    "p256.cert.pem",
-    "p384.key.pem",
-    "p384.cert.pem",
-    "p521.key.pem",
-    "p521.cert.pem"
-);
-
 /// The object as it is, beside its signatures: two of them, of which one is trusted.
 #[test]
 fn an_object_is_loaded_by_its_detached_seal() {
     let Some(bench) = Bench::new() else { return };
-    let object = include_bytes!("../../../testdata/objects/one_map.bpf.o");
-    bench.write("detached.bpf.o", object);
-    for (name, bytes) in [
-        (
-            "p256.key.pem",
-            include_bytes!("../../../testdata/keys/p256.key.pem").as_slice(),
-        ),
-        (
-            "p256.cert.pem",
-            include_bytes!("../../../testdata/keys/p256.cert.pem"),
-        ),
-        (
-            "p384.key.pem",
-            include_bytes!("../../../testdata/keys/p384.key.pem"),
-        ),
-        (
-            "p384.cert.pem",
-            include_bytes!("../../../testdata/keys/p384.cert.pem"),
-        ),
-    ] {
-        bench.write(name, bytes);
-    }
+    bench.write("detached.bpf.o", object!("one_map"));
+    bench.write_keys("p256");
+    bench.write_keys("p384");
     bench.check(
         "seal detached.bpf.o -k p256.key.pem -i p256.cert.pem -o a.seal",
         0,
@@ -395,7 +309,7 @@ fn pins_are_all_or_nothing() {
         3,
         &["bpffs"],
     );
-    assert!(!bench.folder.path().join("elsewhere").exists());
+    assert!(!bench.path().join("elsewhere").exists());
 }
 
 /// The example in C, with our header.
@@ -411,12 +325,12 @@ fn a_program_in_c_counts() {
     let run = |certificate: &str| {
         Command::new("/bin/counter-load-time")
             .arg(certificate)
-            .current_dir(bench.folder.path())
+            .current_dir(bench.path())
             .output()
             .unwrap()
     };
     said(
-        run("cert.der"),
+        &run("cert.der"),
         "counter",
         0,
         &["system calls counted: yes"],
@@ -460,16 +374,13 @@ fn doctor_finds_load_time_verification() {
     println!("{text}");
     let line = "doctor";
     let output = bench.command(line).uid(1000).gid(1000).output().unwrap();
-    said(output, line, 1, &["may not use BPF", "can not be tried"]);
+    said(&output, line, 1, &["may not use BPF", "can not be tried"]);
 }
 
 #[test]
 fn without_rights_it_says_so() {
     let Some(bench) = Bench::new() else { return };
-    use std::os::unix::fs::PermissionsExt as _;
-    let open = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(bench.folder.path(), open).unwrap();
     let line = "load one_map.lskel.h";
     let output = bench.command(line).uid(1000).gid(1000).output().unwrap();
-    said(output, line, 1, &["may not use BPF", "CAP_BPF"]);
+    said(&output, line, 1, &["may not use BPF", "CAP_BPF"]);
 }

@@ -11,47 +11,34 @@ use bpfseal::kernel::{InstallError, KeyringId, Linux, add_certificate, join_sess
 use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
 use bpfseal::seal::{
-    Certificate, DigestAlgorithm, Rejection, Revocation, Scheme, SealOptions, SigningKey,
-    TrustStore,
+    Certificate, DigestAlgorithm, Rejection, Revocation, Scheme, SealOptions, TrustStore,
 };
 use bpfseal::{LoadError, LoadOptions, load, seal_object_as};
+use bpfseal_proof::bench::{Person, person};
+use bpfseal_proof::object;
 
-macro_rules! key_file {
-    ($name:literal) => {
-        include_bytes!(concat!("../../../testdata/keys/", $name)).as_slice()
-    };
+fn leaf() -> Person {
+    person("leaf")
 }
 
-fn certificate(bytes: &[u8]) -> Certificate {
-    Certificate::from_bytes(bytes).unwrap()
+fn rsa() -> Person {
+    person("rsa2048")
 }
 
-fn leaf() -> (SigningKey, Certificate) {
-    let key = SigningKey::from_pem(key_file!("leaf.key.pem")).unwrap();
-    (key, certificate(key_file!("leaf.cert.pem")))
-}
-
-fn rsa() -> (SigningKey, Certificate) {
-    let key = SigningKey::from_pem(key_file!("rsa2048.key.pem")).unwrap();
-    (key, certificate(key_file!("rsa2048.cert.pem")))
-}
-
-fn p256() -> (SigningKey, Certificate) {
-    let key = SigningKey::from_pem(key_file!("p256.key.pem")).unwrap();
-    (key, certificate(key_file!("p256.cert.pem")))
+fn p256() -> Person {
+    person("p256")
 }
 
 fn middle() -> Certificate {
-    certificate(key_file!("middle.cert.pem"))
+    person("middle").certificate
 }
 
 fn root() -> Certificate {
-    certificate(key_file!("root.cert.pem"))
+    person("root").certificate
 }
 
-fn sealed(signer: &(SigningKey, Certificate), embed: Vec<Certificate>) -> Artifact {
-    let bytes = include_bytes!("../../../testdata/objects/minimal.bpf.o");
-    let object = Object::parse(bytes, "minimal").unwrap();
+fn sealed(signer: &Person, embed: Vec<Certificate>) -> Artifact {
+    let object = Object::parse(object!("minimal"), "minimal").unwrap();
     let options = SealOptions {
         embed,
         ..SealOptions::default()
@@ -60,8 +47,8 @@ fn sealed(signer: &(SigningKey, Certificate), embed: Vec<Certificate>) -> Artifa
         &[Scheme::LoadTime],
         object,
         &FixedHost::default(),
-        &signer.0,
-        &signer.1,
+        &signer.key,
+        &signer.certificate,
         &options,
     )
     .unwrap()
@@ -70,13 +57,13 @@ fn sealed(signer: &(SigningKey, Certificate), embed: Vec<Certificate>) -> Artifa
 
 /// Signed by the leaf, with the revoked certificate between it and the root.
 fn chained() -> Artifact {
-    sealed(&leaf(), vec![leaf().1, middle()])
+    sealed(&leaf(), vec![leaf().certificate, middle()])
 }
 
-fn and(mut artifact: Artifact, signer: &(SigningKey, Certificate)) -> Artifact {
+fn and(mut artifact: Artifact, signer: &Person) -> Artifact {
     let options = SealOptions::default();
     artifact
-        .add_signature(&signer.0, &signer.1, &options)
+        .add_signature(&signer.key, &signer.certificate, &options)
         .unwrap();
     artifact
 }
@@ -135,12 +122,24 @@ fn a_revoked_certificate_is_answered_as_offline() {
 
     same(&chained(), &[root()], Some("EKEYREJECTED"));
     // Its leaf without it is nobody.
-    same(&sealed(&leaf(), vec![leaf().1]), &[root()], Some("ENOKEY"));
+    same(
+        &sealed(&leaf(), vec![leaf().certificate]),
+        &[root()],
+        Some("ENOKEY"),
+    );
     // A second signer, who is trusted.
-    same(&and(chained(), &p256()), &[root(), p256().1], None);
-    same(&and(chained(), &rsa()), &[rsa().1], None);
+    same(
+        &and(chained(), &p256()),
+        &[root(), p256().certificate],
+        None,
+    );
+    same(&and(chained(), &rsa()), &[rsa().certificate], None);
     // Neither is.
-    same(&and(chained(), &rsa()), &[p256().1], Some("ENOKEY"));
+    same(
+        &and(chained(), &rsa()),
+        &[p256().certificate],
+        Some("ENOKEY"),
+    );
     // A second signature by somebody whom nobody trusts makes the kernel pass over the revocation.
     let laundered = and(chained(), &rsa());
     same(&laundered, &[root()], None);
@@ -163,9 +162,9 @@ fn revoked_content_is_not_asked_for() {
     let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
     let listed = format!("bin:{}", bpfseal::seal::hex(&digest));
     assert!(keys.contains(&listed[..40]), "{keys}");
-    assert_eq!(kernel(&artifact, &[rsa().1]), None);
+    assert_eq!(kernel(&artifact, &[rsa().certificate]), None);
     let mut trust = TrustStore::new();
-    trust.add(rsa().1);
+    trust.add(rsa().certificate);
     trust.revoke_by(Revocation::Content(digest.try_into().unwrap()));
     let rejection = one.verify(&trust).unwrap_err();
     assert!(matches!(rejection, Rejection::RevokedContent { .. }));

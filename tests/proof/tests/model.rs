@@ -2,28 +2,18 @@
 //! each time.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::path::Path;
-
-use bpfseal_model::kernel::{Kernel, KeyringType, Profile, SESSION};
-use bpfseal_model::scenario::{Outcome, Scenario, Signers, named, run};
-use bpfseal_seal::{Certificate, SigningKey};
-
-fn person(name: &str) -> (SigningKey, Certificate) {
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/keys");
-    let read = |kind: &str| std::fs::read(keys.join(format!("{name}.{kind}.pem"))).unwrap();
-    (
-        SigningKey::from_pem(&read("key")).unwrap(),
-        Certificate::from_bytes(&read("cert")).unwrap(),
-    )
-}
+use bpfseal::model::kernel::{Kernel, KeyringType, Profile, SESSION};
+use bpfseal_proof::bench::person;
+use bpfseal_proof::scenario::{Outcome, Scenario, Signers, named, run};
 
 fn run_on(profile: Profile, scenario: &Scenario) -> (Kernel, Vec<Outcome>) {
     let (trusted, other) = (person("p256"), person("rsa2048"));
     let mut kernel = Kernel::new(profile);
-    kernel.keyring_mut(SESSION).store.add(trusted.1.clone());
+    let store = &mut kernel.keyring_mut(SESSION).store;
+    store.add(trusted.certificate.clone());
     let signers = Signers {
-        trusted: (&trusted.0, &trusted.1),
-        other: (&other.0, &other.1),
+        trusted: (&trusted.key, &trusted.certificate),
+        other: (&other.key, &other.certificate),
     };
     let outcomes = run(scenario, &mut kernel, &signers);
     (kernel, outcomes)

@@ -1,0 +1,33 @@
+//! The running kernel, told other sizes than those of what it gets.
+
+use bpfseal_kernel::{Attr, Claim, Command, Linux, System};
+
+/// [`Linux`], with claims about the sizes of what it reads: its checks of them are what is tested.
+#[derive(Debug, Clone, Default)]
+pub struct Claiming(Vec<(Claim, u32)>);
+
+impl Claiming {
+    /// With one claim.
+    #[must_use]
+    pub fn one(claim: Claim, value: u32) -> Self {
+        Self(vec![(claim, value)])
+    }
+
+    /// Adds a claim, unless it is what the kernel would be told anyway.
+    pub(super) fn claim(&mut self, claim: Claim, value: u32, honest: u32) {
+        if value != honest {
+            self.0.push((claim, value));
+        }
+    }
+}
+
+impl System for Claiming {
+    fn bpf(&self, command: Command, attr: &mut Attr<'_>) -> Result<i64, i32> {
+        for (claim, value) in &self.0 {
+            if claim.command() == command {
+                attr.claim(*claim, *value);
+            }
+        }
+        Linux.bpf(command, attr)
+    }
+}
