@@ -174,7 +174,6 @@ pub fn request(
         fd_array_cnt: bound,
         signature_maps: (0..chained).collect(),
         signature,
-        kernel: false,
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use bpfseal_model::Errno;
 use bpfseal_model::kernel::{
-    Asked, End, Fd, Hook, Hornet, Integrity, Kernel, Map, MapCreate, Profile, ProgLoad, Program,
-    Ran, SESSION, SecurityModule, Signature,
+    Asked, Caller, End, Fd, Hook, Hornet, Integrity, Kernel, Map, MapCreate, Profile, ProgLoad,
+    Program, Ran, SESSION, SecurityModule, Signature, Task,
 };
 use bpfseal_seal::{Certificate, Scheme, SealOptions, SigningKey, excl_prog_hash, seal};
 
@@ -86,11 +86,11 @@ impl SecurityModule for Refusing {
         "refusing"
     }
 
-    fn bpf(&mut self, _command: u32, _kernel: bool) -> Result<(), Errno> {
+    fn bpf(&mut self, _command: u32, _caller: Caller) -> Result<(), Errno> {
         self.answer(Hook::Bpf)
     }
 
-    fn map_create(&mut self, _wanted: &MapCreate, _kernel: bool) -> Result<(), Errno> {
+    fn map_create(&mut self, _wanted: &MapCreate, _caller: Caller) -> Result<(), Errno> {
         self.answer(Hook::MapCreate)
     }
 
@@ -117,7 +117,7 @@ impl SecurityModule for VerifiedOnly {
     }
 
     fn prog_load(&mut self, asked: &Asked<'_>) -> Result<(), Errno> {
-        if asked.verdict.verified || asked.load.kernel {
+        if asked.verdict.verified || asked.caller.is_kernel() {
             Ok(())
         } else {
             Err(Errno::EACCES)
@@ -222,9 +222,9 @@ fn a_module_decides_by_the_verdict() {
     let unsigned = kernel.prog_load(&load(map, 0, None));
     assert_eq!(unsigned.result, Err(Errno::EACCES));
     // What a loader installs comes from the kernel.
-    let mut installed = load(map, 0, None);
-    installed.kernel = true;
-    assert!(kernel.prog_load(&installed).result.is_ok());
+    let nested = kernel.caller_on(Task::FIRST);
+    let installed = kernel.prog_load_by(nested, &load(map, 0, None));
+    assert!(installed.result.is_ok());
     // One whose signature does not hold is not even asked for.
     let before = kernel.modules.trail.len();
     let bad = signature(Scheme::LoadTime, "p256", b"other");

@@ -49,7 +49,10 @@ fn every_form_runs_on_the_kernel_that_it_is_for() {
             let explained = explain(&artifact, form, &setting);
             assert_eq!(explained.refusal, None, "{name}, {}", scheme.name());
             assert_eq!(explained.not_run, None, "{name}");
-            let installed = explained.admissions.iter().filter(|a| a.kernel && a.loaded);
+            let installed = explained
+                .admissions
+                .iter()
+                .filter(|a| a.caller.is_kernel() && a.loaded);
             let names: Vec<_> = installed.map(|a| a.name.clone()).collect();
             let planned = plan.programs().map(|p| p.name.chars().take(15).collect());
             assert_eq!(names, planned.collect::<Vec<String>>(), "{name}");

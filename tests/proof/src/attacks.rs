@@ -282,7 +282,11 @@ fn attempt(loader: &SealedLoader<'_>, trust: &TrustStore, attack: &Attack) -> Ce
             Some(verdict) => first.map(|_| verdict.name().to_owned()),
             None => first.map(describe_admission),
         },
-        nested: kernel.admissions.iter().filter(|told| told.kernel).count(),
+        nested: kernel
+            .admissions
+            .iter()
+            .filter(|told| told.caller.is_kernel())
+            .count(),
     }
 }
 

@@ -224,7 +224,7 @@ impl Answer {
                 }
             }
             for admission in &form.admissions {
-                let by = if admission.kernel {
+                let by = if admission.caller.is_kernel() {
                     ", loaded by the loader"
                 } else {
                     ""
@@ -256,7 +256,7 @@ impl Answer {
                     "help": refusal.map(|r| r.help),
                     "admissions": form.admissions.iter().map(|admission| json!({
                         "program": admission.name,
-                        "kernel": admission.kernel,
+                        "kernel": admission.caller.is_kernel(),
                         "told": describe_admission(admission),
                         "loaded": admission.loaded,
                     })).collect::<Vec<_>>(),

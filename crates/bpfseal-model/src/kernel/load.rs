@@ -15,7 +15,7 @@ use bpfseal_seal::{excl_prog_hash, verify_detached};
 use sha2::{Digest as _, Sha256};
 
 use super::keyring::KeyringType;
-use super::{Asked, Fd, Kernel, Map, Object, Profile, command};
+use super::{Asked, Caller, Fd, Kernel, Map, Object, Profile, USER, command};
 use crate::errno::Errno;
 
 /// What `BPF_PROG_LOAD` is asked for, as far as it is decided on here.
@@ -35,8 +35,6 @@ pub struct ProgLoad {
     pub signature_maps: Vec<u32>,
     /// The signature, if an address is given.
     pub signature: Option<Signature>,
-    /// Whether the caller is the kernel: a loader that runs.
-    pub kernel: bool,
 }
 
 /// A signature of a load.
@@ -96,6 +94,7 @@ const MAX_INSNS: usize = 1_000_000;
 struct Loading<'k> {
     kernel: &'k Kernel,
     load: &'k ProgLoad,
+    caller: Caller,
     /// The program's digest, as far as the kernel has it: zeroes before.
     digest: [u8; 32],
     log: Vec<String>,
@@ -108,20 +107,28 @@ struct Loading<'k> {
 type Refused = Errno;
 
 impl Kernel {
-    /// `BPF_PROG_LOAD`.
+    /// `BPF_PROG_LOAD`, from user space.
     pub fn prog_load(&mut self, load: &ProgLoad) -> Answer {
+        self.prog_load_by(USER, load)
+    }
+
+    /// The same, for whoever asks. That the kernel is within a run counts only while that run is
+    /// under way on its task.
+    pub fn prog_load_by(&mut self, caller: Caller, load: &ProgLoad) -> Answer {
+        let caller = self.checked(caller);
         // Modules are asked while the kernel is looked at.
         let mut modules = std::mem::take(&mut self.modules);
         let mut loading = Loading {
             kernel: self,
             load,
+            caller,
             digest: [0; 32],
             log: Vec::new(),
             maps: Vec::new(),
             verdict: Verdict::default(),
         };
         let admitted = modules
-            .bpf(command::PROG_LOAD, load.kernel)
+            .bpf(command::PROG_LOAD, caller)
             .and_then(|()| loading.before());
         let result = admitted.map(|()| {
             let asked = loading.asked();
@@ -157,7 +164,7 @@ impl Kernel {
         }
         self.modules = modules;
         if asked {
-            self.admitted(load, verdict, result.is_ok());
+            self.admitted(load, verdict, caller, result.is_ok());
         }
         let result = result.and_then(|()| self.install(program));
         Answer { result, log }
@@ -180,6 +187,8 @@ impl Loading<'_> {
         let keyring = keyring.and_then(|signature| self.kernel.keyring(signature.keyring));
         Asked {
             load: self.load,
+            caller: self.caller,
+            loader: self.kernel.loader_of(self.caller),
             verdict: self.verdict,
             maps: maps.collect(),
             keyring: keyring.map(|(store, ..)| store),

@@ -7,7 +7,7 @@
 
 use bpfseal_seal::{Rejection, TrustStore, listed_maps, verify_detached};
 
-use super::{Map, MapCreate, ProgLoad, Program, Verdict};
+use super::{Caller, Map, MapCreate, ProgLoad, Program, Verdict};
 use crate::errno::Errno;
 
 /// A verdict on a program's integrity (`enum lsm_integrity_verdict` of the proposal).
@@ -46,6 +46,11 @@ impl Integrity {
 pub struct Asked<'a> {
     /// The load.
     pub load: &'a ProgLoad,
+    /// Who asks for it. Real modules are told whether it is the kernel, and can find out the rest:
+    /// by the current task, and by where runs begin and end on it.
+    pub caller: Caller,
+    /// The program in whose run it is asked for: the loader of a program that is being installed.
+    pub loader: Option<&'a Program>,
     /// What the kernel recorded.
     pub verdict: Verdict,
     /// The maps of `fd_array`, by their places; none for what is not a map.
@@ -59,12 +64,11 @@ pub trait SecurityModule: std::fmt::Debug {
     /// Its name, in the trail.
     fn name(&self) -> &'static str;
 
-    /// `security_bpf`: any command, by its number; whether the kernel gives it, for a program that
-    /// runs.
+    /// `security_bpf`: any command, by its number, and who gives it.
     ///
     /// # Errors
     /// Its refusal.
-    fn bpf(&mut self, _command: u32, _kernel: bool) -> Result<(), Errno> {
+    fn bpf(&mut self, _command: u32, _caller: Caller) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -72,7 +76,7 @@ pub trait SecurityModule: std::fmt::Debug {
     ///
     /// # Errors
     /// Its refusal.
-    fn map_create(&mut self, _wanted: &MapCreate, _kernel: bool) -> Result<(), Errno> {
+    fn map_create(&mut self, _wanted: &MapCreate, _caller: Caller) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -184,13 +188,13 @@ impl Modules {
         Ok(())
     }
 
-    pub(super) fn bpf(&mut self, command: u32, kernel: bool) -> Result<(), Errno> {
-        self.ask(Hook::Bpf, None, |module| module.bpf(command, kernel))
+    pub(super) fn bpf(&mut self, command: u32, caller: Caller) -> Result<(), Errno> {
+        self.ask(Hook::Bpf, None, |module| module.bpf(command, caller))
     }
 
-    pub(super) fn map_create(&mut self, wanted: &MapCreate, kernel: bool) -> Result<(), Errno> {
+    pub(super) fn map_create(&mut self, wanted: &MapCreate, caller: Caller) -> Result<(), Errno> {
         self.ask(Hook::MapCreate, None, |module| {
-            module.map_create(wanted, kernel)
+            module.map_create(wanted, caller)
         })
     }
 
@@ -310,7 +314,7 @@ impl SecurityModule for Hornet {
     ) -> Result<(), Errno> {
         // What a verified loader installs comes from the kernel, and is not signed.
         let own = module == self.name();
-        if own && !asked.load.kernel && verdict != Integrity::Ok {
+        if own && !asked.caller.is_kernel() && verdict != Integrity::Ok {
             return Err(Errno::EPERM);
         }
         Ok(())

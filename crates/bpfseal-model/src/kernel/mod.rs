@@ -3,6 +3,7 @@
 //! Deterministic, and without side effects: every call answers what the kernel would, and notes
 //! what a security module would have been told.
 
+mod caller;
 mod keyring;
 mod load;
 mod lsm;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use bpfseal_object::Endian;
 use bpfseal_seal::TrustStore;
 
+pub use caller::{Caller, RunId, Task};
 pub use keyring::{Keyring, KeyringType, SESSION};
 pub use load::{Answer, ProgLoad, Program, Signature, Verdict};
 pub use lsm::{Asked, Hook, Hornet, Integrity, Modules, SecurityModule, Told};
@@ -49,8 +51,8 @@ pub struct Admission {
     pub name: String,
     /// What is recorded on it.
     pub verdict: Verdict,
-    /// Whether the caller is the kernel.
-    pub kernel: bool,
+    /// Who asked for it.
+    pub caller: Caller,
     /// Whether the checks after that went well, too.
     pub loaded: bool,
 }
@@ -72,6 +74,7 @@ pub struct Kernel {
     fds: BTreeMap<Fd, Object>,
     maps: Vec<Map>,
     programs: Vec<Program>,
+    runs: Vec<caller::Running>,
     opened: Fd,
 }
 
@@ -87,6 +90,9 @@ pub(crate) mod command {
     pub(crate) const BTF_LOAD: u32 = 18;
     pub(crate) const MAP_FREEZE: u32 = 22;
 }
+
+/// Who calls where nobody is named.
+const USER: Caller = Caller::User(Task::FIRST);
 
 /// Serial numbers of keyrings begin here.
 const FIRST_SERIAL: i32 = 0x1000_0000;
@@ -111,6 +117,7 @@ impl Kernel {
             fds: BTreeMap::new(),
             maps: Vec::new(),
             programs: Vec::new(),
+            runs: Vec::new(),
             opened: 2,
         }
     }
@@ -138,13 +145,57 @@ impl Kernel {
         self.fds.get(&fd)
     }
 
-    fn admitted(&mut self, load: &ProgLoad, verdict: Verdict, loaded: bool) {
+    fn admitted(&mut self, load: &ProgLoad, verdict: Verdict, caller: Caller, loaded: bool) {
         self.admissions.push(Admission {
             name: load.name.clone(),
             verdict,
-            kernel: load.kernel,
+            caller,
             loaded,
         });
+    }
+
+    /// The kernel as the caller on a task: within the run that is under way there, or within none,
+    /// as on a worker.
+    #[must_use]
+    pub fn caller_on(&self, task: Task) -> Caller {
+        let is_here = |run: &caller::Running| run.task == task && !run.over;
+        let found = self.runs.iter().rposition(is_here);
+        let within = found.and_then(|index| u32::try_from(index).ok()).map(RunId);
+        Caller::Kernel { task, within }
+    }
+
+    /// The program whose run a call belongs to: the loader of what is loaded from inside of the
+    /// kernel. None for user space, and for calls of the kernel that belong to no run.
+    #[must_use]
+    pub fn loader_of(&self, caller: Caller) -> Option<&Program> {
+        let run = self.runs.get(caller.run()?.0 as usize)?;
+        self.programs.get(run.program as usize)
+    }
+
+    /// A caller as it is: the kernel is within a run only while that run is under way on its task.
+    fn checked(&self, caller: Caller) -> Caller {
+        match caller {
+            Caller::User(_) => caller,
+            Caller::Kernel { task, .. } => self.caller_on(task),
+        }
+    }
+
+    /// A run of a program begins on a task.
+    fn begin_run(&mut self, task: Task, program: u32) -> Caller {
+        self.runs.push(caller::Running {
+            task,
+            program,
+            over: false,
+        });
+        self.caller_on(task)
+    }
+
+    /// The run of a caller is over.
+    fn end_run(&mut self, caller: Caller) {
+        let run = caller.run();
+        if let Some(run) = run.and_then(|run| self.runs.get_mut(run.0 as usize)) {
+            run.over = true;
+        }
     }
 
     /// The map of a descriptor.
@@ -197,7 +248,7 @@ impl Kernel {
     /// # Errors
     /// `ENOENT` when there is none, or none any more; a security module's refusal.
     pub fn prog_get_fd_by_id(&mut self, id: u32) -> Result<Fd, Errno> {
-        self.modules.bpf(command::PROG_GET_FD_BY_ID, false)?;
+        self.modules.bpf(command::PROG_GET_FD_BY_ID, USER)?;
         if !self.has_program(id) {
             return Err(Errno::ENOENT);
         }
@@ -224,12 +275,12 @@ impl Kernel {
     /// # Errors
     /// As the kernel's; `EINVAL` for a digest on a kernel that does not know it.
     pub fn map_create(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
-        self.create_map(wanted, false)
+        self.create_map(wanted, USER)
     }
 
-    /// The same, for whoever asks: user space, or the kernel for a program that runs.
-    fn create_map(&mut self, wanted: &MapCreate, kernel: bool) -> Result<Fd, Errno> {
-        self.modules.bpf(command::MAP_CREATE, kernel)?;
+    /// The same, for whoever asks.
+    fn create_map(&mut self, wanted: &MapCreate, caller: Caller) -> Result<Fd, Errno> {
+        self.modules.bpf(command::MAP_CREATE, caller)?;
         let exclusive = wanted.excl_prog_hash.is_some() || wanted.excl_prog_hash_size != 0;
         if exclusive && !self.profile.has_signatures() {
             // `CHECK_ATTR`: the union has room for it, the command does not know it.
@@ -239,7 +290,7 @@ impl Kernel {
         if wanted.holds_maps() {
             map.inner_like = Some(self.inner_map(wanted.inner)?.1.created.clone());
         }
-        self.modules.map_create(wanted, kernel)?;
+        self.modules.map_create(wanted, caller)?;
         self.maps.push(map);
         let number = u32::try_from(self.maps.len() - 1).map_err(|_| Errno::ENOMEM)?;
         Ok(self.open(Object::Map(number)))
@@ -265,7 +316,7 @@ impl Kernel {
     /// # Errors
     /// As the kernel's.
     pub fn map_lookup(&mut self, fd: Fd, key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.modules.bpf(command::MAP_LOOKUP_ELEM, false)?;
+        self.modules.bpf(command::MAP_LOOKUP_ELEM, USER)?;
         self.map(fd)?.lookup(key, self.endian)
     }
 
@@ -280,7 +331,7 @@ impl Kernel {
         value: &[u8],
         flags: u64,
     ) -> Result<(), Errno> {
-        self.update_map(fd, key, value, flags, false)
+        self.update_map(fd, key, value, flags, USER)
     }
 
     fn update_map(
@@ -289,9 +340,9 @@ impl Kernel {
         key: &[u8],
         value: &[u8],
         flags: u64,
-        kernel: bool,
+        caller: Caller,
     ) -> Result<(), Errno> {
-        self.modules.bpf(command::MAP_UPDATE_ELEM, kernel)?;
+        self.modules.bpf(command::MAP_UPDATE_ELEM, caller)?;
         let endian = self.endian;
         if flags & map::ALL_CPUS != 0 && !self.profile.writes_all_processors() {
             return Err(Errno::EINVAL);
@@ -317,11 +368,11 @@ impl Kernel {
     /// # Errors
     /// As the kernel's.
     pub fn map_freeze(&mut self, fd: Fd) -> Result<(), Errno> {
-        self.freeze_map(fd, false)
+        self.freeze_map(fd, USER)
     }
 
-    fn freeze_map(&mut self, fd: Fd, kernel: bool) -> Result<(), Errno> {
-        self.modules.bpf(command::MAP_FREEZE, kernel)?;
+    fn freeze_map(&mut self, fd: Fd, caller: Caller) -> Result<(), Errno> {
+        self.modules.bpf(command::MAP_FREEZE, caller)?;
         self.map_mut(fd)?.freeze()
     }
 
@@ -339,7 +390,7 @@ impl Kernel {
     /// # Errors
     /// As the kernel's; `E2BIG` on a kernel that has no digests.
     pub fn map_digest(&mut self, fd: Fd, size: u32) -> Result<[u8; 32], Errno> {
-        self.modules.bpf(command::OBJ_GET_INFO_BY_FD, false)?;
+        self.modules.bpf(command::OBJ_GET_INFO_BY_FD, USER)?;
         if !self.profile.has_signatures() {
             return Err(Errno::E2BIG);
         }
@@ -351,11 +402,11 @@ impl Kernel {
     /// # Errors
     /// A security module's.
     pub fn btf_load(&mut self) -> Result<Fd, Errno> {
-        self.load_btf(false)
+        self.load_btf(USER)
     }
 
-    fn load_btf(&mut self, kernel: bool) -> Result<Fd, Errno> {
-        self.modules.bpf(command::BTF_LOAD, kernel)?;
+    fn load_btf(&mut self, caller: Caller) -> Result<Fd, Errno> {
+        self.modules.bpf(command::BTF_LOAD, caller)?;
         Ok(self.open(Object::Btf))
     }
 

@@ -9,8 +9,8 @@ use crate::errno::Errno;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
     /// User space loads only verified programs, with a key of one of these keyrings, or of any if
-    /// none is named. What a loader installs comes from the kernel and is let through: the signature
-    /// of the loader covers it.
+    /// none is named. What a loader installs while it runs is let through: the signature of the
+    /// loader covers it. What else the kernel loads is treated as user space's.
     Signed {
         /// Kinds of keyrings.
         keyrings: Vec<KeyringType>,
@@ -101,7 +101,7 @@ impl SecurityModule for PolicyModule {
         let good = match &self.policy {
             Policy::Signed { keyrings } => {
                 let known = keyrings.is_empty() || keyrings.contains(&keyring);
-                asked.load.kernel || (verified && known)
+                asked.caller.run().is_some() || (verified && known)
             }
             Policy::AllSigned => verified,
         };

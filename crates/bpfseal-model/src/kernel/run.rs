@@ -6,7 +6,7 @@
 
 use bpfseal_loader::plan::MapAttr;
 
-use super::{Fd, Kernel, MapCreate, Object, ProgLoad, command};
+use super::{Caller, Fd, Kernel, MapCreate, Object, ProgLoad, Task, command};
 use crate::errno::Errno;
 use crate::record::{Act, Answers, Influence, ProgramAct, Recorder};
 use crate::run::{Fault, Machine, map_object};
@@ -71,20 +71,31 @@ impl Ran {
 impl Kernel {
     /// `BPF_PROG_RUN`, from user space.
     pub fn prog_run(&mut self, fd: Fd, context: Vec<u8>) -> Ran {
-        match self.may_run(fd, &context) {
-            Ok(()) => self.run(fd, context),
-            Err(errno) => Ran::ended(End::Refused(errno), context),
-        }
+        self.prog_run_by(Task::FIRST, fd, context)
     }
 
-    fn may_run(&mut self, fd: Fd, context: &[u8]) -> Result<(), Errno> {
-        self.modules.bpf(command::PROG_RUN, false)?;
-        let program = match self.fds.get(&fd) {
-            Some(Object::Program(number)) => self.programs.get(*number as usize),
+    /// The same, by a task. What the program asks for while it runs is asked for by the kernel on
+    /// that task, within this run.
+    pub fn prog_run_by(&mut self, task: Task, fd: Fd, context: Vec<u8>) -> Ran {
+        let program = match self.may_run(task, fd, &context) {
+            Ok(program) => program,
+            Err(errno) => return Ran::ended(End::Refused(errno), context),
+        };
+        let caller = self.begin_run(task, program);
+        let ran = self.run(program, context, caller);
+        self.end_run(caller);
+        ran
+    }
+
+    /// The number of the program, if it may be run.
+    fn may_run(&mut self, task: Task, fd: Fd, context: &[u8]) -> Result<u32, Errno> {
+        self.modules.bpf(command::PROG_RUN, Caller::User(task))?;
+        let number = match self.fds.get(&fd) {
+            Some(Object::Program(number)) => *number,
             Some(_) => return Err(Errno::EINVAL),
             None => return Err(Errno::EBADF),
         };
-        let program = program.ok_or(Errno::EBADF)?;
+        let program = self.programs.get(number as usize).ok_or(Errno::EBADF)?;
         if program.loaded.prog_type != SYSCALL {
             return Err(Errno::ENOTSUPP);
         }
@@ -94,11 +105,12 @@ impl Kernel {
         let maps = program.places.iter();
         let maps = maps.map(|number| number.map(|number| &self.maps[number as usize]));
         let maps: Vec<_> = maps.collect();
-        self.modules.prog_run(program, &maps)
+        self.modules.prog_run(program, &maps)?;
+        Ok(number)
     }
 
-    fn run(&mut self, fd: Fd, context: Vec<u8>) -> Ran {
-        let Some(program) = self.program(fd) else {
+    fn run(&mut self, program: u32, context: Vec<u8>, caller: Caller) -> Ran {
+        let Some(program) = self.programs.get(program as usize) else {
             return Ran::ended(End::Refused(Errno::EBADF), context);
         };
         let instructions = program.loaded.instructions.clone();
@@ -114,6 +126,7 @@ impl Kernel {
         let size = bound.iter().flatten().map(|(value, _)| value.len()).sum();
         let answers = Nested {
             kernel: self,
+            caller,
             denied: None,
         };
         let mut recorder = Recorder::new(endian, answers, size);
@@ -151,6 +164,7 @@ impl Kernel {
 /// The kernel, as its own caller.
 struct Nested<'k> {
     kernel: &'k mut Kernel,
+    caller: Caller,
     denied: Option<Denied>,
 }
 
@@ -177,20 +191,20 @@ impl Nested<'_> {
             excl_prog_hash: hash,
             excl_prog_hash_size: hash_size,
         };
-        self.kernel.create_map(&wanted, true)
+        self.kernel.create_map(&wanted, self.caller)
     }
 
     fn load(&mut self, program: &ProgramAct) -> (Result<Fd, Errno>, Vec<String>) {
         let endian = self.kernel.endian;
         let code = program.insns.iter().flat_map(|insn| insn.encode(endian));
-        let answer = self.kernel.prog_load(&ProgLoad {
+        let load = ProgLoad {
             name: program.name.clone(),
             prog_type: program.prog_type.0,
             instructions: code.collect(),
             fd_array: Some(program.slots.clone()),
-            kernel: true,
             ..ProgLoad::default()
-        });
+        };
+        let answer = self.kernel.prog_load_by(self.caller, &load);
         (answer.result, answer.log)
     }
 }
@@ -199,7 +213,7 @@ impl Answers for Nested<'_> {
     fn answer(&mut self, insn: usize, act: &Act) -> i64 {
         let mut log = Vec::new();
         let answer = match act {
-            Act::LoadBtf { .. } => self.kernel.load_btf(true),
+            Act::LoadBtf { .. } => self.kernel.load_btf(self.caller),
             Act::CreateMap {
                 attr,
                 inner_fd,
@@ -219,10 +233,11 @@ impl Answers for Nested<'_> {
                 flags,
                 ..
             } => {
-                let done = self.kernel.update_map(*map_fd, key, value, *flags, true);
+                let caller = self.caller;
+                let done = self.kernel.update_map(*map_fd, key, value, *flags, caller);
                 done.map(|()| 0)
             }
-            Act::Freeze { map_fd } => self.kernel.freeze_map(*map_fd, true).map(|()| 0),
+            Act::Freeze { map_fd } => self.kernel.freeze_map(*map_fd, self.caller).map(|()| 0),
             Act::LoadProgram(program) => {
                 let (result, lines) = self.load(program);
                 log = lines;
