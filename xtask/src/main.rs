@@ -11,6 +11,7 @@ mod attacks;
 mod audit;
 mod bench;
 mod bench_sealing;
+mod codegen;
 mod conformance;
 mod demo;
 mod firmware;
@@ -44,6 +45,8 @@ enum Verb {
     Algorithms,
     /// Run every loader in the model, and compare what it does with its object
     Audit(audit::Args),
+    /// Make the code of the kernel's numbers from its tables
+    Codegen(codegen::Args),
     /// Write the catalogue of attacks from runs of the model
     Attacks(attacks::Args),
     /// Compile the Rust skeletons of every object that can be sealed
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Attacks(args) => attacks::run(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Algorithms => algorithms::run(),
+        Verb::Codegen(args) => codegen::run(&args),
         Verb::Skeletons => skeletons::run(),
         Verb::Scenarios => kernels::scenarios(),
         Verb::Kernels(args) => kernels::run(&args),

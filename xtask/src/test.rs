@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::algorithms;
 use crate::attacks;
 use crate::audit;
+use crate::codegen;
 use crate::conformance;
 use crate::kernels;
 use crate::project::{self, has, in_ci};
@@ -38,6 +39,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     install_tools()?;
     step("format");
     project::run("cargo", &["fmt", "--all", "--check"])?;
+    step("numbers of the kernel");
+    codegen::check()?;
     step("lints");
     project::run(
         "cargo",

@@ -61,7 +61,7 @@ impl AutoAttach {
             prog::RAW_TRACEPOINT => program.attach_target().map_or(Self::Manual, |target| {
                 Self::RawTracepoint(Cow::Owned(target.to_owned()))
             }),
-            prog::TRACING if def.attach_type.0 == attach::BPF_TRACE_ITER => Self::Iterator,
+            prog::TRACING if def.attach_type == attach::BPF_TRACE_ITER => Self::Iterator,
             prog::TRACING | prog::LSM => Self::Target,
             _ => Self::Manual,
         }

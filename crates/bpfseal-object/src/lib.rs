@@ -37,7 +37,6 @@ mod map_error;
 mod object;
 mod program;
 mod section_def;
-pub mod uapi;
 
 pub use crate::elf::SectionIdx;
 pub use crate::endian::Endian;
@@ -52,6 +51,8 @@ pub use crate::map_error::MapFault;
 pub use crate::object::Object;
 pub use crate::program::{CoreRelo, Program, ProgramIdx, Reloc, RelocKind};
 pub use crate::section_def::{SECTION_DEFS, SectionDef};
+/// The kernel's numbers.
+pub use bpfseal_uapi as uapi;
 
 /// Longest name of an object that is kept (`MAX_OBJ_NAME_LEN` − 1 of bpftool).
 const MAX_OBJECT_NAME: usize = 63;

@@ -1,8 +1,8 @@
 //! What the name of a program's section says about the program: one table.
 //!
 //! The names, types and attach types are those of libbpf 1.8 (`section_defs` of
-//! `tools/lib/bpf/libbpf.c`, Linux 7.3), the numbers those of `include/uapi/linux/bpf.h`. The order matters: the first row that matches
-//! wins.
+//! `tools/lib/bpf/libbpf.c`, Linux 7.3), the numbers those of
+//! [`crate::uapi`]. The order matters: the first row that matches wins.
 
 use crate::uapi::{AttachType, ProgType};
 
@@ -28,13 +28,18 @@ pub struct SectionDef {
 }
 
 /// The flags of a row, as letters in the table below.
-const fn row(name: &'static str, prog_type: ProgType, attach_type: u32, flags: &str) -> SectionDef {
+const fn row(
+    name: &'static str,
+    prog_type: ProgType,
+    attach_type: AttachType,
+    flags: &str,
+) -> SectionDef {
     let bytes = flags.as_bytes();
     let mut def = SectionDef {
         name,
         takes_target: false,
         prog_type,
-        attach_type: AttachType(attach_type),
+        attach_type,
         attach_btf: false,
         sleepable: false,
         xdp_frags: false,
@@ -58,9 +63,12 @@ const fn row(name: &'static str, prog_type: ProgType, attach_type: u32, flags: &
 use crate::uapi::attach as at;
 use crate::uapi::prog as p;
 
+/// What programs have that name no attach type.
+const NONE: AttachType = AttachType(0);
+
 /// `+` takes a target, `b` attaches by BTF name, `s` sleepable, `x` XDP fragments, `u` USDT.
 pub const SECTION_DEFS: &[SectionDef] = &[
-    row("socket", p::SOCKET_FILTER, 0, ""),
+    row("socket", p::SOCKET_FILTER, NONE, ""),
     row(
         "sk_reuseport/migrate",
         p::SK_REUSEPORT,
@@ -73,12 +81,12 @@ pub const SECTION_DEFS: &[SectionDef] = &[
         at::BPF_SK_REUSEPORT_SELECT,
         "",
     ),
-    row("kprobe", p::KPROBE, 0, "+"),
-    row("uprobe", p::KPROBE, 0, "+"),
-    row("uprobe.s", p::KPROBE, 0, "+s"),
-    row("kretprobe", p::KPROBE, 0, "+"),
-    row("uretprobe", p::KPROBE, 0, "+"),
-    row("uretprobe.s", p::KPROBE, 0, "+s"),
+    row("kprobe", p::KPROBE, NONE, "+"),
+    row("uprobe", p::KPROBE, NONE, "+"),
+    row("uprobe.s", p::KPROBE, NONE, "+s"),
+    row("kretprobe", p::KPROBE, NONE, "+"),
+    row("uretprobe", p::KPROBE, NONE, "+"),
+    row("uretprobe.s", p::KPROBE, NONE, "+s"),
     row("kprobe.multi", p::KPROBE, at::BPF_TRACE_KPROBE_MULTI, "+"),
     row(
         "kretprobe.multi",
@@ -123,29 +131,29 @@ pub const SECTION_DEFS: &[SectionDef] = &[
         at::BPF_TRACE_UPROBE_SESSION,
         "+s",
     ),
-    row("ksyscall", p::KPROBE, 0, "+"),
-    row("kretsyscall", p::KPROBE, 0, "+"),
-    row("usdt", p::KPROBE, 0, "+u"),
-    row("usdt.s", p::KPROBE, 0, "+su"),
+    row("ksyscall", p::KPROBE, NONE, "+"),
+    row("kretsyscall", p::KPROBE, NONE, "+"),
+    row("usdt", p::KPROBE, NONE, "+u"),
+    row("usdt.s", p::KPROBE, NONE, "+su"),
     row("tc/ingress", p::SCHED_CLS, at::BPF_TCX_INGRESS, ""),
     row("tc/egress", p::SCHED_CLS, at::BPF_TCX_EGRESS, ""),
     row("tcx/ingress", p::SCHED_CLS, at::BPF_TCX_INGRESS, ""),
     row("tcx/egress", p::SCHED_CLS, at::BPF_TCX_EGRESS, ""),
-    row("tc", p::SCHED_CLS, 0, ""),
-    row("classifier", p::SCHED_CLS, 0, ""),
-    row("action", p::SCHED_ACT, 0, ""),
+    row("tc", p::SCHED_CLS, NONE, ""),
+    row("classifier", p::SCHED_CLS, NONE, ""),
+    row("action", p::SCHED_ACT, NONE, ""),
     row("netkit/primary", p::SCHED_CLS, at::BPF_NETKIT_PRIMARY, ""),
     row("netkit/peer", p::SCHED_CLS, at::BPF_NETKIT_PEER, ""),
-    row("tracepoint", p::TRACEPOINT, 0, "+"),
-    row("tp", p::TRACEPOINT, 0, "+"),
-    row("tracepoint.s", p::TRACEPOINT, 0, "+s"),
-    row("tp.s", p::TRACEPOINT, 0, "+s"),
-    row("raw_tracepoint", p::RAW_TRACEPOINT, 0, "+"),
-    row("raw_tp", p::RAW_TRACEPOINT, 0, "+"),
-    row("raw_tracepoint.s", p::RAW_TRACEPOINT, 0, "+s"),
-    row("raw_tp.s", p::RAW_TRACEPOINT, 0, "+s"),
-    row("raw_tracepoint.w", p::RAW_TRACEPOINT_WRITABLE, 0, "+"),
-    row("raw_tp.w", p::RAW_TRACEPOINT_WRITABLE, 0, "+"),
+    row("tracepoint", p::TRACEPOINT, NONE, "+"),
+    row("tp", p::TRACEPOINT, NONE, "+"),
+    row("tracepoint.s", p::TRACEPOINT, NONE, "+s"),
+    row("tp.s", p::TRACEPOINT, NONE, "+s"),
+    row("raw_tracepoint", p::RAW_TRACEPOINT, NONE, "+"),
+    row("raw_tp", p::RAW_TRACEPOINT, NONE, "+"),
+    row("raw_tracepoint.s", p::RAW_TRACEPOINT, NONE, "+s"),
+    row("raw_tp.s", p::RAW_TRACEPOINT, NONE, "+s"),
+    row("raw_tracepoint.w", p::RAW_TRACEPOINT_WRITABLE, NONE, "+"),
+    row("raw_tp.w", p::RAW_TRACEPOINT_WRITABLE, NONE, "+"),
     row("tp_btf", p::TRACING, at::BPF_TRACE_RAW_TP, "+b"),
     row("tp_btf.s", p::TRACING, at::BPF_TRACE_RAW_TP, "+bs"),
     row("fentry", p::TRACING, at::BPF_TRACE_FENTRY, "+b"),
@@ -177,24 +185,24 @@ pub const SECTION_DEFS: &[SectionDef] = &[
         "+s",
     ),
     row("fexit.multi.s", p::TRACING, at::BPF_TRACE_FEXIT_MULTI, "+s"),
-    row("freplace", p::EXT, 0, "+b"),
+    row("freplace", p::EXT, NONE, "+b"),
     row("lsm", p::LSM, at::BPF_LSM_MAC, "+b"),
     row("lsm.s", p::LSM, at::BPF_LSM_MAC, "+bs"),
     row("lsm_cgroup", p::LSM, at::BPF_LSM_CGROUP, "+b"),
     row("iter", p::TRACING, at::BPF_TRACE_ITER, "+b"),
     row("iter.s", p::TRACING, at::BPF_TRACE_ITER, "+bs"),
-    row("syscall", p::SYSCALL, 0, "s"),
+    row("syscall", p::SYSCALL, NONE, "s"),
     row("xdp.frags/devmap", p::XDP, at::BPF_XDP_DEVMAP, "x"),
     row("xdp/devmap", p::XDP, at::BPF_XDP_DEVMAP, ""),
     row("xdp.frags/cpumap", p::XDP, at::BPF_XDP_CPUMAP, "x"),
     row("xdp/cpumap", p::XDP, at::BPF_XDP_CPUMAP, ""),
     row("xdp.frags", p::XDP, at::BPF_XDP, "x"),
     row("xdp", p::XDP, at::BPF_XDP, ""),
-    row("perf_event", p::PERF_EVENT, 0, ""),
-    row("lwt_in", p::LWT_IN, 0, ""),
-    row("lwt_out", p::LWT_OUT, 0, ""),
-    row("lwt_xmit", p::LWT_XMIT, 0, ""),
-    row("lwt_seg6local", p::LWT_SEG6LOCAL, 0, ""),
+    row("perf_event", p::PERF_EVENT, NONE, ""),
+    row("lwt_in", p::LWT_IN, NONE, ""),
+    row("lwt_out", p::LWT_OUT, NONE, ""),
+    row("lwt_xmit", p::LWT_XMIT, NONE, ""),
+    row("lwt_seg6local", p::LWT_SEG6LOCAL, NONE, ""),
     row("sockops", p::SOCK_OPS, at::BPF_CGROUP_SOCK_OPS, ""),
     row(
         "sk_skb/stream_parser",
@@ -209,7 +217,7 @@ pub const SECTION_DEFS: &[SectionDef] = &[
         "",
     ),
     row("sk_skb/verdict", p::SK_SKB, at::BPF_SK_SKB_VERDICT, ""),
-    row("sk_skb", p::SK_SKB, 0, ""),
+    row("sk_skb", p::SK_SKB, NONE, ""),
     row("sk_msg", p::SK_MSG, at::BPF_SK_MSG_VERDICT, ""),
     row("lirc_mode2", p::LIRC_MODE2, at::BPF_LIRC_MODE2, ""),
     row(
@@ -230,7 +238,7 @@ pub const SECTION_DEFS: &[SectionDef] = &[
         at::BPF_CGROUP_INET_EGRESS,
         "",
     ),
-    row("cgroup/skb", p::CGROUP_SKB, 0, ""),
+    row("cgroup/skb", p::CGROUP_SKB, NONE, ""),
     row(
         "cgroup/sock_create",
         p::CGROUP_SOCK,
@@ -377,8 +385,8 @@ pub const SECTION_DEFS: &[SectionDef] = &[
         "",
     ),
     row("cgroup/dev", p::CGROUP_DEVICE, at::BPF_CGROUP_DEVICE, ""),
-    row("struct_ops", p::STRUCT_OPS, 0, "+"),
-    row("struct_ops.s", p::STRUCT_OPS, 0, "+s"),
+    row("struct_ops", p::STRUCT_OPS, NONE, "+"),
+    row("struct_ops.s", p::STRUCT_OPS, NONE, "+s"),
     row("sk_lookup", p::SK_LOOKUP, at::BPF_SK_LOOKUP, ""),
     row("netfilter", p::NETFILTER, at::BPF_NETFILTER, ""),
 ];

@@ -370,7 +370,7 @@ fn load_of(
         });
     }
     let attach_type = if def.usdt {
-        AttachType(uapi::attach::BPF_TRACE_UPROBE_MULTI)
+        uapi::attach::BPF_TRACE_UPROBE_MULTI
     } else {
         def.attach_type
     };
@@ -418,7 +418,7 @@ fn attach_target(def: &SectionDef, program: &Program) -> Result<Option<AttachTar
         let (program, section) = place();
         return Err(Error::AttachToProgram { program, section });
     }
-    let (prefix, btf_kind) = match def.attach_type.0 {
+    let (prefix, btf_kind) = match def.attach_type {
         uapi::attach::BPF_TRACE_RAW_TP => ("btf_trace_", KIND_TYPEDEF),
         uapi::attach::BPF_LSM_MAC | uapi::attach::BPF_LSM_CGROUP => ("bpf_lsm_", KIND_FUNC),
         uapi::attach::BPF_TRACE_ITER => ("bpf_iter_", KIND_FUNC),
@@ -442,7 +442,7 @@ fn is_tracing_multi(prog_type: ProgType, attach_type: AttachType) -> bool {
             uapi::attach::BPF_TRACE_FEXIT_MULTI,
             uapi::attach::BPF_TRACE_FSESSION_MULTI,
         ]
-        .contains(&attach_type.0)
+        .contains(&attach_type)
 }
 
 #[cfg(test)]

@@ -1,0 +1,77 @@
+//! Known holes of the kernel that concern signed programs, and the releases that have them.
+
+use crate::Version;
+
+/// A hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cve {
+    /// Its id, such as `CVE-2026-74364`.
+    pub id: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// Releases that have it, oldest first. Empty: it is not known which.
+    pub affected: &'static [Affected],
+}
+
+/// Releases from one to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Affected {
+    /// The first that has the hole.
+    pub first: Version,
+    /// The first behind it that does not.
+    pub fixed: Version,
+}
+
+impl Cve {
+    /// All that are known here.
+    pub const ALL: &'static [Self] = crate::generated::cves::ALL;
+
+    /// Whether a release has it; `None` where that is not known. Vendors mend older releases too.
+    #[must_use]
+    pub fn affects(&self, release: Version) -> Option<bool> {
+        if self.affected.is_empty() {
+            return None;
+        }
+        let within = |range: &Affected| (range.first..range.fixed).contains(&release);
+        Some(self.affected.iter().any(within))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cves::CVE_2026_74364;
+
+    #[test]
+    fn the_fixed_release_is_not_affected() {
+        let affects = |text| CVE_2026_74364.affects(Version::parse(text).unwrap());
+        for (release, expect) in [
+            ("6.17.9", false),
+            ("6.18", true),
+            ("6.18.39", true),
+            ("6.18.40", false),
+            ("6.19.14", true),
+            ("7.0.13", true),
+            ("7.1.4", true),
+            ("7.1.5", false),
+            ("7.2", false),
+        ] {
+            assert_eq!(affects(release), Some(expect), "{release}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_in_order() {
+        for cve in Cve::ALL {
+            let mut last = Version::new(0, 0, 0);
+            for range in cve.affected {
+                assert!(
+                    last < range.first && range.first < range.fixed,
+                    "{}",
+                    cve.id
+                );
+                last = range.fixed;
+            }
+        }
+    }
+}
