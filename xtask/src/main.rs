@@ -1,7 +1,7 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `schema` writes the schemas of the JSON reports, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
 //! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
 //! rewrites golden files.
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ mod kernels;
 mod manifest;
 mod project;
 mod reference;
+mod schema;
 mod skeletons;
 mod test;
 
@@ -49,6 +50,8 @@ enum Verb {
     Codegen(codegen::Args),
     /// Write the catalogue of attacks from runs of the model
     Attacks(attacks::Args),
+    /// Write the schemas of the JSON reports
+    Schema(schema::Args),
     /// Compile the Rust skeletons of every object that can be sealed
     Skeletons,
     /// Scenarios in the model beside real kernels: named ones as a table, and random ones
@@ -72,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Audit(args) => audit::run(&args),
         Verb::Algorithms => algorithms::run(),
         Verb::Codegen(args) => codegen::run(&args),
+        Verb::Schema(args) => schema::run(&args),
         Verb::Skeletons => skeletons::run(),
         Verb::Scenarios => kernels::scenarios(),
         Verb::Kernels(args) => kernels::run(&args),

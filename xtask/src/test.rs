@@ -11,6 +11,7 @@ use crate::codegen;
 use crate::conformance;
 use crate::kernels;
 use crate::project::{self, has, in_ci};
+use crate::schema;
 use crate::skeletons;
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     project::run("cargo", &["test", "--workspace", "--quiet"])?;
     step("catalogue of attacks");
     attacks::check()?;
+    step("schemas");
+    schema::check()?;
     step("Rust skeletons");
     skeletons::run()?;
     step("documentation");

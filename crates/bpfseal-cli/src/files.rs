@@ -142,3 +142,16 @@ pub(crate) fn print(text: &str) {
     let _ = out.write_all(text.as_bytes());
     let _ = out.flush();
 }
+
+/// A report as JSON, with a line end.
+pub(crate) fn json(report: &impl serde::Serialize) -> Result<String, Report> {
+    let text =
+        serde_json::to_string_pretty(report).map_err(|e| Report::new("the report", &e, ""))?;
+    Ok(text + "\n")
+}
+
+/// Prints a report as JSON.
+pub(crate) fn print_json(report: &impl serde::Serialize) -> Result<(), Report> {
+    print(&json(report)?);
+    Ok(())
+}

@@ -44,6 +44,7 @@ mod host;
 mod load;
 mod loaded;
 mod pins;
+pub mod report;
 pub mod skeleton;
 
 pub use bpfseal_artifact as artifact;
@@ -58,6 +59,7 @@ pub use host::{RunningHost, parse_version};
 pub use load::{KEYRINGS, LoadError, LoadOptions, insecure_load_unsigned, load};
 pub use loaded::{AttachError, Links, Loaded};
 pub use pins::{PinError, remove_pins, staging_folder};
+pub use report::{audit, diff, explain, inspect_artifact, inspect_object, list_keyring, verify};
 
 use std::borrow::Cow;
 

@@ -1,18 +1,15 @@
 //! `bpfseal audit`: what does a loader do, and is that the object?
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use bpfseal::artifact::{Artifact, LoaderForm};
+use bpfseal::artifact::Artifact;
 use bpfseal::loader::LoadPlan;
-use bpfseal::model::audit::{
-    Audit, Difference, Finding, Lacking, Powers, Subject, audit, compare, lacking,
-};
+use bpfseal::model::audit::endian_of;
 use bpfseal::object::Object;
-use bpfseal::seal::hex;
+use bpfseal::report::{AuditOptions, AuditReport, AuditedForm, KernelLacks, Reason, Verdict};
+use bpfseal::seal::Scheme;
 use clap::ValueEnum;
-use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::failure::{Failure, Report};
@@ -84,64 +81,56 @@ enum FailOn {
     Never,
 }
 
-/// One form of an artifact, audited.
-struct Audited<'a> {
-    form: &'a LoaderForm,
-    audit: Audit,
-    differences: Option<Vec<Difference>>,
-    /// What programs use that the object's do not.
-    gained: BTreeSet<String>,
-    /// What a kernel that was given lacks.
-    lacking: Option<Lacking>,
+impl FailOn {
+    /// The library's reason; none for nothing.
+    fn reason(self) -> Option<Reason> {
+        Some(match self {
+            Self::Finding => Reason::Finding,
+            Self::UnknownInstruction => Reason::UnknownInstruction,
+            Self::Differs => Reason::Differs,
+            Self::HostInfluenced => Reason::HostInfluenced,
+            Self::NewCapability => Reason::NewCapability,
+            Self::MissingSymbol => Reason::MissingSymbol,
+            Self::Never => return None,
+        })
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let place = files::shown(&args.artifact);
     let artifact = args.seal.artifact(&args.artifact)?;
-    let plan = args
-        .object
-        .as_ref()
-        .map(|_| object_plan(args, &artifact))
-        .transpose()?;
-    let all: Vec<Audited<'_>> = artifact
-        .forms
-        .iter()
-        .map(|form| {
-            let mut one = Audited::new(form, &artifact, plan.as_ref());
-            if args.symbols.given() {
-                let subject = Subject::of(&artifact, form);
-                let symbols = args.symbols.load(subject.endian)?;
-                one.lacking = Some(lacking(&subject, &symbols));
-            }
-            Ok(one)
-        })
-        .collect::<Result<_, Failure>>()?;
-    let failed = all.iter().any(|one| one.fails(&args.fail_on));
-    if args.json {
-        let forms: Vec<Value> = all.iter().map(|one| one.to_json(&args.fail_on)).collect();
-        let verdict = if failed { "bad" } else { "good" };
-        let whole = json!({ "artifact": place, "verdict": verdict, "forms": forms });
-        files::print(&format!("{whole:#}\n"));
-    } else {
-        let first = &all[0].audit.plan;
-        for (index, one) in all.iter().enumerate() {
-            // What is the same is said once.
-            let same = index > 0 && compare(&one.audit.plan, first).is_empty();
-            files::print(&one.to_text(&place, args, same));
+    let plan = match &args.object {
+        Some(path) => Some(object_plan(path, args, &artifact)?),
+        None => None,
+    };
+    let symbols = match artifact.forms.first() {
+        Some(form) if args.symbols.given() => {
+            Some(args.symbols.load(endian_of(form.instructions()))?)
         }
-    }
-    if failed {
-        Err(Failure::Rejected)
+        _ => None,
+    };
+    let mut options = AuditOptions::default();
+    options.plan = plan.as_ref();
+    options.symbols = symbols.as_ref();
+    options.fail_on = args.fail_on.iter().filter_map(|f| f.reason()).collect();
+    let mut report = bpfseal::audit(&artifact, &options);
+    report.artifact = files::shown(&args.artifact);
+    report.object = args.object.as_deref().map(files::shown);
+    if args.json {
+        files::print_json(&report)?;
     } else {
+        let texts = report.forms.iter().enumerate();
+        let texts = texts.map(|(index, form)| to_text(form, &report, index > 0));
+        files::print(&texts.collect::<String>());
+    }
+    if report.is_good() {
         Ok(())
+    } else {
+        Err(Failure::Rejected)
     }
 }
 
 /// The plan of the object, under the name that it had when it was sealed.
-fn object_plan(args: &Args, artifact: &Artifact) -> Result<LoadPlan, Failure> {
-    let Some(path) = &args.object else {
-        return Err(Failure::Rejected);
-    };
+fn object_plan(path: &Path, args: &Args, artifact: &Artifact) -> Result<LoadPlan, Failure> {
     let place = files::shown(path);
     let bytes = files::read(path)?;
     let host = args.host.load()?;
@@ -151,222 +140,96 @@ fn object_plan(args: &Args, artifact: &Artifact) -> Result<LoadPlan, Failure> {
     Ok(plan)
 }
 
-impl<'a> Audited<'a> {
-    fn new(form: &'a LoaderForm, artifact: &Artifact, plan: Option<&LoadPlan>) -> Self {
-        let audit = audit(&Subject::of(artifact, form));
-        let allowed: Option<BTreeSet<String>> = plan.map(|plan| {
-            let all = plan.programs().map(Powers::of);
-            all.flat_map(|p| p.helpers.into_iter().chain(p.symbols))
-                .collect()
-        });
-        let used = audit
-            .powers
-            .iter()
-            .flat_map(|p| p.helpers.iter().chain(&p.symbols));
-        let gained = allowed.map(|allowed| {
-            used.filter(|name| !allowed.contains(*name))
-                .cloned()
-                .collect()
-        });
-        Self {
-            differences: plan.map(|plan| compare(&audit.plan, plan)),
-            gained: gained.unwrap_or_default(),
-            lacking: None,
-            form,
-            audit,
-        }
+fn to_text(form: &AuditedForm, report: &AuditReport, later: bool) -> String {
+    let verdict = match form.verdict {
+        Verdict::Bad => "bad",
+        Verdict::Good => "good",
+    };
+    let scheme = form.scheme.map_or("unsigned", Scheme::name);
+    let mut out = format!("{verdict}: {}, {scheme}\n", report.artifact);
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:<11} {value}");
+    };
+    let covers = match form.attests {
+        Some(attests) => format!("{scheme}: {attests}"),
+        None => "none: nobody vouches for it".to_owned(),
+    };
+    row("signature", &covers);
+    row("loader", &format!("sha256 {}", form.excl_prog_hash));
+    for finding in &form.findings {
+        row("finding", &finding.text);
     }
-
-    /// The reasons to fail that hold.
-    fn reasons(&self) -> Vec<FailOn> {
-        let mut reasons = Vec::new();
-        if !self.audit.findings.is_empty() {
-            reasons.push(FailOn::Finding);
+    match (&form.differences, &report.object) {
+        (Some(differences), object) if differences.is_empty() => {
+            let object = object.as_deref().unwrap_or_default();
+            row(
+                "object",
+                &format!("the loader does what `{object}` says, and nothing else"),
+            );
         }
-        let fault = |finding: &Finding| matches!(finding, Finding::Fault(_));
-        if self.audit.findings.iter().any(fault) {
-            reasons.push(FailOn::UnknownInstruction);
-        }
-        if self.lacking.as_ref().is_some_and(|l| l.returned != Ok(0)) {
-            reasons.push(FailOn::MissingSymbol);
-        }
-        if self.differences.as_ref().is_some_and(|d| !d.is_empty()) {
-            reasons.push(FailOn::Differs);
-        }
-        if !self.audit.influences.is_empty() {
-            reasons.push(FailOn::HostInfluenced);
-        }
-        if !self.gained.is_empty() {
-            reasons.push(FailOn::NewCapability);
-        }
-        reasons
-    }
-
-    fn fails(&self, on: &[FailOn]) -> bool {
-        self.reasons().iter().any(|reason| on.contains(reason))
-    }
-
-    /// What a signature vouches for, in words.
-    fn covers(&self) -> String {
-        match self.form.seal() {
-            Some(seal) => format!("{}: {}", seal.scheme.name(), seal.scheme.attests()),
-            None => "none: nobody vouches for it".to_owned(),
-        }
-    }
-
-    fn scheme(&self) -> &'static str {
-        self.form
-            .seal()
-            .map_or("unsigned", |seal| seal.scheme.name())
-    }
-
-    fn to_text(&self, place: &str, args: &Args, same: bool) -> String {
-        let mut out = String::new();
-        let verdict = if self.fails(&args.fail_on) {
-            "bad"
-        } else {
-            "good"
-        };
-        let _ = writeln!(out, "{verdict}: {place}, {}", self.scheme());
-        let mut row = |name: &str, value: &str| {
-            let _ = writeln!(out, "  {name:<11} {value}");
-        };
-        row("signature", &self.covers());
-        row(
-            "loader",
-            &format!("sha256 {}", hex(&self.form.excl_prog_hash())),
-        );
-        let audit = &self.audit;
-        for finding in &audit.findings {
-            row("finding", &finding.to_string());
-        }
-        match &self.differences {
-            Some(differences) if differences.is_empty() => {
-                let object = args.object.as_deref().map(files::shown).unwrap_or_default();
+        (Some(differences), _) => {
+            for difference in differences {
                 row(
-                    "object",
-                    &format!("the loader does what `{object}` says, and nothing else"),
+                    "differs",
+                    &format!("{}: {}", difference.of, difference.text),
                 );
             }
-            Some(differences) => {
-                for difference in differences {
-                    row("differs", &difference.to_string());
-                }
-            }
-            None => row("object", "not compared: give it with --object"),
         }
-        if !self.gained.is_empty() {
-            let names: Vec<&str> = self.gained.iter().map(String::as_str).collect();
-            row("new", &names.join(", "));
-        }
-        if audit.influences.is_empty() {
-            row("host", "can change nothing of what is installed");
-        }
-        for influence in &audit.influences {
-            let what = &influence.what;
-            row(
-                "host",
-                &format!("instruction {}: gives {what}", influence.insn),
-            );
-        }
-        if let Some(lacking) = &self.lacking {
-            let names: Vec<String> = lacking.symbols.iter().map(|n| format!("`{n}`")).collect();
-            let names = names.join(", ");
-            let text = match &lacking.returned {
-                Ok(0) if names.is_empty() => "has all that is looked up".to_owned(),
-                Ok(0) => format!("lacks {names}, without which it loads"),
-                _ => format!("lacks {names}: it does not load there"),
-            };
-            row("kernel", &text);
-        }
-        if same {
-            row("steps", "as above");
-            return out;
-        }
-        for index in 0..audit.plan.steps.len() {
-            row(
-                &format!("step {}", index + 1),
-                &audit.plan.describe_step(index),
-            );
-        }
-        for (program, powers) in audit.plan.programs().zip(&audit.powers) {
-            row(
-                "program",
-                &format!("`{}`, {}", program.name, program.prog_type),
-            );
-            for (what, names) in [("calls", &powers.helpers), ("takes", &powers.symbols)] {
-                if !names.is_empty() {
-                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    row(&format!("  {what}"), &names.join(", "));
-                }
-            }
-            let maps = self.map_names(powers);
-            if !maps.is_empty() {
-                row("  maps", &maps.join(", "));
-            }
-            for notable in &powers.notable {
-                row("  notable", notable);
-            }
-        }
-        out
+        (None, _) => row("object", "not compared: give it with --object"),
     }
-
-    fn map_names(&self, powers: &Powers) -> Vec<String> {
-        let name = |index: &u32| {
-            let found = self.audit.plan.maps().find(|(map, _)| map.0 == *index);
-            found.map_or_else(|| index.to_string(), |(_, attr)| attr.name.clone())
-        };
-        powers.maps.iter().map(name).collect()
+    if !form.new_capabilities.is_empty() {
+        row("new", &form.new_capabilities.join(", "));
     }
+    if form.host_influences.is_empty() {
+        row("host", "can change nothing of what is installed");
+    }
+    for influence in &form.host_influences {
+        row(
+            "host",
+            &format!(
+                "instruction {}: gives {}",
+                influence.instruction, influence.what
+            ),
+        );
+    }
+    if let Some(lacks) = &form.kernel_lacks {
+        row("kernel", &lacks_text(lacks));
+    }
+    // What is the same is said once.
+    if later && form.same_as_first {
+        row("steps", "as above");
+        return out;
+    }
+    for (index, step) in form.steps.iter().enumerate() {
+        row(&format!("step {}", index + 1), &step.text);
+    }
+    for program in &form.programs {
+        row(
+            "program",
+            &format!("`{}`, {}", program.name, program.program_type),
+        );
+        for (what, names) in [
+            ("calls", &program.helpers),
+            ("takes", &program.kernel_symbols),
+            ("maps", &program.maps),
+        ] {
+            if !names.is_empty() {
+                row(&format!("  {what}"), &names.join(", "));
+            }
+        }
+        for notable in &program.notable {
+            row("  notable", notable);
+        }
+    }
+    out
+}
 
-    fn to_json(&self, on: &[FailOn]) -> Value {
-        let audit = &self.audit;
-        let steps: Vec<String> = (0..audit.plan.steps.len())
-            .map(|index| audit.plan.describe_step(index))
-            .collect();
-        let programs: Vec<Value> = audit
-            .plan
-            .programs()
-            .zip(&audit.powers)
-            .map(|(program, powers)| {
-                json!({
-                    "name": program.name,
-                    "type": program.prog_type.to_string(),
-                    "attach_target": program.attach_target.as_ref().map(|t| t.name.as_str()),
-                    "instructions": program.insns.len(),
-                    "helpers": powers.helpers,
-                    "kernel_symbols": powers.symbols,
-                    "maps": self.map_names(powers),
-                    "notable": powers.notable,
-                })
-            })
-            .collect();
-        let texts = |all: &mut dyn Iterator<Item = String>| all.collect::<Vec<_>>();
-        json!({
-            "scheme": self.form.seal().map(|seal| seal.scheme.name()),
-            "verdict": if self.fails(on) { "bad" } else { "good" },
-            "covers": self.covers(),
-            "excl_prog_hash": hex(&self.form.excl_prog_hash()),
-            "steps": steps,
-            "programs": programs,
-            "findings": audit.findings.iter().map(|finding| json!({
-                "kind": finding.kind(),
-                "text": finding.to_string(),
-            })).collect::<Vec<_>>(),
-            "host_influences": audit.influences.iter().map(|influence| json!({
-                "instruction": influence.insn,
-                "what": influence.what,
-            })).collect::<Vec<_>>(),
-            "same_as_object": self.differences.as_ref().map(Vec::is_empty),
-            "differences": self
-                .differences
-                .as_ref()
-                .map(|all| texts(&mut all.iter().map(ToString::to_string))),
-            "new_capabilities": self.gained,
-            "kernel_lacks": self.lacking.as_ref().map(|lacking| json!({
-                "symbols": lacking.symbols,
-                "loads": lacking.returned == Ok(0),
-            })),
-        })
+fn lacks_text(lacks: &KernelLacks) -> String {
+    let names: Vec<String> = lacks.symbols.iter().map(|n| format!("`{n}`")).collect();
+    let names = names.join(", ");
+    match lacks.loads {
+        true if names.is_empty() => "has all that is looked up".to_owned(),
+        true => format!("lacks {names}, without which it loads"),
+        false => format!("lacks {names}: it does not load there"),
     }
 }

@@ -1,18 +1,11 @@
 //! `bpfseal diff`: what changed between two objects or artifacts?
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bpfseal::artifact::Artifact;
 use bpfseal::loader::LoadPlan;
-use bpfseal::loader::plan::ProgramLoad;
-use bpfseal::model::audit::{Change, Difference, Subject, audit, compare};
-use bpfseal::model::disasm::{PlanNames, disassemble};
 use bpfseal::object::Object;
-use bpfseal::seal::SignatureSummary;
-use serde_json::{Value, json};
-use similar::{ChangeTag, TextDiff};
+use bpfseal::report::{DiffReport, DiffSide};
 
 use crate::Outcome;
 use crate::args::name_of;
@@ -60,32 +53,18 @@ pub(crate) struct Args {
     host: HostArgs,
 }
 
-/// One of the two.
-struct Side {
-    place: String,
-    plan: LoadPlan,
-    /// Schemes with the signers of each; none for an object.
-    signatures: Vec<String>,
-    findings: Vec<String>,
-}
-
 pub(crate) fn run(args: &Args) -> Outcome {
     let host = args.host.load()?;
     let name = common_name(args)?;
-    let old = Side::read(&args.old, &name, &host)?;
-    let new = Side::read(&args.new, &name, &host)?;
-    let changes = compare(&new.plan, &old.plan);
-    // An object has none to compare.
-    let both = !old.signatures.is_empty() && !new.signatures.is_empty();
-    let signed = both && old.signatures != new.signatures;
-    let same = changes.is_empty() && !signed && old.findings == new.findings;
+    let old = read_side(&args.old, &name, &host)?;
+    let new = read_side(&args.new, &name, &host)?;
+    let report = bpfseal::diff(&old, &new);
     if args.json {
-        let whole = to_json(&old, &new, &changes, same);
-        files::print(&format!("{whole:#}\n"));
+        files::print_json(&report)?;
     } else {
-        files::print(&to_text(&old, &new, &changes, same, args.brief));
+        files::print(&to_text(&report, args.brief));
     }
-    if args.exit_code && !same {
+    if args.exit_code && !report.same {
         Err(Failure::Rejected)
     } else {
         Ok(())
@@ -112,170 +91,51 @@ fn common_name(args: &Args) -> Result<String, Failure> {
     name_of(&args.new, None)
 }
 
-impl Side {
-    fn read(path: &Path, name: &str, host: &Values) -> Result<Self, Failure> {
-        let place = files::shown(path);
-        let bytes = files::read(path)?;
-        if is_object(&bytes) {
-            let object =
-                Object::parse(&bytes, name).map_err(|e| Report::new(&place, &e, e.advice()))?;
-            let plan =
-                LoadPlan::new(&object, host).map_err(|e| Report::new(&place, &e, e.advice()))?;
-            return Ok(Self {
-                place,
-                plan,
-                signatures: Vec::new(),
-                findings: Vec::new(),
-            });
-        }
-        let artifact = SealFile::default().artifact_of(&place, &bytes)?;
-        let form = artifact.forms.first().ok_or(Failure::Rejected)?;
-        let audit = audit(&Subject::of(&artifact, form));
-        let findings = audit.findings.iter().map(ToString::to_string);
-        let influences = audit
-            .influences
-            .iter()
-            .map(|i| format!("a host gives {}", i.what));
-        Ok(Self {
-            findings: findings.chain(influences).collect(),
-            signatures: signatures(&artifact),
-            plan: audit.plan,
-            place,
-        })
+fn read_side(path: &Path, name: &str, host: &Values) -> Result<DiffSide, Failure> {
+    let place = files::shown(path);
+    let bytes = files::read(path)?;
+    if is_object(&bytes) {
+        let object =
+            Object::parse(&bytes, name).map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let plan = LoadPlan::new(&object, host).map_err(|e| Report::new(&place, &e, e.advice()))?;
+        return Ok(DiffSide::object(&place, plan));
     }
+    let artifact = SealFile::default().artifact_of(&place, &bytes)?;
+    Ok(DiffSide::artifact(&place, &artifact))
 }
 
-/// What each signature says of itself.
-fn signatures(artifact: &Artifact) -> Vec<String> {
-    let mut all = Vec::new();
-    for sealed in artifact.sealed() {
-        let scheme = sealed.seal.scheme.name();
-        match SignatureSummary::parse(&sealed.seal.signature) {
-            Ok(summary) => all.extend(
-                summary
-                    .signers
-                    .iter()
-                    .map(|signer| format!("{scheme}: {}, {}", signer.id, signer.algorithm)),
-            ),
-            Err(rejection) => all.push(format!("{scheme}: {rejection}")),
-        }
-    }
-    if all.is_empty() {
-        all.push("not signed".to_owned());
-    }
-    all
-}
-
-/// Programs by the name that the kernel keeps, as text.
-fn listings(plan: &LoadPlan) -> BTreeMap<String, Vec<String>> {
-    let listing = |program: &ProgramLoad| {
-        let lines = disassemble(&program.insns, &PlanNames { plan, program });
-        let lines = lines.into_iter().map(|line| line.text + "\n");
-        let name: String = program.name.chars().take(15).collect();
-        (name, lines.collect())
-    };
-    plan.programs().map(listing).collect()
-}
-
-/// Lines of an instruction listing around a change.
-const CONTEXT: usize = 3;
-
-fn code_changes(old: &Side, new: &Side) -> BTreeMap<String, String> {
-    let (before, after) = (listings(&old.plan), listings(&new.plan));
-    let mut all = BTreeMap::new();
-    for (name, lines) in &after {
-        let Some(earlier) = before.get(name).filter(|earlier| *earlier != lines) else {
-            continue;
-        };
-        let (earlier, lines) = (earlier.concat(), lines.concat());
-        let diff = TextDiff::from_lines(&earlier, &lines);
-        let mut text = String::new();
-        for group in diff.grouped_ops(CONTEXT) {
-            if let Some(first) = group.first() {
-                let _ = writeln!(text, "@@ line {}", first.new_range().start + 1);
-            }
-            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                let sign = match change.tag() {
-                    ChangeTag::Delete => '-',
-                    ChangeTag::Insert => '+',
-                    ChangeTag::Equal => ' ',
-                };
-                let _ = write!(text, "{sign} {}", change.value());
-            }
-        }
-        all.insert(name.clone(), text);
-    }
-    all
-}
-
-/// What programs use that they did not.
-fn gained(changes: &[Difference]) -> Vec<String> {
-    let names = changes
-        .iter()
-        .filter_map(|difference| match &difference.change {
-            Change::Gained(names) => Some(names.clone()),
-            _ => None,
-        });
-    let mut all: Vec<String> = names.flatten().collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
-fn to_text(old: &Side, new: &Side, changes: &[Difference], same: bool, brief: bool) -> String {
-    let mut out = format!("{} -> {}\n", old.place, new.place);
-    if same {
+fn to_text(report: &DiffReport, brief: bool) -> String {
+    let (old, new) = (&report.old, &report.new);
+    let mut out = format!("{} -> {}\n", old.file, new.file);
+    if report.same {
         out.push_str("  the same\n");
         return out;
     }
-    for (sign, gone, there) in [
-        ('-', &old.signatures, &new.signatures),
-        ('+', &new.signatures, &old.signatures),
-    ] {
-        let both = !gone.is_empty() && !there.is_empty();
-        for signature in gone
-            .iter()
-            .filter(|signature| both && !there.contains(signature))
-        {
-            let _ = writeln!(out, "  {sign} signed {signature}");
+    if old.artifact && new.artifact {
+        for (sign, these, those) in [('-', old, new), ('+', new, old)] {
+            let only = these.signatures.iter();
+            for signature in only.filter(|one| !those.signatures.contains(one)) {
+                let _ = writeln!(out, "  {sign} signed {signature}");
+            }
+            if these.signatures.is_empty() && !those.signatures.is_empty() {
+                let _ = writeln!(out, "  {sign} not signed");
+            }
         }
     }
     for finding in new.findings.iter().filter(|f| !old.findings.contains(f)) {
         let _ = writeln!(out, "  + {finding}");
     }
-    for difference in changes {
-        let _ = writeln!(out, "  {}: {}", difference.of, difference.as_change());
+    for change in &report.changes {
+        let _ = writeln!(out, "  {}: {}", change.of, change.text);
     }
-    let gained = gained(changes);
-    if !gained.is_empty() {
-        let _ = writeln!(out, "  new capabilities: {}", gained.join(", "));
+    if !report.new_capabilities.is_empty() {
+        let names = report.new_capabilities.join(", ");
+        let _ = writeln!(out, "  new capabilities: {names}");
     }
     if !brief {
-        for (name, text) in code_changes(old, new) {
+        for (name, text) in &report.instructions {
             let _ = writeln!(out, "\nprogram `{name}`:\n{}", text.trim_end());
         }
     }
     out
-}
-
-fn to_json(old: &Side, new: &Side, changes: &[Difference], same: bool) -> Value {
-    let changes_json: Vec<Value> = changes
-        .iter()
-        .map(|d| json!({ "of": d.of, "change": d.as_change() }))
-        .collect();
-    let side = |side: &Side| {
-        json!({
-            "file": side.place,
-            "signatures": side.signatures,
-            "findings": side.findings,
-        })
-    };
-    json!({
-        "same": same,
-        "old": side(old),
-        "new": side(new),
-        "changes": changes_json,
-        "new_capabilities": gained(changes),
-        "instructions": code_changes(old, new),
-    })
 }

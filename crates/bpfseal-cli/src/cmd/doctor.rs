@@ -6,11 +6,11 @@ use bpfseal::kernel::probe::{self, Ability, Verification};
 use bpfseal::kernel::{self, KeyringId, Linux, LoaderImage, keyring_serial};
 use bpfseal::loader::ContextLayout;
 use bpfseal::parse_version;
+use bpfseal::report::{DoctorReport, HostFinding, HostState};
 use bpfseal::seal::{Certificate, SealedLoader, SigningKey, seal_load_time};
-use serde::Serialize;
 
 use crate::Outcome;
-use crate::failure::{Failure, Report};
+use crate::failure::Failure;
 use crate::files;
 
 #[derive(Debug, clap::Args)]
@@ -27,46 +27,22 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// One thing that was found out.
-#[derive(Debug, Serialize)]
-struct Finding {
-    /// What was asked.
-    name: &'static str,
-    state: State,
-    /// What was found.
-    text: String,
-    /// What to do; empty when there is nothing to be done.
-    help: &'static str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Good,
-    Bad,
-    Unknown,
-    /// Neither good nor bad.
-    Note,
-}
-
-impl State {
-    fn mark(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Bad => "BAD",
-            Self::Unknown => "?",
-            Self::Note => "note",
-        }
+fn mark(state: HostState) -> &'static str {
+    match state {
+        HostState::Good => "good",
+        HostState::Bad => "BAD",
+        HostState::Unknown => "?",
+        HostState::Note => "note",
     }
 }
 
 fn finding(
     name: &'static str,
-    state: State,
+    state: HostState,
     text: impl Into<String>,
     help: &'static str,
-) -> Finding {
-    Finding {
+) -> HostFinding {
+    HostFinding {
         name,
         state,
         text: text.into(),
@@ -78,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let scheme = probe::verification(&Linux);
     let mut findings = vec![
-        finding("kernel", State::Note, &release, ""),
+        finding("kernel", HostState::Note, &release, ""),
         bpf(),
         exclusive(),
         verification(scheme),
@@ -89,12 +65,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
     findings.extend(holes(scheme, &release));
     findings.extend([btf(), bpffs(), lsm(), lockdown()]);
     findings.extend(keyrings());
+    let report = DoctorReport::from(findings);
     if args.json {
-        let text = serde_json::to_string_pretty(&findings)
-            .map_err(|e| Failure::Input(Report::new("standard output", &e, "")))?;
-        files::print(&format!("{text}\n"));
+        files::print_json(&report)?;
     } else {
-        files::print(&to_text(&findings));
+        files::print(&to_text(&report));
     }
     if scheme == Verification::LoadTime {
         Ok(())
@@ -103,10 +78,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
 }
 
-fn to_text(findings: &[Finding]) -> String {
+fn to_text(report: &DoctorReport) -> String {
     let mut out = String::new();
-    for f in findings {
-        let _ = writeln!(out, "{:<5} {:<12} {}", f.state.mark(), f.name, f.text);
+    for f in &report.findings {
+        let _ = writeln!(out, "{:<5} {:<12} {}", mark(f.state), f.name, f.text);
         if !f.help.is_empty() {
             let _ = writeln!(out, "{:<19}help: {}", "", f.help);
         }
@@ -121,75 +96,84 @@ fn read(path: &str) -> Option<String> {
         .map(|text| text.trim().to_owned())
 }
 
-fn bpf() -> Finding {
+fn bpf() -> HostFinding {
     match probe::bpf(&Linux) {
-        Ability::Yes => finding("bpf", State::Good, "this process may use BPF", ""),
+        Ability::Yes => finding("bpf", HostState::Good, "this process may use BPF", ""),
         Ability::No => finding(
             "bpf",
-            State::Bad,
+            HostState::Bad,
             "this kernel has no BPF",
             "use a kernel with CONFIG_BPF_SYSCALL",
         ),
         _ => finding(
             "bpf",
-            State::Unknown,
+            HostState::Unknown,
             "this process may not use BPF, so most can not be told",
             "run as root, or with CAP_BPF and CAP_PERFMON",
         ),
     }
 }
 
-fn exclusive() -> Finding {
+fn exclusive() -> HostFinding {
     let name = "exclusive";
     match probe::exclusive_maps(&Linux) {
-        Ability::Yes => finding(name, State::Good, "maps can be bound to one program", ""),
+        Ability::Yes => finding(
+            name,
+            HostState::Good,
+            "maps can be bound to one program",
+            "",
+        ),
         Ability::No => finding(
             name,
-            State::Bad,
+            HostState::Bad,
             "maps can not be bound to one program",
             "use Linux 6.18 or later",
         ),
-        _ => finding(name, State::Unknown, "exclusive maps can not be tried", ""),
+        _ => finding(
+            name,
+            HostState::Unknown,
+            "exclusive maps can not be tried",
+            "",
+        ),
     }
 }
 
-fn verification(scheme: Verification) -> Finding {
+fn verification(scheme: Verification) -> HostFinding {
     let name = "signatures";
     match scheme {
         Verification::LoadTime => finding(
             name,
-            State::Good,
+            HostState::Good,
             "verified at load time, over instructions and metadata",
             "",
         ),
         Verification::InLoader => finding(
             name,
-            State::Bad,
+            HostState::Bad,
             "verified over instructions only (in-loader scheme); load-time artifacts are refused",
             "use Linux 7.3 or later for artifacts of bpfseal",
         ),
         Verification::NotBuiltIn => finding(
             name,
-            State::Bad,
+            HostState::Bad,
             "known, but this kernel was built without their verification",
             "use a kernel with CONFIG_SYSTEM_DATA_VERIFICATION",
         ),
         Verification::Unknown => finding(
             name,
-            State::Unknown,
+            HostState::Unknown,
             "whether signatures are verified can not be tried",
             "run as root",
         ),
         _ => finding(
             name,
-            State::Bad,
+            HostState::Bad,
             "this kernel does not know signatures of BPF programs",
             "use Linux 7.3 or later",
         ),
     }
 }
 
-/// Known holes, by the version: they can not be tried.
 /// Keys that are tried. (RSA keys are not made here: that takes seconds.)
 const ALGORITHMS: [(&str, &rcgen::SignatureAlgorithm); 2] = [
     ("ECDSA P-256", &rcgen::PKCS_ECDSA_P256_SHA256),
@@ -197,17 +181,17 @@ const ALGORITHMS: [(&str, &rcgen::SignatureAlgorithm); 2] = [
 ];
 
 /// Loads the smallest loader, signed with a throw-away key in a throw-away keyring.
-fn algorithm(name: &str, kind: &'static rcgen::SignatureAlgorithm) -> Finding {
+fn algorithm(name: &str, kind: &'static rcgen::SignatureAlgorithm) -> HostFinding {
     match try_key(kind) {
         Ok(()) => finding(
             "algorithm",
-            State::Good,
+            HostState::Good,
             format!("{name}: a signature was verified"),
             "",
         ),
         Err(reason) => finding(
             "algorithm",
-            State::Note,
+            HostState::Note,
             format!("{name}: {reason}"),
             "sign with RSA, which every kernel that verifies has",
         ),
@@ -250,7 +234,8 @@ fn try_key(kind: &'static rcgen::SignatureAlgorithm) -> Result<(), String> {
     .map_err(|e| text(&e))
 }
 
-fn holes(scheme: Verification, release: &str) -> Vec<Finding> {
+/// Known holes, by the version: they cannot be tried.
+fn holes(scheme: Verification, release: &str) -> Vec<HostFinding> {
     let Some(version) = parse_version(release) else {
         return Vec::new();
     };
@@ -261,7 +246,7 @@ fn holes(scheme: Verification, release: &str) -> Vec<Finding> {
     if inner_maps {
         found.push(finding(
             "hole",
-            State::Bad,
+            HostState::Bad,
             "CVE-2026-74364: an exclusive map can be reached as an inner map",
             "use 6.18.40, 7.1.5 or later, unless your vendor has mended it",
         ));
@@ -269,7 +254,7 @@ fn holes(scheme: Verification, release: &str) -> Vec<Finding> {
     if scheme == Verification::InLoader {
         found.push(finding(
             "hole",
-            State::Note,
+            HostState::Note,
             "CVE-2026-45927: the in-loader scheme could take the digest of a map that is not frozen",
             "look whether your kernel has mended it; the load-time scheme has no such hole",
         ));
@@ -277,19 +262,19 @@ fn holes(scheme: Verification, release: &str) -> Vec<Finding> {
     found
 }
 
-fn btf() -> Finding {
+fn btf() -> HostFinding {
     if std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return finding("btf", State::Good, "the kernel's types are there", "");
+        return finding("btf", HostState::Good, "the kernel's types are there", "");
     }
     finding(
         "btf",
-        State::Bad,
+        HostState::Bad,
         "the kernel's types are not there: CO-RE, kfuncs, tracing and LSM programs do not load",
         "use a kernel with CONFIG_DEBUG_INFO_BTF, and mount sysfs",
     )
 }
 
-fn bpffs() -> Finding {
+fn bpffs() -> HostFinding {
     let mounts = read("/proc/self/mounts").unwrap_or_default();
     let place = mounts.lines().find_map(|line| {
         let mut words = line.split(' ');
@@ -297,57 +282,57 @@ fn bpffs() -> Finding {
         (words.next()? == "bpf").then_some(place)
     });
     match place {
-        Some(place) => finding("bpffs", State::Good, format!("mounted at {place}"), ""),
+        Some(place) => finding("bpffs", HostState::Good, format!("mounted at {place}"), ""),
         None => finding(
             "bpffs",
-            State::Note,
+            HostState::Note,
             "not mounted: nothing can be pinned",
             "mount -t bpf bpf /sys/fs/bpf",
         ),
     }
 }
 
-fn lsm() -> Finding {
+fn lsm() -> HostFinding {
     let help = "boot with `bpf` in lsm= for BPF programs that decide what may load";
     match read("/sys/kernel/security/lsm") {
         Some(list) if list.split(',').any(|name| name == "bpf") => finding(
             "lsm",
-            State::Good,
+            HostState::Good,
             format!("BPF LSM is active ({list})"),
             "",
         ),
         Some(list) => finding(
             "lsm",
-            State::Note,
+            HostState::Note,
             format!("BPF LSM is not active ({list})"),
             help,
         ),
         None => finding(
             "lsm",
-            State::Unknown,
+            HostState::Unknown,
             "securityfs is not mounted or can not be read",
             "mount -t securityfs securityfs /sys/kernel/security",
         ),
     }
 }
 
-fn lockdown() -> Finding {
+fn lockdown() -> HostFinding {
     match read("/sys/kernel/security/lockdown") {
         // The mode in force stands in brackets.
         Some(modes) if modes.contains("[none]") => {
-            finding("lockdown", State::Note, "not locked down", "")
+            finding("lockdown", HostState::Note, "not locked down", "")
         }
         Some(modes) => finding(
             "lockdown",
-            State::Note,
+            HostState::Note,
             format!("locked down: {modes}"),
             "with `confidentiality`, programs that read kernel memory are refused",
         ),
-        None => finding("lockdown", State::Note, "no lockdown", ""),
+        None => finding("lockdown", HostState::Note, "no lockdown", ""),
     }
 }
 
-fn keyrings() -> Vec<Finding> {
+fn keyrings() -> Vec<HostFinding> {
     let keys = read("/proc/keys").unwrap_or_default();
     let mut found = Vec::new();
     for (keyring, system_name) in [
@@ -359,8 +344,8 @@ fn keyrings() -> Vec<Finding> {
             .lines()
             .find(|line| line.contains(&format!(" {system_name}: ")));
         let (state, text) = match line.and_then(|line| line.rsplit(": ").next()) {
-            Some(count) => (State::Note, format!("{keyring}: keys: {count}")),
-            None => (State::Unknown, format!("{keyring}: can not be seen")),
+            Some(count) => (HostState::Note, format!("{keyring}: keys: {count}")),
+            None => (HostState::Unknown, format!("{keyring}: can not be seen")),
         };
         found.push(finding("keyring", state, text, ""));
     }
@@ -368,14 +353,19 @@ fn keyrings() -> Vec<Finding> {
         found.push(match keyring_serial(&Linux, keyring) {
             Ok(serial) => finding(
                 "keyring",
-                State::Good,
+                HostState::Good,
                 format!(
                     "{keyring}: serial number {}, keys can be added with load --trust",
                     serial.0
                 ),
                 "",
             ),
-            Err(error) => finding("keyring", State::Unknown, format!("{keyring}: {error}"), ""),
+            Err(error) => finding(
+                "keyring",
+                HostState::Unknown,
+                format!("{keyring}: {error}"),
+                "",
+            ),
         });
     }
     found

@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use bpfseal::artifact::{Artifact, LoaderForm};
 use bpfseal::model::audit::endian_of;
-use bpfseal::model::explain::{Explanation, Setting, describe_admission, explain};
 use bpfseal::model::kernel::{Policy, Profile};
-use bpfseal::seal::TrustStore;
-use serde_json::{Value, json};
+use bpfseal::report::{ExplainOptions, FormAnswer, KernelAnswer};
+use bpfseal::seal::{Scheme, TrustStore};
 
 use crate::Outcome;
 use crate::args::{parse_keyring, read_certificates};
@@ -74,14 +72,6 @@ fn policy(text: &str) -> Result<Policy, String> {
         .map_err(|error| format!("{error}; there are {}", Policy::FORMS))
 }
 
-/// What a kernel says to all forms of an artifact.
-struct Answer {
-    /// As it was asked for.
-    kernel: String,
-    profile: Profile,
-    forms: Vec<Explanation>,
-}
-
 pub(crate) fn run(args: &Args) -> Outcome {
     let artifact = args.seal.artifact(&args.artifact)?;
     let mut keyring = TrustStore::new();
@@ -90,186 +80,109 @@ pub(crate) fn run(args: &Args) -> Outcome {
             keyring.add(certificate);
         }
     }
-    let keyring_id = parse_keyring(&args.keyring_id)?.0;
-    let endian = endian_of(artifact.forms[0].instructions());
-    let symbols = args.symbols.load(endian)?;
-    let answer = |name: &str, profile| {
-        let setting = Setting {
-            keyring_id,
-            policies: args.policy.clone(),
-            symbols: symbols.clone(),
-            ..Setting::new(profile, &keyring)
-        };
-        Answer::new(name, &artifact, &setting)
-    };
-    let mut answers = Vec::new();
+    let mut options = ExplainOptions::new(keyring);
+    options.keyring_id = parse_keyring(&args.keyring_id)?;
+    options.policies = args.policy.clone();
+    if let Some(form) = artifact.forms.first() {
+        options.symbols = args.symbols.load(endian_of(form.instructions()))?;
+    }
     for name in &args.kernel {
-        if name == "all" {
-            for profile in Profile::ALL {
-                answers.push(answer(profile.name(), profile));
-            }
-            continue;
-        }
-        let profile = Profile::of(name).ok_or_else(|| {
+        options.ask(name).map_err(|_| {
             let names = Profile::ALL.map(Profile::name).join(", ");
             Failure::usage(
                 format!("`{name}` is no kernel"),
                 format!("give a version such as 7.3, or one of {names}"),
             )
         })?;
-        answers.push(answer(name, profile));
     }
-    let place = files::shown(&args.artifact);
+    let mut report = bpfseal::explain(&artifact, &options);
+    report.artifact = files::shown(&args.artifact);
     if args.json {
-        let kernels: Vec<Value> = answers.iter().map(Answer::to_json).collect();
-        let whole = json!({ "artifact": place, "kernels": kernels });
-        files::print(&format!("{whole:#}\n"));
+        files::print_json(&report)?;
     } else {
-        let text = match answers.as_slice() {
-            [one] => one.to_text(&place),
-            all => table(&place, all),
+        let text = match report.kernels.as_slice() {
+            [one] => to_text(one, &report.artifact),
+            all => table(&report.artifact, all),
         };
         files::print(&text);
     }
     let whole = args.kernel.iter().any(|name| name == "all");
     // Not every kernel can take an artifact: a table is an answer, not a verdict.
-    if whole || answers.iter().all(|answer| answer.accepted().is_some()) {
+    if whole || report.is_good() {
         Ok(())
     } else {
         Err(Failure::Rejected)
     }
 }
 
-fn table(place: &str, answers: &[Answer]) -> String {
+fn table(place: &str, kernels: &[KernelAnswer]) -> String {
     let mut out = format!("{place}\n");
     let _ = writeln!(
         out,
         "  {:<12} {:<20} {:<13} why",
         "kernel", "form", "answer"
     );
-    for answer in answers {
-        let decisive = answer.decisive();
-        let (what, why) = match &decisive.refusal {
-            None => ("takes it".to_owned(), String::new()),
-            Some(refusal) => (refusal.errno.to_string(), refusal.meaning.clone()),
+    for kernel in kernels {
+        let Some(form) = kernel.decisive_form() else {
+            continue;
         };
-        let form = form_name(decisive);
-        let line = format!("  {:<12} {form:<20} {what:<13} {why}", answer.kernel);
+        let (what, why) = match &form.refusal {
+            None => ("takes it", ""),
+            Some(refusal) => (refusal.errno.as_str(), refusal.meaning.as_str()),
+        };
+        let scheme = form_name(form);
+        let line = format!("  {:<12} {scheme:<20} {what:<13} {why}", kernel.kernel);
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out
 }
 
-fn form_name(explanation: &Explanation) -> &'static str {
-    explanation
-        .scheme
-        .map_or("unsigned", |scheme| scheme.name())
+fn form_name(form: &FormAnswer) -> &'static str {
+    form.scheme.map_or("unsigned", Scheme::name)
 }
 
-impl Answer {
-    fn new(name: &str, artifact: &Artifact, setting: &Setting<'_>) -> Self {
-        let one = |form: &LoaderForm| explain(artifact, form, setting);
-        Self {
-            kernel: name.to_owned(),
-            profile: setting.profile,
-            forms: artifact.forms.iter().map(one).collect(),
-        }
-    }
-
-    /// The first form that is taken.
-    fn accepted(&self) -> Option<&Explanation> {
-        self.forms.iter().find(|form| form.refusal.is_none())
-    }
-
-    /// The form that counts: one that is taken, or that of the kernel's own scheme, or the first.
-    fn decisive(&self) -> &Explanation {
-        let own = || {
-            self.forms
-                .iter()
-                .find(|form| form.scheme == self.profile.scheme())
-        };
-        self.accepted().or_else(own).unwrap_or(&self.forms[0])
-    }
-
-    fn to_text(&self, place: &str) -> String {
-        let mut out = String::new();
-        let verdict = if self.accepted().is_some() {
-            "taken"
-        } else {
-            "refused"
-        };
-        let _ = writeln!(
-            out,
-            "{verdict}: {place}, by {} ({})",
-            self.kernel,
-            self.profile.kernels()
-        );
-        let mut row = |name: &str, value: &str| {
-            let _ = writeln!(out, "  {name:<11} {value}");
-        };
-        for form in &self.forms {
-            row("form", form_name(form));
-            match &form.refusal {
-                None => row("  answer", "takes it"),
-                Some(refusal) => {
-                    row(
-                        "  answer",
-                        &format!("{}: {}", refusal.errno, refusal.meaning),
-                    );
-                    row("  step", refusal.step.describe());
-                    for line in &refusal.log {
-                        row("  kernel", line);
-                    }
-                    row("  help", refusal.help);
+fn to_text(kernel: &KernelAnswer, place: &str) -> String {
+    let mut out = String::new();
+    let verdict = if kernel.accepted { "taken" } else { "refused" };
+    let _ = writeln!(
+        out,
+        "{verdict}: {place}, by {} ({})",
+        kernel.kernel, kernel.kernels
+    );
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:<11} {value}");
+    };
+    for form in &kernel.forms {
+        row("form", form_name(form));
+        match &form.refusal {
+            None => row("  answer", "takes it"),
+            Some(refusal) => {
+                row(
+                    "  answer",
+                    &format!("{}: {}", refusal.errno, refusal.meaning),
+                );
+                row("  step", refusal.step.text);
+                for line in &refusal.log {
+                    row("  kernel", line);
                 }
-            }
-            for admission in &form.admissions {
-                let by = if admission.caller.is_kernel() {
-                    ", loaded by the loader"
-                } else {
-                    ""
-                };
-                let end = if admission.loaded { "" } else { "; not loaded" };
-                let told = describe_admission(admission);
-                row("  told", &format!("`{}`{by}: {told}{end}", admission.name));
-            }
-            if let Some(fault) = &form.not_run {
-                row("  run", &format!("not followed to its end: {fault}"));
+                row("  help", refusal.help);
             }
         }
-        out
+        for admission in &form.admissions {
+            let by = if admission.kernel {
+                ", loaded by the loader"
+            } else {
+                ""
+            };
+            let end = if admission.loaded { "" } else { "; not loaded" };
+            row(
+                "  told",
+                &format!("`{}`{by}: {}{end}", admission.program, admission.told),
+            );
+        }
+        if let Some(fault) = &form.not_run {
+            row("  run", &format!("not followed to its end: {fault}"));
+        }
     }
-
-    fn to_json(&self) -> Value {
-        let forms: Vec<Value> = self
-            .forms
-            .iter()
-            .map(|form| {
-                let refusal = form.refusal.as_ref();
-                json!({
-                    "scheme": form.scheme.map(|scheme| scheme.name()),
-                    "accepted": refusal.is_none(),
-                    "step": refusal.map(|r| r.step.describe()),
-                    "errno": refusal.map(|r| r.errno.to_string()),
-                    "log": refusal.map(|r| r.log.clone()),
-                    "meaning": refusal.map(|r| r.meaning.clone()),
-                    "help": refusal.map(|r| r.help),
-                    "admissions": form.admissions.iter().map(|admission| json!({
-                        "program": admission.name,
-                        "kernel": admission.caller.is_kernel(),
-                        "told": describe_admission(admission),
-                        "loaded": admission.loaded,
-                    })).collect::<Vec<_>>(),
-                    "not_run": form.not_run.as_ref().map(ToString::to_string),
-                })
-            })
-            .collect();
-        json!({
-            "kernel": self.kernel,
-            "profile": self.profile.name(),
-            "kernels": self.profile.kernels(),
-            "accepted": self.accepted().is_some(),
-            "forms": forms,
-        })
-    }
+    out
 }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use bpfseal::kernel::{self, KeySerial, KeyringId, Linux, Restriction, SyscallError};
-use bpfseal::seal::hex;
-use serde_json::json;
+use bpfseal::report::KeyReport;
 
 use crate::Outcome;
 use crate::args::{parse_keyring, read_certificates};
@@ -216,76 +215,41 @@ fn describe(key: KeySerial) -> String {
         .map_or_else(|e| format!("not readable: {e}"), |info| info.description)
 }
 
-/// What `/proc/keys` says of a certificate, behind its description: algorithm and the end of its
-/// key id. Nothing where it is not shown.
-fn key_id(key: KeySerial, all: &str) -> Option<(String, String)> {
-    let serial = hex(&key.0.to_be_bytes());
-    let line = all.lines().find(|line| line.starts_with(&serial))?;
-    let (_, tail) = line.rsplit_once(": X509.")?;
-    let mut words = tail.split_whitespace();
-    Some((words.next()?.to_owned(), words.next()?.to_owned()))
-}
-
 fn list(keyring: KeyringId, as_json: bool) -> Outcome {
-    let keys = kernel::keys_of(&Linux, keyring).map_err(|e| {
+    let report = bpfseal::list_keyring(keyring).map_err(|e| {
         refused(
             &e,
             "the kernel's own keyrings can be read by root, where they are linked into a keyring of its process",
         )
     })?;
-    let all = std::fs::read_to_string("/proc/keys").unwrap_or_default();
-    let mut text = String::new();
-    let mut rows = Vec::new();
-    for key in keys {
-        let info = kernel::describe_key(&Linux, key);
-        let id = key_id(key, &all);
-        match &info {
-            Ok(info) => {
-                let id = id.as_ref().map_or(String::new(), |(algorithm, id)| {
-                    format!("  {algorithm}, key id …{id}")
-                });
-                text.push_str(&format!(
-                    "{:>11}  {:<10}  {}{id}\n",
-                    key.0, info.key_type, info.description
-                ));
-            }
-            Err(error) => text.push_str(&format!("{:>11}  {error}\n", key.0)),
-        }
-        rows.push(match info {
-            Ok(info) => json!({
-                "serial": key.0,
-                "type": info.key_type,
-                "description": info.description,
-                "uid": info.uid,
-                "permissions": format!("{:08x}", info.permissions),
-                "algorithm": id.as_ref().map(|(algorithm, _)| algorithm),
-                "key_id_end": id.as_ref().map(|(_, id)| id),
-            }),
-            Err(error) => json!({ "serial": key.0, "error": error.errno_name() }),
-        });
-    }
     if as_json {
-        let all = json!({ "keyring": keyring.to_string(), "keys": rows });
-        files::print(&format!("{all:#}\n"));
-    } else if rows.is_empty() {
+        files::print_json(&report)?;
+    } else if report.keys.is_empty() {
         files::print(&format!("the {keyring} keyring is empty\n"));
     } else {
-        files::print(&text);
+        files::print(&report.keys.iter().map(key_line).collect::<String>());
     }
     Ok(())
+}
+
+fn key_line(key: &KeyReport) -> String {
+    let Some(details) = &key.description else {
+        let answer = key.answer.as_deref().unwrap_or("?");
+        return format!("{:>11}  {answer}\n", key.serial);
+    };
+    let id = match (&details.algorithm, &details.key_id_end) {
+        (Some(algorithm), Some(id)) => format!("  {algorithm}, key id …{id}"),
+        _ => String::new(),
+    };
+    format!(
+        "{:>11}  {:<10}  {}{id}\n",
+        key.serial, details.key_type, details.description
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn key_ids_are_in_proc() {
-        let line = "0c4bbb69 I------     1 perm 1f030000     0     0 asymmetri CN=a: b: X509.rsa 2aa56d39 []\n";
-        let (algorithm, id) = key_id(KeySerial(0x0c4b_bb69), line).unwrap();
-        assert_eq!((algorithm.as_str(), id.as_str()), ("rsa", "2aa56d39"));
-        assert_eq!(key_id(KeySerial(1), line), None);
-    }
 
     #[test]
     fn rules_by_name() {

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use bpfseal::artifact::AutoAttach;
 use bpfseal::kernel::{self, InstallError, KeyringId, Linux};
 use bpfseal::object::uapi::{MapType, ProgType};
+use bpfseal::report::LoadReport;
 use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError};
-use serde_json::json;
 
 use crate::Outcome;
 use crate::args::{parse_keyring, parse_scheme, read_certificates};
@@ -116,11 +116,18 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if let Some(folder) = &args.pin {
         pin(folder, &loaded, &links)?;
     }
-    let installed = Installed::new(&loaded, &links).map_err(|e| Report::new(&place, &e, ""))?;
+    let mut report = loaded
+        .report(&links)
+        .map_err(|e| Report::new(&place, &e, ""))?;
+    report.artifact = place;
+    report.pinned = args
+        .pin
+        .as_deref()
+        .map(|folder| folder.display().to_string());
     if args.json {
-        files::print(&format!("{:#}\n", installed.to_json(args, &place)));
+        files::print_json(&report)?;
     } else {
-        files::print(&installed.to_text(args, &place));
+        files::print(&to_text(&report, &loaded, args.attach));
     }
     Ok(())
 }
@@ -252,90 +259,30 @@ pub(crate) fn guard(args: &GuardArgs) -> Outcome {
     Ok(())
 }
 
-/// What was installed, with what the kernel says of it.
-struct Installed<'a> {
-    maps: Vec<(&'a str, kernel::MapInfo)>,
-    programs: Vec<(&'a str, kernel::ProgramInfo, bool)>,
-    links: Vec<(&'a str, kernel::LinkInfo)>,
-}
-
-impl<'a> Installed<'a> {
-    fn new(loaded: &'a Loaded, links: &'a Links) -> Result<Self, kernel::SyscallError> {
-        let mut all = Self {
-            maps: Vec::new(),
-            programs: Vec::new(),
-            links: Vec::new(),
+fn to_text(report: &LoadReport, loaded: &Loaded, attach: bool) -> String {
+    let mut out = format!("loaded: {}\n", report.artifact);
+    for map in &report.maps {
+        let kind = MapType(map.map_type);
+        out.push_str(&format!("  map {}: id {}, {kind}\n", map.name, map.id));
+    }
+    for program in &report.programs {
+        let kind = ProgType(program.program_type);
+        let manual = loaded.auto_attach(&program.name) == Some(&AutoAttach::Manual);
+        let attached = match program.link {
+            Some(link) => format!(", attached: link {link}"),
+            None if attach && manual => {
+                ", not attached: only its user knows what to attach it to".to_owned()
+            }
+            None => String::new(),
         };
-        for (name, map) in loaded.maps() {
-            all.maps.push((name, map.info(&Linux)?));
-        }
-        for (name, program) in loaded.programs() {
-            let manual = loaded.auto_attach(name) == Some(&AutoAttach::Manual);
-            all.programs.push((name, program.info(&Linux)?, manual));
-        }
-        for (name, link) in links {
-            all.links.push((name, link.info(&Linux)?));
-        }
-        Ok(all)
+        out.push_str(&format!(
+            "  program {}: id {}, {kind}, tag {}{attached}\n",
+            program.name, program.id, program.tag
+        ));
     }
-
-    fn link(&self, program: &str) -> Option<u32> {
-        let found = self.links.iter().find(|(name, _)| *name == program);
-        found.map(|(_, info)| info.id)
+    match &report.pinned {
+        Some(folder) => out.push_str(&format!("pinned in {folder}\n")),
+        None => out.push_str("not pinned: it goes away now\n"),
     }
-
-    fn to_json(&self, args: &Args, place: &str) -> serde_json::Value {
-        let maps: Vec<_> = self
-            .maps
-            .iter()
-            .map(|(name, info)| json!({ "name": name, "id": info.id, "type": info.map_type }))
-            .collect();
-        let programs: Vec<_> = self
-            .programs
-            .iter()
-            .map(|(name, info, _)| {
-                json!({
-                    "name": name,
-                    "id": info.id,
-                    "type": info.prog_type,
-                    "tag": bpfseal::seal::hex(&info.tag),
-                    "link": self.link(name),
-                })
-            })
-            .collect();
-        json!({
-            "artifact": place,
-            "maps": maps,
-            "programs": programs,
-            "pinned": args.pin.as_deref().map(|folder| folder.display().to_string()),
-        })
-    }
-
-    fn to_text(&self, args: &Args, place: &str) -> String {
-        let mut out = format!("loaded: {place}\n");
-        for (name, info) in &self.maps {
-            let kind = MapType(info.map_type);
-            out.push_str(&format!("  map {name}: id {}, {kind}\n", info.id));
-        }
-        for (name, info, manual) in &self.programs {
-            let kind = ProgType(info.prog_type);
-            let tag = bpfseal::seal::hex(&info.tag);
-            let attached = match self.link(name) {
-                Some(link) => format!(", attached: link {link}"),
-                None if args.attach && *manual => {
-                    ", not attached: only its user knows what to attach it to".to_owned()
-                }
-                None => String::new(),
-            };
-            out.push_str(&format!(
-                "  program {name}: id {}, {kind}, tag {tag}{attached}\n",
-                info.id
-            ));
-        }
-        match &args.pin {
-            Some(folder) => out.push_str(&format!("pinned in {}\n", folder.display())),
-            None => out.push_str("not pinned: it goes away now\n"),
-        }
-        out
-    }
+    out
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use bpfseal::object::Object;
 use bpfseal::seal::hex;
 use bpfseal::{Prepared, Sealed};
-use serde_json::json;
 
 use super::seal::Format;
 use crate::Outcome;
@@ -99,38 +98,21 @@ pub(crate) fn tbs(args: &TbsArgs) -> Outcome {
     let (prepared, _) = args.subject.prepare()?;
     std::fs::create_dir_all(&args.dir)
         .map_err(|e| Report::new(&files::shown(&args.dir), &e, "check the place"))?;
-    let mut all = Vec::new();
     for tbs in prepared.to_be_signed() {
         let name = tbs.scheme().name();
         let write = |ending: &str, bytes: Vec<u8>| {
             files::write(&args.dir.join(format!("{name}.{ending}")), &bytes)
         };
+        let digest = tbs.message_digest();
+        println!("{name}: {} {}", tbs.digest.name(), hex(&digest));
         write("tbs", tbs.message.clone())?;
-        write("digest", tbs.message_digest())?;
-        all.push(json!({
-            "scheme": name,
-            "attests": tbs.scheme().attests(),
-            "message": format!("{name}.tbs"),
-            "message_bytes": tbs.message.len(),
-            "digest": format!("{name}.digest"),
-            "digest_algorithm": tbs.digest.name(),
-            "digest_hex": hex(&tbs.message_digest()),
-            "excl_prog_hash": hex(&tbs.excl_prog_hash()),
-        }));
-        println!(
-            "{name}: {} {}",
-            tbs.digest.name(),
-            hex(&tbs.message_digest())
-        );
+        write("digest", digest)?;
     }
-    let all = json!({
-        "object": files::shown(&args.subject.object),
-        "name": prepared.made.plan.name,
-        "to_be_signed": all,
-    });
+    let mut report = prepared.report();
+    report.object = files::shown(&args.subject.object);
     files::write(
         &args.dir.join("tbs.json"),
-        &format!("{all:#}\n").into_bytes(),
+        &files::json(&report)?.into_bytes(),
     )?;
     Ok(())
 }

@@ -3,13 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bpfseal::artifact::Artifact;
-use bpfseal::seal::{
-    Attestation, Certificate, Rejection, Revocation, Scheme, SealedLoader, SignatureVerdict,
-    SignerId, Strictness, TrustPath, TrustStore, hex,
-};
+use bpfseal::report::{FormVerdict, GoodForm, RejectedForm, SignatureReport, VerifyReport};
+use bpfseal::seal::{Revocation, Scheme, Strictness, TrustStore};
 use clap::ValueEnum;
-use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::args::{now, read_certificate, read_certificates};
@@ -108,57 +104,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let place = files::shown(artifact);
     let artifact = args.seal.artifact(artifact)?;
-    let verdicts = judge(&artifact, &trust, &strictness);
-    let failed = verdicts.iter().any(|verdict| !verdict.is_good());
+    let mut report = bpfseal::verify(&artifact, &trust, &strictness);
+    report.artifact = place;
     if args.json {
-        files::print(&format!("{:#}\n", to_json(&verdicts, &place)));
+        files::print_json(&report)?;
     } else {
-        let texts: Vec<_> = verdicts.iter().map(|v| v.to_text(&place)).collect();
-        files::print(&texts.concat());
+        let texts = report.forms().iter().map(|form| to_text(form, &report));
+        files::print(&texts.collect::<String>());
     }
-    if failed {
-        Err(Failure::Rejected)
-    } else {
+    if report.is_good() {
         Ok(())
-    }
-}
-
-/// A verdict for each signature, strongest scheme first.
-fn judge<'a>(
-    artifact: &'a Artifact,
-    trust: &TrustStore,
-    strictness: &Strictness,
-) -> Vec<Verdict<'a>> {
-    let verify = |sealed: &SealedLoader<'_>| {
-        let attestation = sealed.verify(trust)?;
-        attestation.check(strictness, trust)?;
-        Ok(attestation)
-    };
-    let verdicts: Vec<_> = artifact
-        .sealed()
-        .map(|sealed| match verify(&sealed) {
-            Ok(attestation) => Verdict::Good(sealed, Box::new(attestation)),
-            Err(rejection) => Verdict::Rejected(sealed.seal.scheme, rejection),
-        })
-        .collect();
-    if verdicts.is_empty() {
-        vec![Verdict::Unsigned]
     } else {
-        verdicts
+        Err(Failure::Rejected)
     }
-}
-
-/// What decides comes first: a rejection, or else the strongest scheme. Several are listed.
-fn to_json(verdicts: &[Verdict<'_>], place: &str) -> Value {
-    let decisive = verdicts
-        .iter()
-        .find(|verdict| !verdict.is_good())
-        .unwrap_or(&verdicts[0]);
-    let mut all = decisive.to_json(place);
-    if verdicts.len() > 1 {
-        all["schemes"] = verdicts.iter().map(|v| v.to_json(place)).collect();
-    }
-    all
 }
 
 /// `--trust` takes several values, so in `verify --trust CERT ARTIFACT` it has taken the artifact
@@ -174,180 +132,73 @@ fn artifact_and_trust(args: &Args) -> Result<(&Path, &[PathBuf]), Failure> {
     }
 }
 
-enum Verdict<'a> {
-    Good(SealedLoader<'a>, Box<Attestation>),
-    Rejected(Scheme, Rejection),
-    Unsigned,
+fn to_text(form: &FormVerdict, report: &VerifyReport) -> String {
+    match form {
+        FormVerdict::Good(form) => good_text(form, &report.artifact),
+        FormVerdict::Rejected(form) => rejected_text(form, &report.artifact),
+    }
 }
 
-const UNSIGNED: &str = "the artifact is not signed";
-const UNSIGNED_HELP: &str = "sign it: bpfseal seal OBJ -k KEY.pem -i CERT.pem";
-
-impl Verdict<'_> {
-    fn is_good(&self) -> bool {
-        matches!(self, Self::Good(..))
+fn good_text(form: &GoodForm, place: &str) -> String {
+    let mut out = format!("good: {place}\n");
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:<11} {value}");
+    };
+    row(
+        "scheme",
+        &format!("{} ({})", form.scheme.name(), form.kernels),
+    );
+    row("attests", form.attests);
+    if let Some(weakness) = form.weakness {
+        row("weakness", weakness);
     }
-
-    fn to_text(&self, place: &str) -> String {
-        let mut out = String::new();
-        match self {
-            Self::Good(sealed, attestation) => {
-                let _ = writeln!(out, "good: {place}");
-                let mut row = |name: &str, value: &str| {
-                    let _ = writeln!(out, "  {name:<11} {value}");
-                };
-                row(
-                    "scheme",
-                    &format!(
-                        "{} ({})",
-                        sealed.seal.scheme.name(),
-                        sealed.seal.scheme.kernels()
-                    ),
-                );
-                row("attests", sealed.seal.scheme.attests());
-                if let Some(weakness) = sealed.seal.scheme.weakness() {
-                    row("weakness", weakness);
-                }
-                let (insns, metadata) = (sealed.instructions.len(), sealed.metadata.len());
-                let covers = match sealed.seal.scheme {
-                    Scheme::LoadTime => format!(
-                        "{} bytes: {insns} of instructions, {metadata} of metadata",
-                        attestation.covered
-                    ),
-                    scheme if scheme.checks_in_loader() => format!(
-                        "{insns} bytes of instructions, with the digest of {metadata} of metadata in them"
-                    ),
-                    _ => format!(
-                        "{insns} bytes of instructions, and {metadata} of metadata by their digest"
-                    ),
-                };
-                row("covers", &covers);
-                row(
-                    "loader",
-                    &format!("sha256 {}", hex(&sealed.seal.excl_prog_hash)),
-                );
-                row("signer", &attestation.signer.to_string());
-                row("algorithm", &attestation.algorithm.to_string());
-                row("trusted", &certificate_line(&attestation.trusted));
-                let chain = chain(attestation);
-                if !chain.is_empty() {
-                    row("chain", &chain.join(" < "));
-                }
-                // One of them is what was said so far.
-                if attestation.signatures.len() > 1 {
-                    for signature in &attestation.signatures {
-                        row("signature", &signature_line(signature));
-                    }
-                }
-            }
-            Self::Rejected(scheme, rejection) => {
-                let _ = writeln!(
-                    out,
-                    "rejected: {place}: {rejection}\n  scheme      {}\n  check       {}\n  kernel      {}\n  help        {}",
-                    scheme.name(),
-                    rejection.check(),
-                    rejection
-                        .errno_name()
-                        .unwrap_or("takes it: no kernel asks for this"),
-                    rejection.advice()
-                );
-            }
-            Self::Unsigned => {
-                let _ = writeln!(
-                    out,
-                    "rejected: {place}: {UNSIGNED}\n  help        {UNSIGNED_HELP}"
-                );
-            }
-        }
-        out
+    let (insns, metadata) = (form.instruction_bytes, form.metadata_bytes);
+    let covers = match form.scheme {
+        Scheme::LoadTime => format!(
+            "{} bytes: {insns} of instructions, {metadata} of metadata",
+            form.covered_bytes
+        ),
+        scheme if scheme.checks_in_loader() => format!(
+            "{insns} bytes of instructions, with the digest of {metadata} of metadata in them"
+        ),
+        _ => format!("{insns} bytes of instructions, and {metadata} of metadata by their digest"),
+    };
+    row("covers", &covers);
+    row("loader", &format!("sha256 {}", form.excl_prog_hash));
+    row("signer", &form.signer.to_string());
+    row("algorithm", &form.algorithm);
+    row("trusted", &form.trusted.to_string());
+    if !form.chain.is_empty() {
+        row("chain", &form.chain.join(" < "));
     }
-
-    fn to_json(&self, place: &str) -> Value {
-        match self {
-            Self::Good(sealed, attestation) => json!({
-                "artifact": place,
-                "verdict": "good",
-                "scheme": sealed.seal.scheme.name(),
-                "attests": sealed.seal.scheme.attests(),
-                "weakness": sealed.seal.scheme.weakness(),
-                "covered_bytes": attestation.covered,
-                "instruction_bytes": sealed.instructions.len(),
-                "metadata_bytes": sealed.metadata.len(),
-                "excl_prog_hash": hex(&sealed.seal.excl_prog_hash),
-                "algorithm": attestation.algorithm.to_string(),
-                "signer": signer_json(&attestation.signer),
-                "trusted": certificate_json(&attestation.trusted),
-                "chain": chain(attestation),
-                "signatures": attestation.signatures.iter().map(signature_json).collect::<Vec<_>>(),
-            }),
-            Self::Rejected(scheme, rejection) => json!({
-                "artifact": place,
-                "verdict": "rejected",
-                "scheme": scheme.name(),
-                "reason": rejection.to_string(),
-                "check": rejection.check(),
-                "errno": rejection.errno_name(),
-                "help": rejection.advice(),
-            }),
-            Self::Unsigned => json!({
-                "artifact": place,
-                "verdict": "rejected",
-                "reason": UNSIGNED,
-                "check": "unsigned",
-                "errno": null,
-                "help": UNSIGNED_HELP,
-            }),
+    // One of them is what was said so far.
+    if form.signatures.len() > 1 {
+        for signature in &form.signatures {
+            row("signature", &signature_line(signature));
         }
     }
+    out
 }
 
-/// Subjects of the embedded certificates, from the signer upwards.
-fn chain(attestation: &Attestation) -> Vec<String> {
-    match &attestation.path {
-        TrustPath::Chain(chain) => chain.iter().map(Certificate::subject).collect(),
-        _ => Vec::new(),
+fn rejected_text(form: &RejectedForm, place: &str) -> String {
+    let mut out = format!("rejected: {place}: {}\n", form.reason);
+    if let Some(scheme) = form.scheme {
+        let _ = writeln!(
+            out,
+            "  scheme      {}\n  check       {}\n  kernel      {}",
+            scheme.name(),
+            form.check,
+            form.errno.unwrap_or("takes it: no kernel asks for this"),
+        );
     }
+    let _ = writeln!(out, "  help        {}", form.help);
+    out
 }
 
-fn signature_line(signature: &SignatureVerdict) -> String {
-    let verdict = match &signature.verdict {
-        Ok((trusted, _)) => format!("trusted, by {}", trusted.subject()),
-        Err(rejection) => format!("does not count: {rejection}"),
+fn signature_line(signature: &SignatureReport) -> String {
+    let verdict = match (&signature.trusted, &signature.reason) {
+        (Some(trusted), _) => format!("trusted, by {}", trusted.subject),
+        (None, reason) => format!("does not count: {}", reason.as_deref().unwrap_or("?")),
     };
     format!("{}, {}: {verdict}", signature.signer, signature.algorithm)
-}
-
-fn signature_json(signature: &SignatureVerdict) -> Value {
-    json!({
-        "signer": signer_json(&signature.signer),
-        "algorithm": signature.algorithm.to_string(),
-        "trusted": signature.verdict.as_ref().ok().map(|(by, _)| certificate_json(by)),
-        "reason": signature.verdict.as_ref().err().map(ToString::to_string),
-    })
-}
-
-pub(super) fn signer_json(signer: &SignerId) -> Value {
-    match signer {
-        SignerId::SubjectKeyId(id) => json!({ "subject_key_id": id }),
-        SignerId::IssuerAndSerial { issuer, serial } => {
-            json!({ "issuer_der": issuer, "serial": serial })
-        }
-    }
-}
-
-fn certificate_line(certificate: &Certificate) -> String {
-    let key_id = certificate
-        .subject_key_id()
-        .map_or(String::new(), |id| format!(", key id {}", hex(id)));
-    format!("{}{key_id}", certificate.subject())
-}
-
-fn certificate_json(certificate: &Certificate) -> Value {
-    json!({
-        "subject": certificate.subject(),
-        "issuer": certificate.issuer(),
-        "serial": certificate.serial(),
-        "subject_key_id": certificate.subject_key_id().map(hex),
-        "sha256": certificate.fingerprint(),
-    })
 }

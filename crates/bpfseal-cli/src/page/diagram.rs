@@ -3,8 +3,7 @@
 //! Four columns, each centred, so that it can be laid out without a search; every box is a link to
 //! the text about it, which says all that the picture does.
 
-use bpfseal::loader::LoadPlan;
-use bpfseal::model::audit::Powers;
+use bpfseal::report::PlanReport;
 use maud::{Markup, html};
 
 const BOX_WIDTH: usize = 200;
@@ -57,22 +56,23 @@ impl Layout {
     }
 }
 
-pub(super) fn render(plan: &LoadPlan, powers: &[Powers], points: &[String]) -> Markup {
-    let maps: Vec<_> = plan.maps().collect();
+pub(super) fn render(plan: &PlanReport) -> Markup {
+    let maps = &plan.maps;
     let mut attach: Vec<&String> = Vec::new();
     let mut attaches = Vec::new();
-    for point in points {
+    for planned in &plan.programs {
+        let point = &planned.attach;
         let known = attach.iter().position(|known| *known == point);
         attaches.push(known.unwrap_or_else(|| {
             attach.push(point);
             attach.len() - 1
         }));
     }
-    let programs = plan.programs().enumerate();
+    let programs = plan.programs.iter().enumerate();
     let programs: Vec<Node> = programs
-        .map(|(index, program)| Node {
+        .map(|(index, planned)| Node {
             class: "program",
-            name: program.name.clone(),
+            name: planned.program.name.clone(),
             link: format!("#program-{index}"),
         })
         .collect();
@@ -83,10 +83,10 @@ pub(super) fn render(plan: &LoadPlan, powers: &[Powers], points: &[String]) -> M
             link: "#steps".to_owned(),
         }],
         maps.iter()
-            .map(|(map, attr)| Node {
+            .map(|planned| Node {
                 class: "map",
-                name: attr.name.clone(),
-                link: format!("#map-{}", map.0),
+                name: planned.map.name.clone(),
+                link: format!("#map-{}", planned.index),
             })
             .collect(),
         programs,
@@ -110,9 +110,9 @@ pub(super) fn render(plan: &LoadPlan, powers: &[Powers], points: &[String]) -> M
     for row in 0..maps.len() {
         lines.push(layout.line((Column::Loader, 0), (Column::Maps, row)));
     }
-    for (row, powers) in powers.iter().enumerate() {
-        let uses = powers.maps.iter();
-        let used = uses.filter_map(|place| maps.iter().position(|(map, _)| map.0 == *place));
+    for (row, planned) in plan.programs.iter().enumerate() {
+        let uses = planned.map_indexes.iter();
+        let used = uses.filter_map(|place| maps.iter().position(|map| map.index == *place));
         let used: Vec<usize> = used.collect();
         if used.is_empty() {
             lines.push(layout.line((Column::Loader, 0), (Column::Programs, row)));

@@ -7,13 +7,10 @@
 mod code;
 mod diagram;
 
-use bpfseal::artifact::{Artifact, AutoAttach, Interface, LoaderForm, ProgramInterface};
-use bpfseal::loader::LoadPlan;
-use bpfseal::loader::plan::{MapAttr, ProgramLoad, Step};
-use bpfseal::model::audit::{Audit, Powers, Subject, audit};
-use bpfseal::object::btf::Btf;
-use bpfseal::object::{MapIdx, Object};
-use bpfseal::seal::{Scheme, SignatureSummary, excl_prog_hash, hex};
+use bpfseal::report::{
+    FormReport, InspectReport, PlanReport, PlannedMap, PlannedProgram, StepKind,
+};
+use bpfseal::seal::{Scheme, excl_prog_hash, hex};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -23,94 +20,69 @@ const SCRIPT_DIGEST: &str = include_str!("script.sha256");
 
 /// What a page is about.
 pub(crate) struct Page<'a> {
-    /// Where it came from.
-    pub(crate) place: String,
+    report: &'a InspectReport,
     /// The input.
-    pub(crate) bytes: &'a [u8],
-    /// Its name.
-    pub(crate) name: String,
-    /// What kind of file it is.
-    pub(crate) kind: &'a str,
-    plan: Result<LoadPlan, String>,
-    powers: Vec<Powers>,
-    /// What each program attaches to.
-    attach: Vec<String>,
-    forms: Vec<Form<'a>>,
-    notes: Vec<String>,
-}
-
-/// A loader with what vouches for it.
-struct Form<'a> {
-    form: &'a LoaderForm,
-    metadata: &'a [u8],
-    audit: Audit,
+    bytes: &'a [u8],
 }
 
 impl<'a> Page<'a> {
-    /// Of an object, with its plan or why there is none.
-    pub(crate) fn of_object(
-        place: String,
-        bytes: &'a [u8],
-        object: &Object,
-        plan: Result<LoadPlan, String>,
-    ) -> Self {
-        let mut notes = object.notes.clone();
-        if let Ok(plan) = &plan {
-            notes.extend(plan.notes.iter().cloned());
-            let host = plan.host.iter();
-            notes.extend(host.map(|value| format!("depends on the host: {value}")));
-        }
-        Self {
-            place,
-            bytes,
-            name: object.name.clone(),
-            kind: "object",
-            powers: plan
-                .as_ref()
-                .map(|plan| plan.programs().map(Powers::of).collect())
-                .unwrap_or_default(),
-            attach: plan
-                .as_ref()
-                .map(|plan| plan.programs().map(|p| p.section.clone()).collect())
-                .unwrap_or_default(),
-            plan,
-            forms: Vec::new(),
-            notes,
+    /// Of a report in full, and of the file that it is about.
+    pub(crate) fn new(report: &'a InspectReport, bytes: &'a [u8]) -> Self {
+        Self { report, bytes }
+    }
+
+    /// Where it came from.
+    fn place(&self) -> &str {
+        match self.report {
+            InspectReport::Artifact(report) => &report.artifact,
+            InspectReport::Object(report) => &report.object,
+            _ => "",
         }
     }
 
-    /// Of an artifact: its plan is what its first loader does when it runs.
-    pub(crate) fn of_artifact(
-        place: String,
-        bytes: &'a [u8],
-        kind: &'a str,
-        artifact: &'a Artifact,
-    ) -> Self {
-        let forms: Vec<Form<'a>> = artifact
-            .forms
-            .iter()
-            .map(|form| Form {
-                form,
-                metadata: &artifact.metadata,
-                audit: audit(&Subject::of(artifact, form)),
-            })
-            .collect();
-        let first = &forms[0].audit;
-        Self {
-            place,
-            bytes,
-            name: artifact.interface.name.to_string(),
-            kind,
-            plan: Ok(first.plan.clone()),
-            powers: first.powers.clone(),
-            attach: first
-                .plan
-                .programs()
-                .map(|program| attach_point(program, &artifact.interface))
-                .collect(),
-            forms,
-            notes: Vec::new(),
+    /// Its name.
+    fn name(&self) -> &str {
+        match self.report {
+            InspectReport::Artifact(report) => &report.name,
+            InspectReport::Object(report) => &report.name,
+            _ => "",
         }
+    }
+
+    /// What kind of file it is.
+    fn kind(&self) -> &str {
+        match self.report {
+            InspectReport::Artifact(report) => &report.kind,
+            _ => "object",
+        }
+    }
+
+    /// What is installed: of an artifact, what its first loader does when it runs.
+    fn plan(&self) -> Result<&PlanReport, &str> {
+        match self.report {
+            InspectReport::Artifact(report) => report.plan.as_ref().ok_or("it has no loader"),
+            InspectReport::Object(report) => {
+                let why = report.no_loader.as_deref();
+                report.plan.as_ref().ok_or(why.unwrap_or_default())
+            }
+            _ => Err(""),
+        }
+    }
+
+    fn forms(&self) -> &[FormReport] {
+        match self.report {
+            InspectReport::Artifact(report) => &report.forms,
+            _ => &[],
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let InspectReport::Object(report) = self.report else {
+            return Vec::new();
+        };
+        let host = report.depends_on_host.iter();
+        let host = host.map(|value| format!("depends on the host: {value}"));
+        report.notes.iter().cloned().chain(host).collect()
     }
 
     /// The whole page.
@@ -128,7 +100,7 @@ impl<'a> Page<'a> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     meta name="generator" content=(generator());
-                    title { (self.name) " — bpfseal" }
+                    title { (self.name()) " — bpfseal" }
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
@@ -136,11 +108,11 @@ impl<'a> Page<'a> {
                     (self.header())
                     main #content {
                         (self.summary())
-                        @if !self.forms.is_empty() { (self.signatures()) }
-                        @match &self.plan {
+                        @if !self.forms().is_empty() { (self.signatures()) }
+                        @match self.plan() {
                             Ok(plan) => {
-                                (self.picture(plan))
-                                (self.programs(plan))
+                                (picture(plan))
+                                (programs(plan))
                                 (maps(plan))
                                 (steps(plan))
                             }
@@ -166,20 +138,20 @@ impl<'a> Page<'a> {
     fn header(&self) -> Markup {
         html! {
             header {
-                h1 { (self.name) }
-                p.where { (self.place) }
+                h1 { (self.name()) }
+                p.where { (self.place()) }
                 nav aria-label="Sections" {
                     ul {
                         li { a href="#summary" { "Summary" } }
-                        @if !self.forms.is_empty() {
+                        @if !self.forms().is_empty() {
                             li { a href="#signatures" { "Signatures" } }
                         }
-                        @if let Ok(plan) = &self.plan {
+                        @if let Ok(plan) = self.plan() {
                             li { a href="#picture" { "Picture" } }
-                            @if plan.programs().next().is_some() {
+                            @if !plan.programs.is_empty() {
                                 li { a href="#programs" { "Programs" } }
                             }
-                            @if plan.maps().next().is_some() {
+                            @if !plan.maps.is_empty() {
                                 li { a href="#maps" { "Maps" } }
                             }
                             li { a href="#steps" { "Load plan" } }
@@ -204,31 +176,28 @@ impl<'a> Page<'a> {
                 h2 { "Summary" }
                 dl.facts {
                     dt { "File" }
-                    dd { (self.kind) ", " (bytes(self.bytes.len())) }
+                    dd { (self.kind()) ", " (bytes(self.bytes.len())) }
                     dt { "SHA-256" }
                     dd.digest { (hex(&excl_prog_hash(self.bytes))) }
-                    @if let Ok(plan) = &self.plan {
+                    @if let Ok(plan) = self.plan() {
                         dt { "License" }
                         dd { @if plan.license.is_empty() { "none" } @else { (plan.license) } }
                         dt { "Byte order" }
                         dd {
-                            @match plan.endian {
-                                bpfseal::object::Endian::Big => "big-endian",
-                                bpfseal::object::Endian::Little => "little-endian",
-                            }
+                            (plan.byte_order.name()) "-endian"
                         }
                         dt { "Installs" }
                         dd {
-                            (count(plan.programs().count(), "program")) ", "
-                            (count(plan.maps().count(), "map"))
+                            (count(plan.programs.len(), "program")) ", "
+                            (count(plan.maps.len(), "map"))
                         }
                     }
                     dt { "Signed" }
                     dd {
                         @let schemes: Vec<&str> = self
-                            .forms
+                            .forms()
                             .iter()
-                            .filter_map(|form| form.form.seal().map(|seal| seal.scheme.name()))
+                            .filter_map(|form| form.scheme.map(Scheme::name))
                             .collect();
                         @if schemes.is_empty() {
                             span.warn { "no" }
@@ -251,9 +220,10 @@ impl<'a> Page<'a> {
                         }
                     }
                 }
-                @if !self.notes.is_empty() {
+                @let notes = self.notes();
+                @if !notes.is_empty() {
                     h3 { "Notes" }
-                    ul { @for note in &self.notes { li { (note) } } }
+                    ul { @for note in &notes { li { (note) } } }
                 }
             }
         }
@@ -261,13 +231,13 @@ impl<'a> Page<'a> {
 
     /// What programs can do that others may have to know, with the programs.
     fn notable(&self) -> Vec<(&str, Vec<(usize, &str)>)> {
-        let Ok(plan) = &self.plan else {
+        let Ok(plan) = self.plan() else {
             return Vec::new();
         };
         let mut all: Vec<(&str, Vec<(usize, &str)>)> = Vec::new();
-        for (index, (program, powers)) in plan.programs().zip(&self.powers).enumerate() {
-            for what in &powers.notable {
-                let who = (index, program.name.as_str());
+        for (index, planned) in plan.programs.iter().enumerate() {
+            for what in &planned.program.notable {
+                let who = (index, planned.program.name.as_str());
                 match all.iter_mut().find(|(known, _)| known == what) {
                     Some((_, programs)) => programs.push(who),
                     None => all.push((what, vec![who])),
@@ -281,60 +251,40 @@ impl<'a> Page<'a> {
         html! {
             section #signatures {
                 h2 { "Who signed it, and what that covers" }
-                @for form in &self.forms { (form.render()) }
+                @for form in self.forms() { (form_article(form)) }
             }
         }
     }
+}
 
-    fn picture(&self, plan: &LoadPlan) -> Markup {
-        html! {
-            section #picture {
-                h2 { "What the loader makes" }
-                div.picture tabindex="0" role="group"
-                    aria-label="Picture of loader, maps, programs and attach points; it can be scrolled" {
-                    (diagram::render(plan, &self.powers, &self.attach))
-                }
-                p.hint { "The loader makes the maps and loads the programs; lines from maps go to the programs that use them." }
+fn picture(plan: &PlanReport) -> Markup {
+    html! {
+        section #picture {
+            h2 { "What the loader makes" }
+            div.picture tabindex="0" role="group"
+                aria-label="Picture of loader, maps, programs and attach points; it can be scrolled" {
+                (diagram::render(plan))
             }
+            p.hint { "The loader makes the maps and loads the programs; lines from maps go to the programs that use them." }
         }
     }
+}
 
-    fn programs(&self, plan: &LoadPlan) -> Markup {
-        let btf = btf_of(plan);
-        let about = self
-            .powers
-            .iter()
-            .zip(self.attach.iter().map(String::as_str));
-        html! {
-            @if plan.programs().next().is_some() {
-                section #programs {
-                    h2 { "Programs" }
-                    @for (index, (program, about)) in plan.programs().zip(about).enumerate() {
-                        (program_article(plan, index, program, about, btf.as_ref()))
-                    }
+fn programs(plan: &PlanReport) -> Markup {
+    html! {
+        @if !plan.programs.is_empty() {
+            section #programs {
+                h2 { "Programs" }
+                @for (index, planned) in plan.programs.iter().enumerate() {
+                    (program_article(plan, index, planned))
                 }
             }
         }
     }
 }
 
-/// The BTF that the plan loads, which has the source lines.
-fn btf_of(plan: &LoadPlan) -> Option<Btf> {
-    let data = plan.steps.iter().find_map(|step| match step {
-        Step::LoadBtf { data } => Some(data),
-        _ => None,
-    })?;
-    Btf::parse(data, plan.endian).ok()
-}
-
-fn program_article(
-    plan: &LoadPlan,
-    index: usize,
-    program: &ProgramLoad,
-    (powers, attach): (&Powers, &str),
-    btf: Option<&Btf>,
-) -> Markup {
-    let names = |all: &std::collections::BTreeSet<String>| {
+fn program_article(plan: &PlanReport, index: usize, planned: &PlannedProgram) -> Markup {
+    let names = |all: &[String]| {
         html! {
             @for (at, name) in all.iter().enumerate() {
                 @if at > 0 { ", " }
@@ -342,91 +292,73 @@ fn program_article(
             }
         }
     };
+    let program = &planned.program;
     html! {
         article.program id=(format!("program-{index}")) data-search=(program.name) {
             h3 { (program.name) }
             dl.facts {
                 dt { "Type" }
-                dd { (program.prog_type) }
+                dd { (program.program_type) }
                 dt { "Attaches to" }
-                dd { (attach) }
+                dd { (planned.attach) }
                 dt { "Instructions" }
-                dd { (program.insns.len()) }
-                @if !powers.maps.is_empty() {
+                dd { (program.instructions) }
+                @if !planned.map_indexes.is_empty() {
                     dt { "Maps" }
                     dd {
-                        @for (at, place) in powers.maps.iter().enumerate() {
+                        @for (at, place) in planned.map_indexes.iter().enumerate() {
                             @if at > 0 { ", " }
                             (map_link(plan, *place))
                         }
                     }
                 }
-                @if !powers.helpers.is_empty() {
+                @if !program.helpers.is_empty() {
                     dt { "Helpers" }
-                    dd { (names(&powers.helpers)) }
+                    dd { (names(&program.helpers)) }
                 }
-                @if !powers.symbols.is_empty() {
+                @if !program.kernel_symbols.is_empty() {
                     dt { "Kernel symbols" }
-                    dd { (names(&powers.symbols)) }
+                    dd { (names(&program.kernel_symbols)) }
                 }
-                @if !program.core_refs.is_empty() {
+                @if planned.core_relocations > 0 {
                     dt { "CO-RE" }
-                    dd { (count(program.core_refs.len(), "relocation")) ", resolved by the kernel it is loaded into" }
+                    dd { (count(planned.core_relocations, "relocation")) ", resolved by the kernel it is loaded into" }
                 }
-                @if !powers.notable.is_empty() {
+                @if !program.notable.is_empty() {
                     dt { "Notable" }
                     dd.warn {
-                        @for (at, what) in powers.notable.iter().enumerate() {
+                        @for (at, what) in program.notable.iter().enumerate() {
                             @if at > 0 { "; " }
                             (what)
                         }
                     }
                 }
             }
-            (code::render(plan, index, program, btf))
+            (code::render(index, planned))
         }
     }
 }
 
-/// What a program of a loader attaches to. The target of those that are loaded for one is signed;
-/// the rest is what the artifact says, which is not.
-fn attach_point(program: &ProgramLoad, interface: &Interface) -> String {
-    if let Some(target) = &program.attach_target {
-        return target.name.clone();
-    }
-    let is_it = |known: &&ProgramInterface| {
-        known
-            .name
-            .chars()
-            .take(15)
-            .eq(program.name.chars().take(15))
-    };
-    match interface.programs.iter().find(is_it).map(|p| &p.attach) {
-        Some(AutoAttach::RawTracepoint(name)) => format!("raw_tp/{name} (not signed)"),
-        _ => "as its loader likes".to_owned(),
-    }
-}
-
-fn map_link(plan: &LoadPlan, place: u32) -> Markup {
-    let found = plan.maps().find(|(map, _)| map.0 == place);
+fn map_link(plan: &PlanReport, place: u32) -> Markup {
+    let found = plan.maps.iter().find(|planned| planned.index == place);
     html! {
         @match found {
-            Some((_, attr)) => a href=(format!("#map-{place}")) { (attr.name) },
+            Some(planned) => a href=(format!("#map-{place}")) { (planned.map.name) },
             None => (format!("map {place}")),
         }
     }
 }
 
 /// What happens to a map after it was made.
-fn fate(plan: &LoadPlan, of: MapIdx) -> Vec<String> {
+fn fate(plan: &PlanReport, of: u32) -> Vec<String> {
     plan.steps
         .iter()
-        .filter_map(|step| match step {
-            Step::SeedMap { map, value, .. } if *map == of => {
-                Some(format!("gets an initial value of {}", bytes(value.len())))
-            }
-            Step::FreezeMap { map } if *map == of => Some("is frozen".to_owned()),
-            Step::SetInnerMap { outer, slot, .. } if *outer == of => {
+        .filter_map(|step| match &step.kind {
+            StepKind::SeedMap {
+                index, bytes: size, ..
+            } if *index == of => Some(format!("gets an initial value of {}", bytes(*size))),
+            StepKind::FreezeMap { index, .. } if *index == of => Some("is frozen".to_owned()),
+            StepKind::SetInnerMap { index, slot, .. } if *index == of => {
                 Some(format!("gets a map in slot {slot}"))
             }
             _ => None,
@@ -434,22 +366,23 @@ fn fate(plan: &LoadPlan, of: MapIdx) -> Vec<String> {
         .collect()
 }
 
-fn maps(plan: &LoadPlan) -> Markup {
-    let row = |map: MapIdx, attr: &MapAttr| {
+fn maps(plan: &PlanReport) -> Markup {
+    let row = |planned: &PlannedMap| {
+        let attr = &planned.map;
         html! {
-            tr id=(format!("map-{}", map.0)) data-search=(attr.name) {
+            tr id=(format!("map-{}", planned.index)) data-search=(attr.name) {
                 th scope="row" { (attr.name) }
                 td { (attr.map_type) }
                 td.number { (attr.key_size) }
                 td.number { (attr.value_size) }
                 td.number { (attr.max_entries) }
-                td { @if attr.map_flags != 0 { code { (format!("{:#x}", attr.map_flags)) } } }
-                td { (fate(plan, map).join(", ")) }
+                td { @if attr.flags != 0 { code { (format!("{:#x}", attr.flags)) } } }
+                td { (fate(plan, planned.index).join(", ")) }
             }
         }
     };
     html! {
-        @if plan.maps().next().is_some() {
+        @if !plan.maps.is_empty() {
             section #maps {
                 h2 { "Maps" }
                 div.table tabindex="0" role="group" aria-label="Table of maps; it can be scrolled" {
@@ -465,7 +398,7 @@ fn maps(plan: &LoadPlan) -> Markup {
                                 th scope="col" { "Then" }
                             }
                         }
-                        tbody { @for (map, attr) in plan.maps() { (row(map, attr)) } }
+                        tbody { @for planned in &plan.maps { (row(planned)) } }
                     }
                 }
                 p.hint { "Keys and values in bytes." }
@@ -474,92 +407,88 @@ fn maps(plan: &LoadPlan) -> Markup {
     }
 }
 
-fn steps(plan: &LoadPlan) -> Markup {
+fn steps(plan: &PlanReport) -> Markup {
     html! {
         section #steps {
             h2 { "Load plan" }
             p { "What the loader does, in this order; where one step fails, it undoes what it did and ends." }
             ol.steps {
-                @for index in 0..plan.steps.len() { li { (plan.describe_step(index)) } }
+                @for step in &plan.steps { li { (step) } }
             }
         }
     }
 }
 
-impl Form<'_> {
-    fn render(&self) -> Markup {
-        let digest = |bytes: &[u8]| hex(&excl_prog_hash(bytes));
-        let seal = self.form.seal();
-        html! {
-            article.form {
-                @match seal {
-                    Some(seal) => {
-                        h3 { (seal.scheme.name()) }
-                        p { (seal.scheme.kernels()) }
-                        (signer(&seal.signature))
-                    }
-                    None => {
-                        h3 { "Not signed" }
-                        p.warn { "Nobody vouches for it." }
-                    }
+fn form_article(form: &FormReport) -> Markup {
+    let findings = form.findings.as_deref().unwrap_or_default();
+    let influences = form.host_influences.as_deref().unwrap_or_default();
+    html! {
+        article.form {
+            @match form.scheme {
+                Some(scheme) => {
+                    h3 { (scheme.name()) }
+                    p { (scheme.kernels()) }
+                    (signer(form))
                 }
-                div.table.covers tabindex="0" role="group" aria-label="Table of what is covered; it can be scrolled" {
-                    table {
-                        thead {
-                            tr {
-                                th scope="col" { "Part" }
-                                th.number scope="col" { "Bytes" }
-                                th scope="col" { "Vouched for by" }
-                                th scope="col" { "SHA-256" }
-                            }
+                None => {
+                    h3 { "Not signed" }
+                    p.warn { "Nobody vouches for it." }
+                }
+            }
+            div.table.covers tabindex="0" role="group" aria-label="Table of what is covered; it can be scrolled" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Part" }
+                            th.number scope="col" { "Bytes" }
+                            th scope="col" { "Vouched for by" }
+                            th scope="col" { "SHA-256" }
                         }
-                        tbody {
-                            tr {
-                                th scope="row" { "Loader: instructions" }
-                                td.number data-label="Bytes" { (self.form.instructions().len()) }
-                                td data-label="Vouched for by" { (seal.map_or("nobody", |_| "the signature")) }
-                                td.digest data-label="SHA-256" { (digest(self.form.instructions())) }
-                            }
-                            tr {
-                                th scope="row" { "Metadata: programs, maps, values" }
-                                td.number data-label="Bytes" { (self.metadata.len()) }
-                                td data-label="Vouched for by" { (seal.map_or("nobody", |seal| metadata_by(seal.scheme))) }
-                                td.digest data-label="SHA-256" { (digest(self.metadata)) }
-                            }
-                            tr {
-                                th scope="row" { "Context: sizes and values from the host" }
-                                td.number {}
-                                td data-label="Vouched for by" {
-                                    @if self.audit.influences.is_empty() {
-                                        "nobody, and the loader does not listen to it"
-                                    } @else {
-                                        span.warn { "nobody: see below" }
-                                    }
+                    }
+                    tbody {
+                        tr {
+                            th scope="row" { "Loader: instructions" }
+                            td.number data-label="Bytes" { (form.instruction_bytes) }
+                            td data-label="Vouched for by" { (form.scheme.map_or("nobody", |_| "the signature")) }
+                            td.digest data-label="SHA-256" { (form.instructions_sha256) }
+                        }
+                        tr {
+                            th scope="row" { "Metadata: programs, maps, values" }
+                            td.number data-label="Bytes" { (form.metadata_bytes) }
+                            td data-label="Vouched for by" { (form.scheme.map_or("nobody", metadata_by)) }
+                            td.digest data-label="SHA-256" { (form.metadata_sha256) }
+                        }
+                        tr {
+                            th scope="row" { "Context: sizes and values from the host" }
+                            td.number {}
+                            td data-label="Vouched for by" {
+                                @if influences.is_empty() {
+                                    "nobody, and the loader does not listen to it"
+                                } @else {
+                                    span.warn { "nobody: see below" }
                                 }
-                                td {}
                             }
+                            td {}
                         }
                     }
                 }
-                @if let Some(weakness) = seal.and_then(|seal| seal.scheme.weakness()) {
-                    p.warn { "Known weakness: " (weakness) }
-                }
-                @if let Some(seal) = seal {
-                    @if seal.excl_prog_hash != excl_prog_hash(self.form.instructions()) {
-                        p.bad { "The digest that the metadata map is bound to is not that of the instructions: no kernel loads it." }
-                    }
-                }
-                @if !self.audit.findings.is_empty() {
-                    h4.bad { "Not as loaders are" }
-                    ul { @for finding in &self.audit.findings { li { (finding) } } }
-                }
-                @if !self.audit.influences.is_empty() {
-                    details {
-                        summary { "What the host can change (" (self.audit.influences.len()) ")" }
-                        ul {
-                            @for influence in &self.audit.influences {
-                                li { "instruction " (influence.insn) ": " (influence.what) }
-                            }
+            }
+            @if let Some(weakness) = form.scheme.and_then(Scheme::weakness) {
+                p.warn { "Known weakness: " (weakness) }
+            }
+            @if form.excl_prog_hash_matches == Some(false) {
+                p.bad { "The digest that the metadata map is bound to is not that of the instructions: no kernel loads it." }
+            }
+            @if !findings.is_empty() {
+                h4.bad { "Not as loaders are" }
+                ul { @for finding in findings { li { (finding.text) } } }
+            }
+            @if !influences.is_empty() {
+                details {
+                    summary { "What the host can change (" (influences.len()) ")" }
+                    ul {
+                        @for influence in influences {
+                            li { "instruction " (influence.instruction) ": " (influence.what) }
                         }
                     }
                 }
@@ -578,30 +507,27 @@ fn metadata_by(scheme: Scheme) -> &'static str {
     }
 }
 
-fn signer(signature: &[u8]) -> Markup {
-    let summary = match SignatureSummary::parse(signature) {
-        Ok(summary) => summary,
-        Err(error) => {
-            return html! { p.bad { "The signature is malformed: " (error) } };
-        }
-    };
+fn signer(form: &FormReport) -> Markup {
+    if let Some(error) = &form.malformed_signature {
+        return html! { p.bad { "The signature is malformed: " (error) } };
+    }
     html! {
         dl.facts {
-            @for signer in &summary.signers {
+            @for signer in &form.signers {
                 dt { "Signer" }
-                dd.digest { (signer.id) }
+                dd.digest { (signer.signer) }
                 dt { "Algorithm" }
                 dd {
                     (signer.algorithm)
                     @if signer.signed_attributes { ", with signed attributes" }
                 }
             }
-            @for certificate in &summary.certificates {
+            @for certificate in &form.certificates {
                 dt { "Embedded certificate" }
-                dd { (certificate.subject()) }
+                dd { (certificate) }
             }
             dt { "Signature" }
-            dd { (bytes(signature.len())) ", not verified here" }
+            dd { (bytes(form.signature_bytes.unwrap_or(0))) ", not verified here" }
         }
     }
 }

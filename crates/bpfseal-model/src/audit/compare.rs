@@ -80,40 +80,44 @@ impl Difference {
             Change::Records(what) => format!("{what} changed"),
         }
     }
-}
 
-/// As a fault: what was found is not what was wanted.
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: ", self.of)?;
+    /// What is wrong with the plan that was found: for those who expect the other one.
+    #[must_use]
+    pub fn as_fault(&self) -> String {
         match &self.change {
-            Change::LeftOut => f.write_str("it is left out"),
-            Change::Added => f.write_str("it should not be there"),
-            Change::TooEarly => f.write_str("it comes too early"),
+            Change::LeftOut => "it is left out".to_owned(),
+            Change::Added => "it should not be there".to_owned(),
+            Change::TooEarly => "it comes too early".to_owned(),
             Change::Value {
                 name,
                 found,
                 wanted,
-            } => write!(f, "{name} is {found}, not {wanted}"),
+            } => format!("{name} is {found}, not {wanted}"),
             Change::Bytes {
                 count,
                 first,
                 found,
                 wanted,
-            } => write!(
-                f,
+            } => format!(
                 "{count} bytes are other, the first at {first}: {found:#04x}, not {wanted:#04x}"
             ),
             Change::Instructions { count, first } => {
-                write!(f, "{count} instructions are other, the first is {first}")
+                format!("{count} instructions are other, the first is {first}")
             }
-            Change::Gained(names) => write!(f, "it also uses {}", names.join(", ")),
-            Change::Lost(names) => write!(f, "it does not use {}", names.join(", ")),
-            Change::Symbols => f.write_str(
-                "it takes symbols of the kernel at other places, or does without others",
-            ),
-            Change::Records(what) => write!(f, "its {what} are other"),
+            Change::Gained(names) => format!("it also uses {}", names.join(", ")),
+            Change::Lost(names) => format!("it does not use {}", names.join(", ")),
+            Change::Symbols => {
+                "it takes symbols of the kernel at other places, or does without others".to_owned()
+            }
+            Change::Records(what) => format!("its {what} are other"),
         }
+    }
+}
+
+/// As a fault: what was found is not what was wanted.
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.of, self.as_fault())
     }
 }
 

@@ -1,0 +1,40 @@
+//! Values of other crates that stand in reports by their name.
+
+use crate::seal::Scheme;
+
+pub(super) fn scheme<S: serde::Serializer>(scheme: &Scheme, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(scheme.name())
+}
+
+pub(super) fn scheme_or_none<S: serde::Serializer>(
+    scheme: &Option<Scheme>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match scheme {
+        Some(scheme) => to.serialize_some(scheme.name()),
+        None => to.serialize_none(),
+    }
+}
+
+pub(super) fn schemes<S: serde::Serializer>(all: &[Scheme], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(all.iter().map(|scheme| scheme.name()))
+}
+
+/// The schema of a scheme's name.
+#[cfg(feature = "schema")]
+pub(super) struct SchemeName;
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for SchemeName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scheme".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Which bytes are signed, and who checks them.",
+            "type": "string",
+            "enum": Scheme::ALL.map(Scheme::name),
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! What several reports have in common.
+
+use crate::seal::{Certificate, SignerId, hex};
+
+/// Bytes that are shown as lower-case hexadecimal: digests and identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hex(Vec<u8>);
+
+impl Hex {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: AsRef<[u8]>> From<T> for Hex {
+    fn from(bytes: T) -> Self {
+        Self(bytes.as_ref().to_vec())
+    }
+}
+
+impl std::fmt::Display for Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Hex {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Hex {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Hex".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^([0-9a-f]{2})*$" })
+    }
+}
+
+/// How a signature names its signer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum SignerReport {
+    /// By issuer and serial number.
+    #[non_exhaustive]
+    IssuerAndSerial {
+        /// The issuer's name in DER, hexadecimal.
+        issuer_der: String,
+        /// The serial number, hexadecimal.
+        serial: String,
+    },
+    /// By subjectKeyIdentifier.
+    #[non_exhaustive]
+    SubjectKeyId {
+        /// The identifier, hexadecimal.
+        subject_key_id: String,
+    },
+}
+
+impl From<&SignerId> for SignerReport {
+    fn from(id: &SignerId) -> Self {
+        match id {
+            SignerId::IssuerAndSerial { issuer, serial } => Self::IssuerAndSerial {
+                issuer_der: issuer.clone(),
+                serial: serial.clone(),
+            },
+            SignerId::SubjectKeyId(id) => Self::SubjectKeyId {
+                subject_key_id: id.clone(),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for SignerReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::IssuerAndSerial { serial, .. } => write!(f, "serial number {serial}"),
+            Self::SubjectKeyId { subject_key_id } => write!(f, "key id {subject_key_id}"),
+        }
+    }
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct CertificateReport {
+    /// Its subject, as text.
+    pub subject: String,
+    /// Its issuer, as text.
+    pub issuer: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// Its subjectKeyIdentifier, if it has one.
+    pub subject_key_id: Option<Hex>,
+    /// SHA-256 of its DER encoding, hexadecimal.
+    pub sha256: String,
+}
+
+impl From<&Certificate> for CertificateReport {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            subject: certificate.subject(),
+            issuer: certificate.issuer(),
+            serial: certificate.serial(),
+            subject_key_id: certificate.subject_key_id().map(Hex::from),
+            sha256: certificate.fingerprint(),
+        }
+    }
+}
+
+impl std::fmt::Display for CertificateReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.subject)?;
+        match &self.subject_key_id {
+            Some(id) => write!(f, ", key id {id}"),
+            None => Ok(()),
+        }
+    }
+}
