@@ -1,7 +1,5 @@
 //! Answers of the kernel, by number and name.
 
-use bpfseal_seal::Rejection;
-
 /// An errno. The numbers are those of Linux on most machines (`asm-generic/errno.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
@@ -39,24 +37,11 @@ errnos! {
     ENOPKG = 65,
     EPROTO = 71,
     EBADMSG = 74,
+    EMSGSIZE = 90,
     EOPNOTSUPP = 95,
     ENOKEY = 126,
     EKEYREJECTED = 129,
     ENOTSUPP = 524,
-}
-
-impl Errno {
-    /// The kernel's answer to a signature that is rejected. What only the offline verification
-    /// refuses, the kernel takes; it is not asked for here.
-    pub(crate) fn of_rejection(rejection: &Rejection) -> Self {
-        match rejection.errno_name() {
-            Some("EINVAL") => Self::EINVAL,
-            Some("EBADMSG") => Self::EBADMSG,
-            Some("ENOPKG") => Self::ENOPKG,
-            Some("ENOKEY") => Self::ENOKEY,
-            _ => Self::EKEYREJECTED,
-        }
-    }
 }
 
 impl std::fmt::Display for Errno {

@@ -1,11 +1,9 @@
-//! The encoding layer of the kernel's ASN.1 decoder: one element after the other.
+//! Reading encoded elements one after the other, where no grammar of the kernel's is followed:
+//! attributes that the kernel passes over, private keys, messages that are added to.
 //!
-//! Follows `asn1_ber_decoder` of Linux 7.3: tags of one byte, lengths of at most two length
-//! bytes, indefinite lengths for constructed elements. What it accepts beyond DER, it accepts on
-//! purpose, so that a verdict here is the kernel's.
+//! As lax as the kernel's decoder, [`crate::asn1`]: tags of one byte, lengths of at most two bytes
+//! after the first, indefinite lengths for constructed elements.
 
-/// Largest message that the kernel's decoder takes.
-pub(crate) const MAX_MESSAGE: usize = 65535;
 /// How deep indefinite lengths may nest.
 const MAX_DEPTH: usize = 10;
 
@@ -15,6 +13,14 @@ pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const SET: u8 = 0x31;
 /// `INTEGER`.
 pub(crate) const INTEGER: u8 = 0x02;
+/// `BOOLEAN`.
+pub(crate) const BOOLEAN: u8 = 0x01;
+/// `BIT STRING`.
+pub(crate) const BIT_STRING: u8 = 0x03;
+/// `UTCTime`.
+pub(crate) const UTC_TIME: u8 = 0x17;
+/// `GeneralizedTime`.
+pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 /// `OCTET STRING`.
 pub(crate) const OCTET_STRING: u8 = 0x04;
 /// `OBJECT IDENTIFIER`.
@@ -102,15 +108,6 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(found) if matches_tag(tag, found) => self.next().map(Some),
             _ => Ok(None),
-        }
-    }
-
-    /// Refuses what is left over.
-    pub(crate) fn end(&self) -> Result<(), BerError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(self.fault("there is more than the grammar has"))
         }
     }
 

@@ -1,36 +1,28 @@
-//! X.509 certificates, as far as signing and the kernel's trust walk look at them.
+//! X.509 certificates: what people have in files, read as the kernel reads it.
 
+use der::Decode as _;
 use der::asn1::ObjectIdentifier;
-use der::{Decode as _, Encode as _};
 use sha2::Digest as _;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, ExtendedKeyUsage, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::ExtendedKeyUsage;
 
+use crate::ber::{INTEGER, SEQUENCE};
 use crate::error::CertificateError;
+use crate::fault::SignatureFault;
 use crate::hex;
-use crate::public_key::{Fault, SignatureAlgorithm};
+use crate::profile::CryptoProfile;
+use crate::public_key;
+use crate::rsa;
+use crate::writer::tlv;
+use crate::x509::X509;
 
-const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
-const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
-const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 
-/// Why a certificate is not seen to be an issuer's.
-pub(crate) enum IssueFault {
-    /// The signature does not hold.
-    Wrong,
-    /// Its algorithm is one that is not computed here.
-    Unsupported(String),
-}
-
-/// A certificate.
+/// A certificate that the kernel's parser takes. Whether a kernel takes it into a keyring, where it
+/// would check a certificate that says it signed itself, [`crate::TrustStore::add_key`] says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
-    parsed: x509_cert::Certificate,
-    subject_key_id: Option<Vec<u8>>,
-    authority_key_id: Option<Vec<u8>>,
-    /// Authority by issuer and serial number, in the form of [`Certificate::id`].
-    authority_id: Option<Vec<u8>>,
+    parsed: X509,
 }
 
 impl Certificate {
@@ -72,54 +64,24 @@ impl Certificate {
         Ok(all)
     }
 
-    /// Reads a certificate in DER.
+    /// Reads a certificate in DER. What follows it is not looked at, and kept.
     ///
     /// # Errors
-    /// [`CertificateError::Malformed`].
+    /// [`CertificateError::Refused`] with what the kernel answers.
     pub fn from_der(bytes: &[u8]) -> Result<Self, CertificateError> {
-        let malformed = |source| CertificateError::Malformed { source };
-        let parsed = x509_cert::Certificate::from_der(bytes).map_err(malformed)?;
-        let extension = |oid: ObjectIdentifier| {
-            parsed
-                .tbs_certificate
-                .extensions
-                .iter()
-                .flatten()
-                .find(|e| e.extn_id == oid)
-                .map(|e| e.extn_value.as_bytes())
-        };
-        let subject_key_id = extension(SUBJECT_KEY_IDENTIFIER)
-            .map(SubjectKeyIdentifier::from_der)
-            .transpose()
-            .map_err(malformed)?
-            .map(|id| id.0.as_bytes().to_vec());
-        let authority = extension(AUTHORITY_KEY_IDENTIFIER)
-            .map(AuthorityKeyIdentifier::from_der)
-            .transpose()
-            .map_err(malformed)?;
-        let authority_key_id = authority
-            .as_ref()
-            .and_then(|a| a.key_identifier.as_ref())
-            .map(|id| id.as_bytes().to_vec());
-        let authority_id = authority.as_ref().and_then(|a| {
-            let serial = a.authority_cert_serial_number.as_ref()?;
-            let name = a
-                .authority_cert_issuer
-                .as_ref()?
-                .iter()
-                .find_map(|n| match n {
-                    x509_cert::ext::pkix::name::GeneralName::DirectoryName(name) => Some(name),
-                    _ => None,
-                })?;
-            Some(issuer_serial_id(serial.as_bytes(), &name_contents(name)?))
-        });
-        Ok(Self {
+        let parsed = X509::parse(bytes).map_err(CertificateError::Refused)?;
+        Ok(Self::new(bytes, parsed))
+    }
+
+    pub(crate) fn new(bytes: &[u8], parsed: X509) -> Self {
+        Self {
             der: bytes.to_vec(),
             parsed,
-            subject_key_id,
-            authority_key_id,
-            authority_id,
-        })
+        }
+    }
+
+    pub(crate) fn parsed(&self) -> &X509 {
+        &self.parsed
     }
 
     /// The certificate in DER.
@@ -131,40 +93,42 @@ impl Certificate {
     /// Subject, as text.
     #[must_use]
     pub fn subject(&self) -> String {
-        self.parsed.tbs_certificate.subject.to_string()
+        name(&self.parsed.subject)
     }
 
     /// Issuer, as text.
     #[must_use]
     pub fn issuer(&self) -> String {
-        self.parsed.tbs_certificate.issuer.to_string()
+        name(&self.parsed.issuer)
     }
 
     /// Serial number, hexadecimal.
     #[must_use]
     pub fn serial(&self) -> String {
-        hex(self.parsed.tbs_certificate.serial_number.as_bytes())
+        hex(&self.parsed.serial)
     }
 
     /// The subjectKeyIdentifier extension.
     #[must_use]
     pub fn subject_key_id(&self) -> Option<&[u8]> {
-        self.subject_key_id.as_deref()
+        self.parsed.subject_key_id.as_deref()
     }
 
     /// `IssuerAndSerialNumber` of CMS.
-    pub(crate) fn issuer_and_serial(&self) -> Result<Vec<u8>, der::Error> {
-        let tbs = &self.parsed.tbs_certificate;
-        let parts = [tbs.issuer.to_der()?, tbs.serial_number.to_der()?];
-        Ok(crate::writer::tlv(crate::ber::SEQUENCE, &parts.concat()))
+    pub(crate) fn issuer_and_serial(&self) -> Vec<u8> {
+        let parts = [
+            tlv(SEQUENCE, &self.parsed.issuer),
+            tlv(INTEGER, &self.parsed.serial),
+        ];
+        tlv(SEQUENCE, &parts.concat())
     }
 
     pub(crate) fn authority_key_id(&self) -> Option<&[u8]> {
-        self.authority_key_id.as_deref()
+        self.parsed.authority_key_id.as_deref()
     }
 
     pub(crate) fn authority_id(&self) -> Option<&[u8]> {
-        self.authority_id.as_deref()
+        self.parsed.authority_id.as_deref()
     }
 
     /// SHA-256 of the certificate, hexadecimal.
@@ -175,130 +139,82 @@ impl Certificate {
 
     /// The name that the kernel finds a certificate by: serial number, then issuer.
     pub(crate) fn id(&self) -> Vec<u8> {
-        let tbs = &self.parsed.tbs_certificate;
-        issuer_serial_id(
-            tbs.serial_number.as_bytes(),
-            &name_contents(&tbs.issuer).unwrap_or_default(),
-        )
-    }
-
-    pub(crate) fn is_self_issued(&self) -> bool {
-        let tbs = &self.parsed.tbs_certificate;
-        let same_key = match (&self.authority_key_id, &self.subject_key_id) {
-            (Some(authority), Some(own)) => authority == own,
-            _ => true,
-        };
-        tbs.subject == tbs.issuer && same_key
-    }
-
-    pub(crate) fn public_key_algorithm(&self) -> ObjectIdentifier {
-        self.parsed
-            .tbs_certificate
-            .subject_public_key_info
-            .algorithm
-            .oid
-    }
-
-    pub(crate) fn public_key_curve(&self) -> Option<ObjectIdentifier> {
-        self.parsed
-            .tbs_certificate
-            .subject_public_key_info
-            .algorithm
-            .parameters
-            .as_ref()
-            .and_then(|p| p.decode_as().ok())
+        self.parsed.id()
     }
 
     /// The public key as it is in the certificate (`subjectPublicKey`).
     #[must_use]
     pub fn public_key(&self) -> &[u8] {
-        self.parsed
-            .tbs_certificate
-            .subject_public_key_info
-            .subject_public_key
-            .raw_bytes()
+        &self.parsed.key
     }
 
-    /// Bits of the modulus of an RSA key: `SEQUENCE { modulus INTEGER, exponent INTEGER }`.
+    /// Bits of the modulus of an RSA key.
     pub(crate) fn rsa_bits(&self) -> usize {
-        crate::ber::Reader::new(self.public_key())
-            .next()
-            .and_then(|sequence| sequence.inside().next())
-            .map_or(0, |modulus| {
-                modulus.value.iter().skip_while(|b| **b == 0).count() * 8
-            })
+        rsa::modulus_bits(self.public_key())
     }
 
     /// Whether the certificate is for signing code (`extendedKeyUsage`, RFC 5280, 4.2.1.12).
     #[must_use]
     pub fn is_for_code_signing(&self) -> bool {
-        let extensions = self.parsed.tbs_certificate.extensions.iter().flatten();
-        extensions
-            .filter(|e| e.extn_id == EXTENDED_KEY_USAGE)
-            .filter_map(|e| ExtendedKeyUsage::from_der(e.extn_value.as_bytes()).ok())
-            .any(|usage| usage.0.contains(&CODE_SIGNING))
+        let usage = self.parsed.extended_key_usage.as_ref();
+        usage
+            .and_then(|usage| ExtendedKeyUsage::from_der(usage).ok())
+            .is_some_and(|usage| usage.0.contains(&CODE_SIGNING))
     }
 
-    /// SHA-256 of the part that its issuer signed: what the kernel's blacklist names it by.
+    /// SHA-256 of the part that its issuer signed, as it is encoded: what the kernel's blacklist
+    /// names it by.
     #[must_use]
     pub fn tbs_digest(&self) -> [u8; 32] {
-        sha2::Sha256::digest(self.to_be_signed()).into()
-    }
-
-    /// The part that its issuer signed.
-    pub(crate) fn to_be_signed(&self) -> Vec<u8> {
-        self.parsed.tbs_certificate.to_der().unwrap_or_default()
-    }
-
-    pub(crate) fn signature_algorithm(&self) -> ObjectIdentifier {
-        self.parsed.signature_algorithm.oid
-    }
-
-    pub(crate) fn signature(&self) -> &[u8] {
-        self.parsed.signature.raw_bytes()
-    }
-
-    /// Checks that an issuer's key signed this.
-    pub(crate) fn check_issued(&self, issuer: &Self) -> Result<(), IssueFault> {
-        let oid = self.signature_algorithm();
-        let algorithm = SignatureAlgorithm::of_certificate(&oid)
-            .ok_or_else(|| IssueFault::Unsupported(oid.to_string()))?;
-        let message = self.to_be_signed();
-        crate::public_key::verify(issuer, algorithm, &message, self.signature()).map_err(|fault| {
-            match fault {
-                Fault::Wrong => IssueFault::Wrong,
-                Fault::Unsupported => IssueFault::Unsupported(algorithm.to_string()),
-            }
-        })
+        sha2::Sha256::digest(&self.parsed.to_be_signed).into()
     }
 
     /// Whether an issuer's name and key made this.
-    pub(crate) fn is_issued_by(&self, issuer: &Self) -> bool {
-        self.parsed.tbs_certificate.issuer == issuer.parsed.tbs_certificate.subject
-            && self.check_issued(issuer).is_ok()
+    pub(crate) fn is_issued_by(&self, issuer: &Self, profile: &CryptoProfile) -> bool {
+        self.parsed.issuer == issuer.parsed.subject
+            && self.parsed.has_digest(profile)
+            && self.check_issued(issuer, profile).is_ok()
+    }
+
+    /// Checks that an issuer's key signed this, as the kernel does.
+    pub(crate) fn check_issued(
+        &self,
+        issuer: &Self,
+        profile: &CryptoProfile,
+    ) -> Result<(), SignatureFault> {
+        let signature = self.parsed.issuers_signature(profile);
+        public_key::verify(issuer.parsed.public_key(), &signature, profile)
     }
 
     /// From when to when it is valid, in seconds since 1970.
     #[must_use]
     pub fn validity(&self) -> (u64, u64) {
-        let validity = &self.parsed.tbs_certificate.validity;
-        (
-            validity.not_before.to_unix_duration().as_secs(),
-            validity.not_after.to_unix_duration().as_secs(),
-        )
+        (self.parsed.not_before, self.parsed.not_after)
     }
 }
 
-/// Serial number, then the contents of the issuer's name, as the kernel joins them.
-pub(crate) fn issuer_serial_id(serial: &[u8], issuer: &[u8]) -> Vec<u8> {
-    [serial, issuer].concat()
+/// A name as text (RFC 4514); in hexadecimal when it is no name that has one. What would change a
+/// terminal is escaped.
+fn name(contents: &[u8]) -> String {
+    let encoded = tlv(SEQUENCE, contents);
+    let text = match x509_cert::name::Name::from_der(&encoded) {
+        Ok(name) => name.to_string(),
+        Err(_) => return format!("#{}", hex(&encoded)),
+    };
+    let escaped = text.chars().map(|c| {
+        let hidden = c.is_control() || HIDDEN.iter().any(|range| range.contains(&c));
+        if hidden {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    });
+    escaped.collect()
 }
 
-/// The inside of a name's outer sequence.
-fn name_contents(name: &x509_cert::name::Name) -> Option<Vec<u8>> {
-    let der = name.to_der().ok()?;
-    crate::ber::Reader::new(&der)
-        .next()
-        .ok()
-        .map(|tlv| tlv.value.to_vec())
-}
+/// Characters that are not seen, or turn around what is.
+const HIDDEN: [std::ops::RangeInclusive<char>; 3] = [
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2066}'..='\u{2069}',
+];

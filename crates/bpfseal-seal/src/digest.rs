@@ -1,12 +1,13 @@
 //! Digest algorithms that the kernel's PKCS#7 parser knows, by object identifier.
 //!
-//! Source: `pkcs7_sig_note_digest_algo` of Linux 7.3. SM3 and Streebog are known there but not
-//! computed here.
+//! Source: `pkcs7_sig_note_digest_algo` of Linux 7.3. SM3 and Streebog are known there, and not
+//! computed here: no kernel that is modelled has them built in.
 
 use der::asn1::ObjectIdentifier;
 use sha2::Digest as _;
 
 use crate::ber::{OCTET_STRING, SEQUENCE};
+use crate::profile::CryptoProfile;
 use crate::writer::{algorithm_identifier, tlv};
 
 /// A digest algorithm.
@@ -24,37 +25,90 @@ pub enum DigestAlgorithm {
     Sha3_512,
 }
 
-/// Algorithm, object identifier, name in the kernel's crypto API.
-const DIGESTS: [(DigestAlgorithm, &str, &str); 8] = [
-    (DigestAlgorithm::Sha1, "1.3.14.3.2.26", "sha1"),
-    (DigestAlgorithm::Sha224, "2.16.840.1.101.3.4.2.4", "sha224"),
-    (DigestAlgorithm::Sha256, "2.16.840.1.101.3.4.2.1", "sha256"),
-    (DigestAlgorithm::Sha384, "2.16.840.1.101.3.4.2.2", "sha384"),
-    (DigestAlgorithm::Sha512, "2.16.840.1.101.3.4.2.3", "sha512"),
+/// Algorithm, and its name in the kernel's crypto API.
+const DIGESTS: [(DigestAlgorithm, &str); 8] = [
+    (DigestAlgorithm::Sha1, "sha1"),
+    (DigestAlgorithm::Sha224, "sha224"),
+    (DigestAlgorithm::Sha256, "sha256"),
+    (DigestAlgorithm::Sha384, "sha384"),
+    (DigestAlgorithm::Sha512, "sha512"),
+    (DigestAlgorithm::Sha3_256, "sha3-256"),
+    (DigestAlgorithm::Sha3_384, "sha3-384"),
+    (DigestAlgorithm::Sha3_512, "sha3-512"),
+];
+
+/// A digest algorithm that a signature names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the names are the algorithms'")]
+pub enum DigestName {
+    Known(DigestAlgorithm),
+    Sm3,
+    Streebog256,
+    Streebog512,
+}
+
+/// Those that are not computed here: object identifier, name.
+const NAMED_ONLY: [(DigestName, ObjectIdentifier, &str); 3] = [
     (
-        DigestAlgorithm::Sha3_256,
-        "2.16.840.1.101.3.4.2.8",
-        "sha3-256",
+        DigestName::Sm3,
+        ObjectIdentifier::new_unwrap("1.2.156.10197.1.401"),
+        "sm3",
     ),
     (
-        DigestAlgorithm::Sha3_384,
-        "2.16.840.1.101.3.4.2.9",
-        "sha3-384",
+        DigestName::Streebog256,
+        ObjectIdentifier::new_unwrap("1.2.643.7.1.1.2.2"),
+        "streebog256",
     ),
     (
-        DigestAlgorithm::Sha3_512,
-        "2.16.840.1.101.3.4.2.10",
-        "sha3-512",
+        DigestName::Streebog512,
+        ObjectIdentifier::new_unwrap("1.2.643.7.1.1.2.3"),
+        "streebog512",
     ),
 ];
 
-impl DigestAlgorithm {
-    pub(crate) fn from_oid(oid: &ObjectIdentifier) -> Option<Self> {
-        let text = oid.to_string();
-        DIGESTS.iter().find(|row| row.1 == text).map(|row| row.0)
+impl DigestName {
+    /// By the contents of an object identifier.
+    pub(crate) fn from_oid(oid: &[u8]) -> Option<Self> {
+        let known = DIGESTS.iter().map(|row| row.0);
+        let mut known = known.filter(|digest| digest.oid_contents() == oid);
+        known.next().map(Self::Known).or_else(|| {
+            let row = NAMED_ONLY.iter().find(|row| row.1.as_bytes() == oid);
+            row.map(|row| row.0)
+        })
     }
 
-    /// Contents of the object identifier: of SHA-2 and SHA-3, which alone are signed with.
+    /// The kernel's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Known(digest) => digest.name(),
+            other => NAMED_ONLY
+                .iter()
+                .find(|row| row.0 == other)
+                .map_or("", |row| row.2),
+        }
+    }
+
+    /// The algorithm, if a kernel has it.
+    pub(crate) fn in_kernel(self, profile: &CryptoProfile) -> Option<DigestAlgorithm> {
+        let Self::Known(digest) = self else {
+            return None;
+        };
+        let there = match digest {
+            DigestAlgorithm::Sha1 => profile.sha1,
+            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha256 => profile.sha256,
+            DigestAlgorithm::Sha384 | DigestAlgorithm::Sha512 => profile.sha512,
+            DigestAlgorithm::Sha3_256 | DigestAlgorithm::Sha3_384 | DigestAlgorithm::Sha3_512 => {
+                profile.sha3
+            }
+        };
+        there.then_some(digest)
+    }
+}
+
+impl DigestAlgorithm {
+    /// Contents of the object identifier.
     pub(crate) fn oid_contents(self) -> &'static [u8] {
         match self {
             Self::Sha1 => &[0x2b, 14, 3, 2, 26],
@@ -74,7 +128,7 @@ impl DigestAlgorithm {
         DIGESTS
             .iter()
             .find(|row| row.0 == self)
-            .map_or("", |row| row.2)
+            .map_or("", |row| row.1)
     }
 
     /// A digest with its algorithm, as PKCS#1 v1.5 signs it (`DigestInfo`, RFC 8017, 9.2): for

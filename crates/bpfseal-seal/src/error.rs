@@ -1,5 +1,7 @@
 //! Why a key or certificate can not be used, or a loader not be signed.
 
+use crate::x509::CertificateFault;
+
 /// A fault of a private key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,12 +62,9 @@ pub enum CertificateError {
         found_block(.found)
     )]
     NoCertificate { found: Option<String> },
-    /// The certificate is damaged.
-    #[error("the certificate can not be read: {source}")]
-    Malformed {
-        #[source]
-        source: der::Error,
-    },
+    /// The kernel does not take it.
+    #[error("the kernel would not take the certificate ({})", .0.errno())]
+    Refused(#[source] CertificateFault),
 }
 
 /// Why a loader can not be signed.

@@ -13,9 +13,10 @@ use ring::signature::{
 
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
+use crate::ecdsa::Curve;
 use crate::error::KeyError;
 use crate::ml_dsa::{MlDsaKey, MlDsaSet};
-use crate::public_key::{P256, P384, P521, widened};
+use crate::public_key::{P256, P384, P521, PublicKeyAlgorithm, widened};
 use crate::writer::algorithm_identifier;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -53,17 +54,13 @@ impl KeyAlgorithm {
     /// The algorithm of a certificate's key, if it is one that signatures are made with.
     #[must_use]
     pub fn of(certificate: &Certificate) -> Option<Self> {
-        if certificate.public_key_algorithm() == RSA_ENCRYPTION {
-            return Some(Self::Rsa(certificate.rsa_bits()));
-        }
-        if let Some(set) = MlDsaSet::from_oid(&certificate.public_key_algorithm()) {
-            return Some(Self::MlDsa(set));
-        }
-        match certificate.public_key_curve()? {
-            P256 => Some(Self::EcdsaP256),
-            P384 => Some(Self::EcdsaP384),
-            P521 => Some(Self::EcdsaP521),
-            _ => None,
+        match certificate.parsed().key_algorithm {
+            PublicKeyAlgorithm::Rsa => Some(Self::Rsa(certificate.rsa_bits())),
+            PublicKeyAlgorithm::MlDsa(set) => Some(Self::MlDsa(set)),
+            PublicKeyAlgorithm::Ecdsa(Curve::P256) => Some(Self::EcdsaP256),
+            PublicKeyAlgorithm::Ecdsa(Curve::P384) => Some(Self::EcdsaP384),
+            PublicKeyAlgorithm::Ecdsa(Curve::P521) => Some(Self::EcdsaP521),
+            PublicKeyAlgorithm::Ecdsa(Curve::P192) | PublicKeyAlgorithm::Ecrdsa => None,
         }
     }
 
@@ -223,7 +220,7 @@ fn from_pkcs8(bytes: &[u8]) -> Result<SigningKey, KeyError> {
                 .map_err(|e| malformed(label, e))?;
             from_sec1(info.private_key, Some(curve), label)
         }
-        other => match MlDsaSet::from_oid(&other) {
+        other => match MlDsaSet::from_oid(other.as_bytes()) {
             Some(set) => MlDsaKey::from_choice(set, info.private_key)
                 .map(|key| SigningKey(Inner::MlDsa(Box::new(key))))
                 .map_err(|e| malformed(label, e)),

@@ -14,30 +14,41 @@
 //! ECDSA signatures are deterministic (RFC 6979).
 #![forbid(unsafe_code)]
 
+mod asn1;
+mod attestation;
 mod ber;
 mod certificate;
 mod digest;
+mod ecdsa;
 mod error;
+mod fault;
 mod hornet;
 mod key;
 mod message;
 mod ml_dsa;
+mod profile;
 mod public_key;
 mod rejection;
+mod rsa;
 mod scheme;
 mod seal;
+mod strictness;
 mod summary;
 mod trust;
 mod verify;
 mod walk;
 mod writer;
+mod x509;
 
+pub use attestation::{Attestation, SignatureVerdict, SignerId, TrustPath};
 pub use certificate::Certificate;
-pub use digest::DigestAlgorithm;
+pub use digest::{DigestAlgorithm, DigestName};
 pub use error::{CertificateError, KeyError, SealError};
+pub use fault::SignatureFault;
 pub use hornet::{ListedMap, listed_maps};
 pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
 pub use ml_dsa::MlDsaSet;
+pub use profile::CryptoProfile;
 pub use public_key::{SignatureAlgorithm, ecdsa_to_der};
 pub use rejection::Rejection;
 pub use scheme::{Scheme, chain};
@@ -45,9 +56,11 @@ pub use seal::{
     Seal, SealOptions, SealedLoader, ToBeSigned, check_key, checked_digest, excl_prog_hash, seal,
     seal_load_time,
 };
+pub use strictness::Strictness;
 pub use summary::{SignatureSummary, SignerSummary};
 pub use trust::{Revocation, TrustStore};
-pub use verify::{Attestation, SignatureVerdict, SignerId, Strictness, TrustPath, verify_detached};
+pub use verify::{kernel_answer, verify_detached};
+pub use x509::CertificateFault;
 
 /// Bytes as lower-case hexadecimal.
 #[must_use]

@@ -2,7 +2,7 @@
 //!
 //! Pure, without a context: over the message itself, as the kernel checks it.
 
-use der::asn1::ObjectIdentifier;
+use bpfseal_uapi::Errno;
 use ml_dsa::signature::SignatureEncoding as _;
 use ml_dsa::{
     EncodedVerifyingKey, ExpandedSigningKey, KeyExport as _, MlDsa44, MlDsa65, MlDsa87,
@@ -10,7 +10,7 @@ use ml_dsa::{
 };
 
 use crate::ber::{OCTET_STRING, Reader, SEQUENCE};
-use crate::public_key::Fault;
+use crate::fault::SignatureFault;
 
 /// Bytes of the seed that a key is made of.
 const SEED: usize = 32;
@@ -39,11 +39,9 @@ impl std::fmt::Display for MlDsaSet {
 impl MlDsaSet {
     const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
 
-    /// Of a key or a signature: both have the same identifier.
-    pub(crate) fn from_oid(oid: &ObjectIdentifier) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|set| set.oid_contents() == oid.as_bytes())
+    /// Of a key or a signature, by the contents of an object identifier: both have the same one.
+    pub(crate) fn from_oid(oid: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|set| set.oid_contents() == oid)
     }
 
     /// Contents of its object identifier, 2.16.840.1.101.3.4.3.17 to .19.
@@ -55,22 +53,41 @@ impl MlDsaSet {
         }
     }
 
-    pub(crate) fn verify(self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Fault> {
-        let good = match self {
+    /// Checks a signature over a message (`crypto/mldsa.c` and `lib/crypto/mldsa.c` of Linux 7.3).
+    pub(crate) fn verify(
+        self,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureFault> {
+        match self {
             Self::MlDsa44 => verify::<MlDsa44>(key, message, signature),
             Self::MlDsa65 => verify::<MlDsa65>(key, message, signature),
             Self::MlDsa87 => verify::<MlDsa87>(key, message, signature),
-        };
-        good.filter(|good| *good).map(|_| ()).ok_or(Fault::Wrong)
+        }
     }
 }
 
-/// `None` where key or signature are of another length, or no encoding.
-fn verify<P: MlDsaParams>(key: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
-    let key = EncodedVerifyingKey::<P>::try_from(key).ok()?;
-    let signature = Signature::<P>::try_from(signature).ok()?;
+fn verify<P: MlDsaParams>(
+    key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), SignatureFault> {
+    let key = EncodedVerifyingKey::<P>::try_from(key).map_err(|_| {
+        SignatureFault::new(
+            Errno::EINVAL,
+            "the ML-DSA key is not as long as its set wants",
+        )
+    })?;
+    // One of another length, or no encoding.
+    let signature = Signature::<P>::try_from(signature)
+        .map_err(|_| SignatureFault::new(Errno::EBADMSG, "the ML-DSA signature is malformed"))?;
     let key = VerifyingKey::<P>::decode(&key);
-    Some(key.verify_with_context(message, &[], &signature))
+    if key.verify_with_context(message, &[], &signature) {
+        Ok(())
+    } else {
+        Err(SignatureFault::MISMATCH)
+    }
 }
 
 /// A private key. Wiped when it goes.

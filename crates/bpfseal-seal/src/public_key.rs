@@ -1,54 +1,63 @@
 //! Checking a signature with a public key, the way the kernel's `public_key.c` does.
 
-use der::asn1::ObjectIdentifier;
-use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use ring::signature::{self, RsaParameters, UnparsedPublicKey};
+use std::borrow::Cow;
 
-use crate::ber::{INTEGER, Reader, SEQUENCE};
-use crate::certificate::Certificate;
-use crate::digest::DigestAlgorithm;
+use bpfseal_uapi::Errno;
+use der::asn1::ObjectIdentifier;
+
+use crate::ber::{INTEGER, SEQUENCE};
+use crate::digest::{DigestAlgorithm, DigestName};
+use crate::ecdsa::{self, Curve};
+use crate::fault::SignatureFault;
 use crate::ml_dsa::MlDsaSet;
+use crate::profile::CryptoProfile;
+use crate::rsa;
 use crate::writer::tlv;
 
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+/// NIST P-192.
+const P192: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.1");
 /// NIST P-256.
 pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 /// NIST P-384.
 pub(crate) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 /// NIST P-521.
 pub(crate) const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+/// GOST R 34.10-2012.
+const GOST_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.643.7.1.1.1.1");
+const GOST_512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.643.7.1.1.1.2");
 
-/// The family of a key.
+/// The family of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum KeyKind {
     Ecdsa,
+    /// GOST R 34.10-2012. Known to the parsers; no kernel that is modelled has it built in.
+    Ecrdsa,
     Rsa,
     MlDsa(MlDsaSet),
 }
 
 impl KeyKind {
-    /// By the signature algorithm of a message: of an ECDSA identifier only the family counts,
-    /// the digest has an identifier of its own.
-    pub(crate) fn from_signature_oid(oid: &ObjectIdentifier) -> Option<Self> {
-        match oid.to_string().as_str() {
-            "1.2.840.113549.1.1.1" => Some(Self::Rsa),
-            "1.2.840.10045.4.1"
-            | "1.2.840.10045.4.3.1"
-            | "1.2.840.10045.4.3.2"
-            | "1.2.840.10045.4.3.3"
-            | "1.2.840.10045.4.3.4"
-            | "2.16.840.1.101.3.4.3.10"
-            | "2.16.840.1.101.3.4.3.11"
-            | "2.16.840.1.101.3.4.3.12" => Some(Self::Ecdsa),
-            _ => MlDsaSet::from_oid(oid).map(Self::MlDsa),
+    /// By the signature algorithm of a message, as the contents of an object identifier: of an
+    /// ECDSA one only the family counts, the digest has an identifier of its own
+    /// (`pkcs7_sig_note_pkey_algo`).
+    pub(crate) fn from_signature_oid(oid: &[u8]) -> Option<Self> {
+        if oid == RSA.as_bytes() {
+            return Some(Self::Rsa);
         }
-    }
-
-    fn of_certificate(certificate: &Certificate) -> Option<Self> {
-        let oid = certificate.public_key_algorithm();
-        match oid.to_string().as_str() {
-            "1.2.840.113549.1.1.1" => Some(Self::Rsa),
-            "1.2.840.10045.2.1" => Some(Self::Ecdsa),
-            _ => MlDsaSet::from_oid(&oid).map(Self::MlDsa),
+        if [GOST_256, GOST_512]
+            .iter()
+            .any(|gost| gost.as_bytes() == oid)
+        {
+            return Some(Self::Ecrdsa);
+        }
+        match SignatureAlgorithm::of_certificate(oid) {
+            Some(SignatureAlgorithm {
+                kind: kind @ (Self::Ecdsa | Self::MlDsa(_)),
+                ..
+            }) => Some(kind),
+            _ => None,
         }
     }
 }
@@ -57,28 +66,53 @@ impl KeyKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SignatureAlgorithm {
     pub(crate) kind: KeyKind,
-    pub(crate) digest: DigestAlgorithm,
+    pub(crate) digest: DigestName,
 }
 
+/// Signature algorithms of certificates (`x509_note_sig_algo`).
+const CERTIFICATE_ALGORITHMS: [(&str, KeyKind, DigestName); 18] = {
+    use DigestAlgorithm as D;
+    use DigestName::{Known, Streebog256, Streebog512};
+    use KeyKind::{Ecdsa, Ecrdsa, Rsa};
+    [
+        ("1.2.643.7.1.1.3.2", Ecrdsa, Streebog256),
+        ("1.2.643.7.1.1.3.3", Ecrdsa, Streebog512),
+        ("1.2.840.10045.4.1", Ecdsa, Known(D::Sha1)),
+        ("1.2.840.10045.4.3.1", Ecdsa, Known(D::Sha224)),
+        ("1.2.840.10045.4.3.2", Ecdsa, Known(D::Sha256)),
+        ("1.2.840.10045.4.3.3", Ecdsa, Known(D::Sha384)),
+        ("1.2.840.10045.4.3.4", Ecdsa, Known(D::Sha512)),
+        ("1.2.840.113549.1.1.11", Rsa, Known(D::Sha256)),
+        ("1.2.840.113549.1.1.12", Rsa, Known(D::Sha384)),
+        ("1.2.840.113549.1.1.13", Rsa, Known(D::Sha512)),
+        ("1.2.840.113549.1.1.14", Rsa, Known(D::Sha224)),
+        ("1.2.840.113549.1.1.5", Rsa, Known(D::Sha1)),
+        ("2.16.840.1.101.3.4.3.10", Ecdsa, Known(D::Sha3_256)),
+        ("2.16.840.1.101.3.4.3.11", Ecdsa, Known(D::Sha3_384)),
+        ("2.16.840.1.101.3.4.3.12", Ecdsa, Known(D::Sha3_512)),
+        ("2.16.840.1.101.3.4.3.14", Rsa, Known(D::Sha3_256)),
+        ("2.16.840.1.101.3.4.3.15", Rsa, Known(D::Sha3_384)),
+        ("2.16.840.1.101.3.4.3.16", Rsa, Known(D::Sha3_512)),
+    ]
+};
+
 impl SignatureAlgorithm {
-    /// By the signature algorithm of a certificate, which names the digest too.
-    pub(crate) fn of_certificate(oid: &ObjectIdentifier) -> Option<Self> {
-        use DigestAlgorithm as D;
-        let (kind, digest) = match oid.to_string().as_str() {
-            "1.2.840.113549.1.1.5" => (KeyKind::Rsa, D::Sha1),
-            "1.2.840.113549.1.1.14" => (KeyKind::Rsa, D::Sha224),
-            "1.2.840.113549.1.1.11" => (KeyKind::Rsa, D::Sha256),
-            "1.2.840.113549.1.1.12" => (KeyKind::Rsa, D::Sha384),
-            "1.2.840.113549.1.1.13" => (KeyKind::Rsa, D::Sha512),
-            "1.2.840.10045.4.1" => (KeyKind::Ecdsa, D::Sha1),
-            "1.2.840.10045.4.3.1" => (KeyKind::Ecdsa, D::Sha224),
-            "1.2.840.10045.4.3.2" => (KeyKind::Ecdsa, D::Sha256),
-            "1.2.840.10045.4.3.3" => (KeyKind::Ecdsa, D::Sha384),
-            "1.2.840.10045.4.3.4" => (KeyKind::Ecdsa, D::Sha512),
+    /// By the signature algorithm of a certificate, as the contents of an object identifier: it
+    /// names the digest too.
+    pub(crate) fn of_certificate(oid: &[u8]) -> Option<Self> {
+        if let Some(set) = MlDsaSet::from_oid(oid) {
             // It takes the message itself; SHA-512 is what stands beside it in a message.
-            _ => (KeyKind::MlDsa(MlDsaSet::from_oid(oid)?), D::Sha512),
-        };
-        Some(Self { kind, digest })
+            return Some(Self {
+                kind: KeyKind::MlDsa(set),
+                digest: DigestName::Known(DigestAlgorithm::Sha512),
+            });
+        }
+        let mut rows = CERTIFICATE_ALGORITHMS.iter();
+        let row = rows.find(|row| ObjectIdentifier::new_unwrap(row.0).as_bytes() == oid)?;
+        Some(Self {
+            kind: row.1,
+            digest: row.2,
+        })
     }
 }
 
@@ -86,6 +120,7 @@ impl std::fmt::Display for SignatureAlgorithm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match self.kind {
             KeyKind::Ecdsa => "ecdsa",
+            KeyKind::Ecrdsa => "ecrdsa",
             KeyKind::Rsa => "rsa",
             KeyKind::MlDsa(set) => return write!(f, "{set}"),
         };
@@ -93,90 +128,153 @@ impl std::fmt::Display for SignatureAlgorithm {
     }
 }
 
-/// Why a signature was not checked, or did not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// It does not hold.
-    Wrong,
-    /// The algorithm is one that is not computed here.
-    Unsupported,
+/// The algorithm of a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PublicKeyAlgorithm {
+    Ecdsa(Curve),
+    Ecrdsa,
+    Rsa,
+    MlDsa(MlDsaSet),
 }
 
-/// Checks a signature over a message with the public key of a certificate.
+impl PublicKeyAlgorithm {
+    /// By the algorithm of a certificate's key, and its parameters as they are encoded
+    /// (`x509_extract_key_data`).
+    pub(crate) fn of_certificate(
+        oid: &[u8],
+        parameters: Option<&[u8]>,
+    ) -> Result<Self, SignatureFault> {
+        const UNKNOWN: SignatureFault =
+            SignatureFault::new(Errno::ENOPKG, "the kernel knows no keys of that algorithm");
+        if oid == RSA.as_bytes() {
+            return Ok(Self::Rsa);
+        }
+        if [GOST_256, GOST_512]
+            .iter()
+            .any(|gost| gost.as_bytes() == oid)
+        {
+            return Ok(Self::Ecrdsa);
+        }
+        if oid != EC_PUBLIC_KEY.as_bytes() {
+            return MlDsaSet::from_oid(oid).map(Self::MlDsa).ok_or(UNKNOWN);
+        }
+        let Some([0x06, len, curve @ ..]) = parameters else {
+            return Err(NO_CURVE);
+        };
+        if curve.is_empty() || usize::from(*len) != curve.len() {
+            return Err(NO_CURVE);
+        }
+        let curves = [
+            (P192, Curve::P192),
+            (P256, Curve::P256),
+            (P384, Curve::P384),
+            (P521, Curve::P521),
+        ];
+        let known = curves.iter().find(|row| row.0.as_bytes() == curve);
+        known
+            .map(|row| Self::Ecdsa(row.1))
+            .ok_or(SignatureFault::new(
+                Errno::ENOPKG,
+                "the kernel has the curves P-192, P-256, P-384 and P-521 alone",
+            ))
+    }
+
+    fn kind(self) -> KeyKind {
+        match self {
+            Self::Ecdsa(_) => KeyKind::Ecdsa,
+            Self::Ecrdsa => KeyKind::Ecrdsa,
+            Self::Rsa => KeyKind::Rsa,
+            Self::MlDsa(set) => KeyKind::MlDsa(set),
+        }
+    }
+}
+
+const NO_CURVE: SignatureFault =
+    SignatureFault::new(Errno::EBADMSG, "the public key does not name its curve");
+
+/// A public key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PublicKey<'a> {
+    pub(crate) algorithm: PublicKeyAlgorithm,
+    /// As in `subjectPublicKey`.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// What a signature is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Signed<'a> {
+    /// A digest.
+    Digest(Vec<u8>),
+    /// A message, for an algorithm that takes one.
+    Message(Cow<'a, [u8]>),
+    /// Something of which the kernel cannot compute the digest, and has none.
+    NoDigest,
+}
+
+/// A signature, and what it is over.
+#[derive(Debug, Clone)]
+pub(crate) struct Signature<'a> {
+    pub(crate) algorithm: SignatureAlgorithm,
+    pub(crate) signed: Signed<'a>,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Checks a signature (`public_key_verify_signature`).
 pub(crate) fn verify(
-    certificate: &Certificate,
-    algorithm: SignatureAlgorithm,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), Fault> {
-    let kind = KeyKind::of_certificate(certificate).ok_or(Fault::Unsupported)?;
-    if kind != algorithm.kind {
-        return Err(Fault::Wrong);
+    key: PublicKey<'_>,
+    signature: &Signature<'_>,
+    profile: &CryptoProfile,
+) -> Result<(), SignatureFault> {
+    const MISSING: SignatureFault =
+        SignatureFault::new(Errno::ENOENT, "the kernel does not have the algorithm");
+    let SignatureAlgorithm { kind, digest } = signature.algorithm;
+    if key.algorithm.kind() != kind {
+        return Err(SignatureFault::new(
+            Errno::EKEYREJECTED,
+            "the key is of another kind than the signature",
+        ));
     }
-    match kind {
-        KeyKind::Rsa => rsa(
-            certificate.public_key(),
-            algorithm.digest,
-            message,
-            signature,
-        ),
-        KeyKind::Ecdsa => ecdsa(certificate, algorithm.digest, message, signature),
-        KeyKind::MlDsa(set) => set.verify(certificate.public_key(), message, signature),
-    }
-}
-
-fn rsa(
-    public_key: &[u8],
-    digest: DigestAlgorithm,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), Fault> {
-    let parameters: &'static RsaParameters = match digest {
-        DigestAlgorithm::Sha1 => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-        DigestAlgorithm::Sha256 => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-        DigestAlgorithm::Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
-        DigestAlgorithm::Sha512 => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-        DigestAlgorithm::Sha224
-        | DigestAlgorithm::Sha3_256
-        | DigestAlgorithm::Sha3_384
-        | DigestAlgorithm::Sha3_512 => return Err(Fault::Unsupported),
+    let over: &[u8] = match &signature.signed {
+        Signed::Digest(digest) => digest,
+        Signed::Message(message) => message,
+        Signed::NoDigest => &[],
     };
-    UnparsedPublicKey::new(parameters, public_key)
-        .verify(message, signature)
-        .map_err(|_| Fault::Wrong)
-}
-
-fn ecdsa(
-    certificate: &Certificate,
-    digest: DigestAlgorithm,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), Fault> {
-    let digest = digest.digest(message);
-    let point = certificate.public_key();
-    match certificate.public_key_curve() {
-        Some(P256) => {
-            let raw = fixed_signature(signature, 32).ok_or(Fault::Wrong)?;
-            let signature = p256::ecdsa::Signature::from_slice(&raw).map_err(|_| Fault::Wrong)?;
-            p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .and_then(|key| key.verify_prehash(&digest, &signature))
-                .map_err(|_| Fault::Wrong)
+    match (key.algorithm, digest) {
+        (PublicKeyAlgorithm::Rsa, DigestName::Known(digest)) => {
+            if !profile.rsa {
+                return Err(MISSING);
+            }
+            rsa::verify(key.bytes, digest, over, signature.bytes)
         }
-        Some(P384) => {
-            let raw = fixed_signature(signature, 48).ok_or(Fault::Wrong)?;
-            let signature = p384::ecdsa::Signature::from_slice(&raw).map_err(|_| Fault::Wrong)?;
-            p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .and_then(|key| key.verify_prehash(&digest, &signature))
-                .map_err(|_| Fault::Wrong)
+        (PublicKeyAlgorithm::Ecdsa(curve), DigestName::Known(_)) => {
+            if !profile.ecdsa {
+                return Err(MISSING);
+            }
+            ecdsa::verify(curve, key.bytes, over, signature.bytes)
         }
-        Some(P521) => {
-            let raw = fixed_signature(signature, 66).ok_or(Fault::Wrong)?;
-            let signature = p521::ecdsa::Signature::from_slice(&raw).map_err(|_| Fault::Wrong)?;
-            p521::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .and_then(|key| key.verify_prehash(&widened(&digest, 33), &signature))
-                .map_err(|_| Fault::Wrong)
+        (PublicKeyAlgorithm::MlDsa(set), digest) => {
+            let beside = matches!(digest, DigestName::Known(DigestAlgorithm::Sha512));
+            if !beside {
+                return Err(SignatureFault::new(
+                    Errno::EINVAL,
+                    "ML-DSA stands beside SHA-512 alone",
+                ));
+            }
+            if !profile.ml_dsa {
+                return Err(MISSING);
+            }
+            set.verify(key.bytes, over, signature.bytes)
         }
-        _ => Err(Fault::Unsupported),
+        (PublicKeyAlgorithm::Ecrdsa, DigestName::Streebog256 | DigestName::Streebog512) => {
+            Err(MISSING)
+        }
+        (
+            PublicKeyAlgorithm::Rsa | PublicKeyAlgorithm::Ecdsa(_) | PublicKeyAlgorithm::Ecrdsa,
+            _,
+        ) => Err(SignatureFault::new(
+            Errno::EINVAL,
+            "the key and the digest do not go together",
+        )),
     }
 }
 
@@ -185,24 +283,6 @@ fn ecdsa(
 pub(crate) fn widened(digest: &[u8], len: usize) -> Vec<u8> {
     let missing = len.saturating_sub(digest.len());
     [&vec![0; missing], digest].concat()
-}
-
-/// `SEQUENCE { r INTEGER, s INTEGER }` as two numbers of the field's size.
-fn fixed_signature(bytes: &[u8], size: usize) -> Option<Vec<u8>> {
-    let mut inside = Reader::new(bytes).expect(SEQUENCE, "").ok()?.inside();
-    let mut out = Vec::with_capacity(size * 2);
-    for _ in 0..2 {
-        let number = inside.expect(INTEGER, "").ok()?.value;
-        let number = match number {
-            [] => return None,
-            [0, rest @ ..] => rest,
-            all => all,
-        };
-        out.resize(out.len() + size.checked_sub(number.len())?, 0);
-        out.extend_from_slice(number);
-    }
-    inside.end().ok()?;
-    Some(out)
 }
 
 /// Two numbers of the field's size, as tokens answer an ECDSA signature, as `ECDSA-Sig-Value` in
@@ -231,8 +311,19 @@ mod tests {
     fn raw_signatures_of_ecdsa_are_encoded() {
         let der = ecdsa_to_der(&[0, 0x80, 0, 0], 2).unwrap();
         assert_eq!(der, [0x30, 7, 2, 2, 0, 0x80, 2, 1, 0]);
-        assert_eq!(fixed_signature(&der, 2), Some(vec![0, 0x80, 0, 0]));
         assert_eq!(ecdsa_to_der(&[1, 2, 3], 2), None);
         assert_eq!(ecdsa_to_der(&[], 0), None);
+    }
+
+    #[test]
+    fn every_algorithm_is_listed_once() {
+        let mut all: Vec<_> = CERTIFICATE_ALGORITHMS.iter().map(|row| row.0).collect();
+        all.dedup();
+        assert_eq!(all.len(), CERTIFICATE_ALGORITHMS.len());
+        assert!(all.is_sorted());
+        for oid in all {
+            let oid = ObjectIdentifier::new_unwrap(oid);
+            assert!(SignatureAlgorithm::of_certificate(oid.as_bytes()).is_some());
+        }
     }
 }

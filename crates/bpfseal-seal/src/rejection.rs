@@ -1,5 +1,10 @@
 //! Why a signature is refused: what the kernel would answer, and what is stricter than it.
 
+use bpfseal_uapi::Errno;
+
+use crate::fault::SignatureFault;
+use crate::x509::CertificateFault;
+
 /// Why a signature is refused. The kernel's answer is [`Rejection::errno_name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +31,9 @@ pub enum Rejection {
     /// No signature, or one that is too long.
     #[error("the signature has {size} bytes, the kernel takes 1 to {limit}")]
     Size { size: usize, limit: usize },
+    /// There is more to be signed than the kernel takes.
+    #[error("instructions and metadata have {size} bytes, the kernel takes at most {limit}")]
+    PayloadSize { size: usize, limit: usize },
     /// The message does not follow the grammar.
     #[error("the signature is malformed: {what} (byte {offset})")]
     Malformed { offset: usize, what: &'static str },
@@ -50,11 +58,27 @@ pub enum Rejection {
     /// The signing time lies outside of the validity of the signer's certificate.
     #[error("the signing time lies outside of the validity of `{certificate}`")]
     SigningTime { certificate: String },
+    /// Content of Authenticode.
+    #[error("the content type is that of Authenticode")]
+    ForeignContent,
+    /// A certificate in the message that the kernel does not take.
+    #[error("the kernel takes no message with the certificate at byte {offset} of it")]
+    Embedded {
+        offset: usize,
+        #[source]
+        fault: CertificateFault,
+    },
+    /// A signature names a signer without a name.
+    #[error("the name of the signer is empty")]
+    UnnamedSigner,
     /// A signature does not hold.
-    #[error(
-        "the signature of {what} does not hold with the key of `{certificate}`: the content was changed, or another key signed it"
-    )]
-    WrongSignature { what: String, certificate: String },
+    #[error("the signature of {what} does not hold with the key of `{certificate}`")]
+    WrongSignature {
+        what: String,
+        certificate: String,
+        #[source]
+        fault: SignatureFault,
+    },
     /// A chain of embedded certificates contradicts itself.
     #[error("embedded certificate `{certificate}` names another issuer key than its issuer has")]
     ChainMismatch { certificate: String },
@@ -67,6 +91,12 @@ pub enum Rejection {
         "certificate `{certificate}` is revoked; the kernel takes the message nevertheless, because of a second signature by somebody who is not trusted"
     )]
     RevokedButTaken { certificate: String },
+    /// Trust goes through a certificate whose digest the kernel cannot compute, which it then takes
+    /// for zero: a signature over that can be made without any key.
+    #[error(
+        "certificate `{certificate}` is signed with a digest that this kernel does not have; the kernel takes it nevertheless, and anybody can make such a signature"
+    )]
+    UndigestedButTaken { certificate: String },
     /// What was signed is revoked.
     #[error("the signed content is revoked (bin:{digest})")]
     RevokedContent { digest: String },
@@ -103,30 +133,52 @@ impl Rejection {
     /// here.
     #[must_use]
     pub fn errno_name(&self) -> Option<&'static str> {
+        self.errno().and_then(Errno::name)
+    }
+
+    /// The errno that the kernel answers; `None` where the kernel takes what is refused here.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
         Some(match self {
-            Self::ExclProgHash { .. } => "EACCES",
+            Self::ExclProgHash { .. } => Errno::EACCES,
             // The loader answers it, not the kernel.
-            Self::LoaderCheck { .. } => "EINVAL",
+            Self::LoaderCheck { .. } => Errno::EINVAL,
             // As a security module would.
-            Self::MapDigest { .. } | Self::Partial => "EPERM",
-            Self::Size { .. } | Self::Invalid { .. } => "EINVAL",
-            Self::Malformed { .. } => "EBADMSG",
-            Self::UnsupportedAlgorithm { .. } => "ENOPKG",
+            Self::MapDigest { .. } | Self::Partial => Errno::EPERM,
+            Self::Size { .. } | Self::Invalid { .. } | Self::UnnamedSigner => Errno::EINVAL,
+            Self::PayloadSize { .. } => Errno::E2BIG,
+            Self::Malformed { .. } => Errno::EBADMSG,
+            Self::UnsupportedAlgorithm { .. } => Errno::ENOPKG,
+            Self::Embedded { fault, .. } => fault.errno,
+            Self::WrongSignature { fault, .. } => fault.errno,
             Self::RepeatedAttribute { .. }
             | Self::ForeignAttribute { .. }
+            | Self::ForeignContent
             | Self::MessageDigest { .. }
             | Self::SigningTime { .. }
-            | Self::WrongSignature { .. }
             | Self::ChainMismatch { .. }
             | Self::UnsupportedKey { .. }
-            | Self::Revoked { .. } => "EKEYREJECTED",
-            Self::NoKey { .. } | Self::EmbeddedByKeyId { .. } => "ENOKEY",
+            | Self::Revoked { .. } => Errno::EKEYREJECTED,
+            Self::NoKey { .. } | Self::EmbeddedByKeyId { .. } => Errno::ENOKEY,
             Self::RevokedButTaken { .. }
+            | Self::UndigestedButTaken { .. }
             | Self::RevokedContent { .. }
             | Self::NotValid { .. }
             | Self::NotForCode { .. }
             | Self::NotBelow { .. } => return None,
         })
+    }
+
+    /// What it says, and why, in one line.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
     }
 
     /// The check that failed, in a word for scripts.
@@ -139,6 +191,7 @@ impl Rejection {
             | Self::EmbeddedByKeyId { .. }
             | Self::Revoked { .. }
             | Self::RevokedButTaken { .. }
+            | Self::UndigestedButTaken { .. }
             | Self::RevokedContent { .. }
             | Self::NotBelow { .. } => "trust",
             Self::NotValid { .. } => "dates",
@@ -169,8 +222,12 @@ impl Rejection {
                 "get an artifact that is signed with another key"
             }
             Self::RevokedContent { .. } => "get a newer version from its maker",
-            Self::UnsupportedAlgorithm { .. } | Self::UnsupportedKey { .. } => {
-                "sign with RSA or ECDSA and SHA-256"
+            Self::UnsupportedAlgorithm { .. }
+            | Self::UnsupportedKey { .. }
+            | Self::UndigestedButTaken { .. } => "sign with RSA or ECDSA and SHA-256",
+            Self::PayloadSize { .. } => "make the object smaller, or split it",
+            Self::Embedded { .. } => {
+                "sign without that certificate, or with one that the kernel takes"
             }
             Self::NotValid { .. } => "get an artifact that is signed with a newer certificate",
             Self::NotForCode { .. } => {

@@ -4,16 +4,19 @@ use std::borrow::Cow;
 
 use sha2::Digest as _;
 
+use crate::attestation::{Attestation, SignerId};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::error::SealError;
 use crate::hex;
 use crate::key::{KeyAlgorithm, Signer};
+use crate::message::MAX_SIGNATURE;
+use crate::profile::CryptoProfile;
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;
 use crate::summary::SignatureSummary;
 use crate::trust::TrustStore;
-use crate::verify::{Attestation, MAX_SIGNATURE, SignerId, verify_detached};
+use crate::verify::verify_detached;
 use crate::writer;
 
 /// A scheme, its signature, and the digest that the metadata map is bound to.
@@ -162,7 +165,8 @@ impl ToBeSigned {
         metadata: &[u8],
         signature: &[u8],
     ) -> Result<Seal, SealError> {
-        let mut trust = TrustStore::new();
+        // Which kernels have the algorithm is not asked here.
+        let mut trust = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
         trust.add(self.certificate.clone());
         let algorithm = KeyAlgorithm::of(&self.certificate);
         // By its size first: a raw RSA signature may begin with any bytes.
@@ -333,10 +337,8 @@ pub fn check_key(key: &dyn Signer, certificate: &Certificate) -> Result<(), Seal
 }
 
 fn certificate_key_name(certificate: &Certificate) -> String {
-    KeyAlgorithm::of(certificate).map_or_else(
-        || certificate.public_key_algorithm().to_string(),
-        |algorithm| algorithm.to_string(),
-    )
+    KeyAlgorithm::of(certificate)
+        .map_or_else(|| "another".to_owned(), |algorithm| algorithm.to_string())
 }
 
 /// A loader with its seal, from wherever it came.

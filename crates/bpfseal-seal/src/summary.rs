@@ -1,11 +1,12 @@
 //! What a signature says of itself, without any trust.
 
+use crate::attestation::SignerId;
 use crate::certificate::Certificate;
-use crate::digest::DigestAlgorithm;
+use crate::digest::DigestName;
 use crate::message::Message;
+use crate::profile::CryptoProfile;
 use crate::public_key::SignatureAlgorithm;
 use crate::rejection::Rejection;
-use crate::verify::{SignerId, signer_id};
 
 /// What a CMS signature says of itself. Nothing of it is verified.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct SignerSummary {
     /// How it was signed.
     pub algorithm: SignatureAlgorithm,
     /// The digest that is named beside it.
-    pub digest: DigestAlgorithm,
+    pub digest: DigestName,
     /// Whether attributes are signed, and the content through them.
     pub signed_attributes: bool,
 }
@@ -33,21 +34,25 @@ impl SignatureSummary {
     /// Reads a signature.
     ///
     /// # Errors
-    /// The [`Rejection`] that the kernel's parser would answer.
+    /// The [`Rejection`] that the parser of a kernel with every algorithm would answer.
     pub fn parse(signature: &[u8]) -> Result<Self, Rejection> {
-        let message = Message::parse(signature)?;
+        let message = Message::parse(signature, &CryptoProfile::EVERYTHING)?;
         Ok(Self {
             signers: message
                 .signers
                 .iter()
                 .map(|signer| SignerSummary {
-                    id: signer_id(signer),
+                    id: signer.signer(),
                     algorithm: signer.algorithm,
-                    digest: signer.digest,
+                    digest: signer.algorithm.digest,
                     signed_attributes: signer.attributes.is_some(),
                 })
                 .collect(),
-            certificates: message.certificates,
+            certificates: message
+                .certificates
+                .into_iter()
+                .map(|embedded| embedded.certificate)
+                .collect(),
         })
     }
 }

@@ -2,11 +2,16 @@
 
 use crate::certificate::Certificate;
 use crate::hex;
+use crate::profile::CryptoProfile;
+use crate::x509::CertificateFault;
 
-/// Certificates that are trusted, and what is revoked.
+/// Certificates that are trusted, what is revoked, and the algorithms of the kernel that would
+/// decide.
 #[derive(Debug, Clone, Default)]
 pub struct TrustStore {
+    profile: CryptoProfile,
     trusted: Vec<Certificate>,
+    refused: Vec<(Certificate, CertificateFault)>,
     revoked: Vec<Revocation>,
 }
 
@@ -74,6 +79,8 @@ pub(crate) enum Found<'a> {
     Key(&'a Certificate),
     /// A key of that name, whose key identifier is another: the kernel refuses then.
     Mismatch,
+    /// The name is empty: the kernel asks for none then.
+    Unnamed,
     None,
 }
 
@@ -84,11 +91,47 @@ impl TrustStore {
         Self::default()
     }
 
-    /// Trusts a certificate, and what it has issued.
+    /// An empty store, for a kernel with these algorithms.
+    #[must_use]
+    pub fn for_kernel(profile: CryptoProfile) -> Self {
+        Self {
+            profile,
+            ..Self::default()
+        }
+    }
+
+    /// The algorithms of the kernel that would decide.
+    #[must_use]
+    pub fn profile(&self) -> &CryptoProfile {
+        &self.profile
+    }
+
+    /// Trusts a certificate, and what it has issued, if the kernel would take it into a keyring;
+    /// else it is one of [`Self::refused`].
     pub fn add(&mut self, certificate: Certificate) {
+        let _refused = self.add_key(certificate);
+    }
+
+    /// Trusts a certificate, and what it has issued, as `add_key` takes it.
+    ///
+    /// # Errors
+    /// What the kernel answers: a certificate that says that it signed itself has to have done so,
+    /// with a key and an algorithm that the kernel can check.
+    pub fn add_key(&mut self, certificate: Certificate) -> Result<(), CertificateFault> {
+        if let Err(fault) = certificate.parsed().own_signature(&self.profile) {
+            self.refused.push((certificate, fault));
+            return Err(fault);
+        }
         if !self.trusted.contains(&certificate) {
             self.trusted.push(certificate);
         }
+        Ok(())
+    }
+
+    /// The certificates that were to be trusted, and that the kernel would not take.
+    #[must_use]
+    pub fn refused(&self) -> &[(Certificate, CertificateFault)] {
+        &self.refused
     }
 
     /// Revokes a certificate: a message that it, or anything it has issued, signed is refused.
@@ -170,6 +213,9 @@ pub(crate) fn find<'a>(
     let Some(name) = first.or(second) else {
         return Found::None;
     };
+    if name.is_empty() {
+        return Found::Unnamed;
+    }
     let found = keyring
         .iter()
         .find(|c| c.id() == name || c.subject_key_id() == Some(name));

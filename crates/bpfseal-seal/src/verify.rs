@@ -1,144 +1,21 @@
 //! Verification of a detached signature, and what it attests to.
 //!
-//! The verdict is the kernel's: [`crate::walk`] goes its way. What is stricter than the kernel is
-//! asked for with [`Strictness`].
+//! The verdict is the kernel's: [`crate::walk`] goes its way. Where the kernel takes what nobody
+//! should trust, the verdict here is a rejection that has no errno.
 
+use bpfseal_uapi::Errno;
+
+use crate::attestation::{Attestation, SignatureVerdict, TrustPath};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::hex;
-use crate::message::{Message, SignerInfo};
-use crate::public_key::SignatureAlgorithm;
+use crate::message::{MAX_SIGNATURE, Message};
 use crate::rejection::Rejection;
 use crate::trust::TrustStore;
-use crate::walk::{Walk, revoked_key};
+use crate::walk::{Trusted, Walk, revoked_key};
 
-/// Longest signature that `BPF_PROG_LOAD` takes, bytes.
-pub(crate) const MAX_SIGNATURE: usize = 8192;
-
-/// How the signer is named in a signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SignerId {
-    /// By issuer and serial number, hexadecimal.
-    IssuerAndSerial {
-        /// The issuer's name in DER.
-        issuer: String,
-        /// The serial number.
-        serial: String,
-    },
-    /// By subjectKeyIdentifier, hexadecimal.
-    SubjectKeyId(String),
-}
-
-impl std::fmt::Display for SignerId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::IssuerAndSerial { serial, .. } => write!(f, "serial number {serial}"),
-            Self::SubjectKeyId(id) => write!(f, "key id {id}"),
-        }
-    }
-}
-
-/// How trust in the signer was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TrustPath {
-    /// The trusted certificate made the signature itself.
-    Direct,
-    /// Through certificates in the signature, from the signer upwards.
-    Chain(Vec<Certificate>),
-}
-
-/// What a good signature says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attestation {
-    /// Bytes of content that the signature covers.
-    pub covered: u64,
-    /// How it was signed.
-    pub algorithm: SignatureAlgorithm,
-    /// Who signed.
-    pub signer: SignerId,
-    /// The trusted certificate that vouches for it.
-    pub trusted: Certificate,
-    /// How the two are connected.
-    pub path: TrustPath,
-    /// All signatures of the message, in its order: one of them decided.
-    pub signatures: Vec<SignatureVerdict>,
-    /// Which one.
-    pub decisive: usize,
-}
-
-/// What one signature of a message comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignatureVerdict {
-    /// Who signed.
-    pub signer: SignerId,
-    /// How it was signed.
-    pub algorithm: SignatureAlgorithm,
-    /// Who vouches for the signer, and how; or why it does not count.
-    pub verdict: Result<(Certificate, TrustPath), Rejection>,
-}
-
-/// What is asked of a signature beyond what the kernel asks.
-#[derive(Debug, Clone, Default)]
-pub struct Strictness {
-    /// All certificates have to be valid at this time, in seconds since 1970.
-    pub at: Option<u64>,
-    /// The signer's certificate has to be for signing code.
-    pub code_signing: bool,
-    /// Trust has to come from this certificate, or from one that it issued.
-    pub chain_to: Option<Certificate>,
-}
-
-impl Attestation {
-    /// Asks for more than the kernel does. The trust store is where issuers of the trusted
-    /// certificate are looked for.
-    ///
-    /// # Errors
-    /// [`Rejection::NotValid`], [`Rejection::NotForCode`] or [`Rejection::NotBelow`].
-    pub fn check(&self, strictness: &Strictness, trust: &TrustStore) -> Result<(), Rejection> {
-        let embedded: &[Certificate] = match &self.path {
-            TrustPath::Direct => &[],
-            TrustPath::Chain(chain) => chain,
-        };
-        let all = || embedded.iter().chain([&self.trusted]);
-        if let Some(now) = strictness.at
-            && let Some(bad) = all().find(|c| now < c.validity().0 || now > c.validity().1)
-        {
-            return Err(Rejection::NotValid {
-                certificate: bad.subject(),
-            });
-        }
-        let signer = embedded.first().unwrap_or(&self.trusted);
-        if strictness.code_signing && !signer.is_for_code_signing() {
-            return Err(Rejection::NotForCode {
-                certificate: signer.subject(),
-            });
-        }
-        let Some(wanted) = &strictness.chain_to else {
-            return Ok(());
-        };
-        // The chain below what is trusted was checked.
-        let mut at = &self.trusted;
-        for _ in 0..MAX_CHAIN {
-            if at == wanted || all().any(|c| c == wanted) {
-                return Ok(());
-            }
-            let mut issuers = trust.certificates().iter().chain([wanted]);
-            let issuer = issuers.find(|issuer| *issuer != at && at.is_issued_by(issuer));
-            match issuer {
-                Some(issuer) => at = issuer,
-                None => break,
-            }
-        }
-        Err(Rejection::NotBelow {
-            trusted: self.trusted.subject(),
-            wanted: wanted.subject(),
-        })
-    }
-}
-
-/// Most certificates above a trusted one.
-const MAX_CHAIN: usize = 8;
+/// Most bytes that a signature may cover: those of the largest `bpf_dynptr`.
+pub(crate) const MAX_PAYLOAD: usize = (1 << 24) - 1;
 
 /// Verifies a detached signature over content that comes in pieces.
 ///
@@ -156,16 +33,27 @@ pub fn verify_detached(
             limit: MAX_SIGNATURE,
         });
     }
-    let message = Message::parse(signature)?;
+    let size = content.iter().map(|part| part.len()).sum();
+    if size > MAX_PAYLOAD {
+        return Err(Rejection::PayloadSize {
+            size,
+            limit: MAX_PAYLOAD,
+        });
+    }
+    let message = Message::parse(signature, trust.profile())?;
     let content = content.concat();
     let mut walk = Walk::new(&message, &content, trust);
     // First what the message says of itself, then whether any of it is trusted.
     let checks = walk.verify()?;
     walk.check_revocation_list(&checks)?;
-    let mut found = walk.validate(&trust.keyring(), &checks)?;
+    let found = walk.validate(&trust.keyring(), &checks)?;
     for (signer, verdict) in message.signers.iter().zip(&found) {
         revoked_key(signer, verdict, trust)?;
     }
+    let mut found: Vec<_> = found
+        .into_iter()
+        .map(|one| one.and_then(with_digests))
+        .collect();
     // A revoked signer that is trusted nevertheless: the kernel would take it.
     let mut taken = None;
     for (check, verdict) in checks.iter().zip(&mut found) {
@@ -181,7 +69,7 @@ pub fn verify_detached(
         .iter()
         .zip(found)
         .map(|(signer, verdict)| SignatureVerdict {
-            signer: signer_id(signer),
+            signer: signer.signer(),
             algorithm: signer.algorithm,
             verdict,
         })
@@ -208,6 +96,17 @@ pub fn verify_detached(
     })
 }
 
+/// What the kernel answers to a detached signature: it takes some that nobody should trust.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn kernel_answer(content: &[&[u8]], signature: &[u8], trust: &TrustStore) -> Result<(), Errno> {
+    match verify_detached(content, signature, trust) {
+        Ok(_) => Ok(()),
+        Err(rejection) => rejection.errno().map_or(Ok(()), Err),
+    }
+}
+
 /// The kernel's answer where nobody is trusted: a missing algorithm goes before a missing key, and
 /// that before a revoked signer, who was passed over.
 fn strongest(signatures: &[SignatureVerdict]) -> Rejection {
@@ -226,6 +125,14 @@ fn strongest(signatures: &[SignatureVerdict]) -> Rejection {
         })
 }
 
+/// Refuses trust that a signature without a digest is part of: anybody could have made it.
+fn with_digests(trusted: Trusted) -> Result<(Certificate, TrustPath), Rejection> {
+    match trusted.undigested {
+        Some(certificate) => Err(Rejection::UndigestedButTaken { certificate }),
+        None => Ok((trusted.key, trusted.path)),
+    }
+}
+
 fn check_content(content: &[u8], trust: &TrustStore) -> Result<(), Rejection> {
     if !trust.has_revoked_content() {
         return Ok(());
@@ -237,15 +144,4 @@ fn check_content(content: &[u8], trust: &TrustStore) -> Result<(), Rejection> {
         });
     }
     Ok(())
-}
-
-pub(crate) fn signer_id(signer: &SignerInfo<'_>) -> SignerId {
-    if signer.by_key_id {
-        SignerId::SubjectKeyId(hex(&signer.id))
-    } else {
-        SignerId::IssuerAndSerial {
-            issuer: hex(signer.issuer),
-            serial: hex(signer.serial),
-        }
-    }
 }

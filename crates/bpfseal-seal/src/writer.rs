@@ -187,7 +187,7 @@ fn signer_info(
     signature: &[u8],
 ) -> Result<Vec<u8>, SealError> {
     let (version, id) = if shape.by_issuer {
-        (1, shape.certificate.issuer_and_serial()?)
+        (1, shape.certificate.issuer_and_serial())
     } else {
         let key_id =
             shape

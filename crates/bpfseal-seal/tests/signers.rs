@@ -316,6 +316,12 @@ fn ml_dsa_signs_the_message_itself() {
             let mut bad = loader.clone();
             bad.metadata = b"changed".into();
             assert!(verify(&bad, &trust(name)).is_err());
+            // Debian's kernel does not have it, and takes neither certificate nor signature.
+            let mut debian = TrustStore::new();
+            let refused = debian.add_key(certificate(name)).unwrap_err();
+            assert_eq!(refused.errno().to_string(), "ENOENT");
+            let rejection = verify(&loader, &debian).unwrap_err();
+            assert_eq!(rejection.errno_name(), Some("ENOKEY"));
         }
     }
     let seed = SigningKey::from_pem(&file("mldsa44.seed.pem")).unwrap();

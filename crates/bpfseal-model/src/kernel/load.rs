@@ -10,7 +10,7 @@
 use bpfseal_object::{
     BPF_INSN_SZ, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, Insn,
 };
-use bpfseal_seal::{excl_prog_hash, verify_detached};
+use bpfseal_seal::{excl_prog_hash, kernel_answer};
 
 use sha2::{Digest as _, Sha256};
 
@@ -274,7 +274,7 @@ impl Loading<'_> {
             // No limit below: the parser finds nothing.
             return Err(Errno::EBADMSG);
         }
-        verify_detached(&[content], bytes, store).map_err(|r| Errno::of_rejection(&r))?;
+        kernel_answer(&[content], bytes, store).map_err(|errno| Errno(errno.0))?;
         self.verdict = Verdict {
             verified: true,
             keyring: kind,
@@ -428,9 +428,8 @@ impl Loading<'_> {
         let mut content = vec![self.load.instructions.as_slice()];
         let values: Vec<_> = maps.map(Map::value).collect();
         content.extend(values.iter().map(AsRef::as_ref));
-        let verified = verify_detached(&content, given(signature), store);
-        match verified {
-            Ok(_) => {
+        match kernel_answer(&content, given(signature), store) {
+            Ok(()) => {
                 self.say("signature verification passed");
                 self.verdict = Verdict {
                     verified: true,
@@ -439,8 +438,8 @@ impl Loading<'_> {
                 };
                 Ok(())
             }
-            Err(rejection) => {
-                let errno = Errno::of_rejection(&rejection);
+            Err(errno) => {
+                let errno = Errno(errno.0);
                 self.say(format!("signature verification failed: -{}", errno.0));
                 Err(errno)
             }

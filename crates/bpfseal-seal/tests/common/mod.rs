@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bpfseal_seal::{
-    Attestation, Certificate, Rejection, Seal, SealedLoader, SigningKey, TrustStore,
+    Attestation, Certificate, CryptoProfile, Rejection, Seal, SealedLoader, SigningKey, TrustStore,
 };
 
 /// Names of the keys that sign.
@@ -33,8 +33,9 @@ pub fn certificate(name: &str) -> Certificate {
     Certificate::from_bytes(&file(&format!("{name}.cert.pem"))).unwrap()
 }
 
+/// For a kernel with every algorithm.
 pub fn trust(name: &str) -> TrustStore {
-    let mut store = TrustStore::new();
+    let mut store = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
     store.add(certificate(name));
     store
 }

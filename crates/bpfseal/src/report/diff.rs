@@ -175,7 +175,7 @@ impl SignatureClaim {
                     scheme,
                     signer: None,
                     algorithm: None,
-                    malformed: Some(rejection.to_string()),
+                    malformed: Some(rejection.reason()),
                 }),
             }
         }

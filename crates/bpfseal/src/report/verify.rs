@@ -209,7 +209,7 @@ impl RejectedForm {
     fn new(scheme: Scheme, rejection: &Rejection) -> Self {
         Self {
             scheme: Some(scheme),
-            reason: rejection.to_string(),
+            reason: rejection.reason(),
             check: rejection.check(),
             errno: rejection.errno_name(),
             help: rejection.advice(),
