@@ -60,25 +60,32 @@ impl Btf {
     /// The type of that id; `void` for 0, `None` when there is none.
     #[must_use]
     pub fn get(&self, id: TypeId) -> Option<Type<'_>> {
-        if id.is_void() {
-            return Some(Type {
-                btf: self,
-                id,
-                at: usize::MAX / 2,
-            });
+        let Some(index) = (id.0 as usize).checked_sub(1) else {
+            return Some(self.void());
+        };
+        let start = *self.starts.get(index)? as usize;
+        let next = self.starts.get(index + 1);
+        let end = next.map_or(self.words.len(), |next| *next as usize);
+        Some(Type {
+            btf: self,
+            id,
+            words: self.words.get(start..end)?,
+        })
+    }
+
+    /// `void`, which has no words.
+    fn void(&self) -> Type<'_> {
+        Type {
+            btf: self,
+            id: TypeId::VOID,
+            words: &[],
         }
-        let at = *self.starts.get(id.0 as usize - 1)? as usize;
-        Some(Type { btf: self, id, at })
     }
 
     /// The type of that id, `void` when there is none. For ids that the parser has checked.
     #[must_use]
     pub fn ty(&self, id: TypeId) -> Type<'_> {
-        self.get(id).unwrap_or(Type {
-            btf: self,
-            id: TypeId::VOID,
-            at: usize::MAX / 2,
-        })
+        self.get(id).unwrap_or_else(|| self.void())
     }
 
     fn kind_of(&self, id: TypeId) -> Kind {

@@ -73,17 +73,18 @@ pub struct Type<'a> {
     pub(super) btf: &'a Btf,
     /// Its id.
     pub id: TypeId,
-    pub(super) at: usize,
+    /// Its words; none for `void`.
+    pub(super) words: &'a [u32],
 }
 
 impl<'a> Type<'a> {
     pub(super) fn word(&self, index: usize) -> u32 {
         // `void` has no words; everything else was measured by the parser.
-        self.btf.words.get(self.at + index).copied().unwrap_or(0)
+        self.words.get(index).copied().unwrap_or(0)
     }
 
     pub(super) fn info(&self) -> u32 {
-        if self.id.is_void() { 0 } else { self.word(1) }
+        self.word(1)
     }
 
     /// What kind of type this is.
@@ -113,7 +114,7 @@ impl<'a> Type<'a> {
     /// Offset of the name in the string section.
     #[must_use]
     pub fn name_off(&self) -> u32 {
-        if self.id.is_void() { 0 } else { self.word(0) }
+        self.word(0)
     }
 
     /// The name; empty when it has none.
@@ -131,7 +132,7 @@ impl<'a> Type<'a> {
     /// Size in bytes, for kinds that have one.
     #[must_use]
     pub fn size(&self) -> u32 {
-        if self.id.is_void() { 0 } else { self.word(2) }
+        self.word(2)
     }
 
     /// The type referred to, for kinds that refer to one.
