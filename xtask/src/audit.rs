@@ -134,7 +134,8 @@ fn one(path: &Path, reference: Option<&Reference>, count: &mut Count) -> anyhow:
     let name = object_name(&path.to_string_lossy());
     let plan = Object::parse(&bytes, &name)
         .ok()
-        .and_then(|object| Some((LoadPlan::new(&object, &RunningHost).ok()?, object)));
+        .and_then(|object| Some((LoadPlan::new(&object, &RunningHost).ok()?, object)))
+        .filter(|(plan, _)| Loader::new(plan, EmitOptions::new(Form::Signed)).is_ok());
     let Some((plan, object)) = plan else {
         count.none += 1;
         return Ok(());

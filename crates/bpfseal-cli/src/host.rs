@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bpfseal::loader::{Host, HostDependency};
+use bpfseal::loader::{Host, HostDependency, HostError};
 use bpfseal::{RunningHost, parse_version};
 use clap::Args;
 
@@ -110,11 +110,13 @@ impl Values {
         &self,
         given: &Option<T>,
         option: &str,
-        running: impl FnOnce() -> Result<T, String>,
-    ) -> Result<T, String> {
+        running: impl FnOnce() -> Result<T, HostError>,
+    ) -> Result<T, HostError> {
         match given {
             Some(value) => Ok(value.clone()),
-            None if self.no_host => Err(format!("--no-host was given, and no {option}")),
+            None if self.no_host => Err(HostError::new(format!(
+                "--no-host was given, and no {option}"
+            ))),
             None => running(),
         }
     }
@@ -129,23 +131,23 @@ impl Host for Values {
         }
     }
 
-    fn possible_cpus(&self) -> Result<u32, String> {
+    fn possible_cpus(&self) -> Result<u32, HostError> {
         self.value(&self.possible_cpus, "--possible-cpus", || {
             RunningHost.possible_cpus()
         })
     }
 
-    fn kernel_version(&self) -> Result<u32, String> {
+    fn kernel_version(&self) -> Result<u32, HostError> {
         self.value(&self.kernel_version, "--kernel-version", || {
             RunningHost.kernel_version()
         })
     }
 
-    fn kconfig(&self) -> Result<Vec<u8>, String> {
+    fn kconfig(&self) -> Result<Vec<u8>, HostError> {
         self.value(&self.kconfig, "--kconfig", || RunningHost.kconfig())
     }
 
-    fn kallsyms(&self) -> Result<Vec<u8>, String> {
+    fn kallsyms(&self) -> Result<Vec<u8>, HostError> {
         self.value(&self.kallsyms, "--kallsyms", || RunningHost.kallsyms())
     }
 }

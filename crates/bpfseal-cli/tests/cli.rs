@@ -224,6 +224,36 @@ fn every_refusal_says_what_and_what_to_do() {
     assert!(count >= 9);
 }
 
+/// What no loader can be made of can be looked at and compared all the same.
+#[test]
+fn what_is_refused_is_shown() {
+    let bench = Bench::new();
+    let folder = testdata().join("objects/refused");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let path = path.display();
+        if path.to_string().contains("map_attribute") {
+            continue;
+        }
+        let ran = bench.good(&format!("inspect {path} --no-host"));
+        assert!(ran.out.contains("load plan ("), "{path}: {}", ran.out);
+        let lines = ran.out.lines().filter(|l| l.starts_with("no loader: "));
+        assert_eq!(lines.count(), 1, "{path}: {}", ran.out);
+        let ran = bench.good(&format!("inspect {path} --no-host --json"));
+        let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert!(value["no_loader"].is_string() && value["loader"].is_null());
+        assert!(!value["steps"].as_array().unwrap().is_empty());
+        let ran = bench.good(&format!("inspect {path} --no-host --html -"));
+        assert!(ran.out.contains("none can be made of this"), "{path}");
+        let ran = bench.good(&format!("diff {path} {path} --no-host --exit-code"));
+        assert!(ran.out.contains("the same"), "{path}: {}", ran.out);
+        assert!(ran.out.contains("no loader can be made of"), "{path}");
+        count += 1;
+    }
+    assert!(count >= 20, "{count}");
+}
+
 #[test]
 fn mistakes_are_explained() {
     let bench = Bench::new();

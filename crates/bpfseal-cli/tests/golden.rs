@@ -34,6 +34,30 @@ fn inspect_an_object() {
     insta::assert_snapshot!(run("objects", "inspect inner_maps.bpf.o --page-size 4096"));
     insta::assert_snapshot!(run("objects", "inspect big-endian/globals.bpf.o"));
     insta::assert_snapshot!(run("objects", "inspect refused/struct_ops.bpf.o"));
+    insta::assert_snapshot!(run("objects", "inspect refused/struct_ops_kinds.bpf.o"));
+    insta::assert_snapshot!(run("objects", "inspect refused/program_slots.bpf.o --json"));
+    for name in [
+        "arena_data",
+        "jump_tables",
+        "legacy_kinds",
+        "pinned",
+        "replace_any",
+        "unknown_section",
+        "unlinked",
+    ] {
+        let line = format!("inspect refused/{name}.bpf.o --page-size 4096");
+        insta::assert_snapshot!(format!("inspect_{name}"), run("objects", &line));
+    }
+    let line = "inspect kconfig.bpf.o --no-host --kernel-version 7.3.4";
+    insta::assert_snapshot!("inspect_without_a_host", run("objects", line));
+}
+
+#[test]
+fn diff_of_what_no_loader_can_be_made_of() {
+    let line = "diff refused/struct_ops.bpf.o refused/struct_ops_kinds.bpf.o --name ops --brief";
+    insta::assert_snapshot!(run("objects", line));
+    let line = "diff refused/jumps.bpf.o refused/program_slots.bpf.o --name jumps --brief";
+    insta::assert_snapshot!(run("objects", line));
 }
 
 #[test]
@@ -70,6 +94,18 @@ fn refusals() {
         "struct_ops",
         "undefined",
         "unknown_extern",
+        "jump_tables",
+        "legacy_kinds",
+        "many_maps",
+        "of_a_module",
+        "pinned",
+        "pinned_otherwise",
+        "program_slots",
+        "replace_any",
+        "static_entry",
+        "struct_ops_kinds",
+        "unknown_section",
+        "unlinked",
     ] {
         let line = format!("extract refused/{name}.bpf.o --dir nowhere --kconfig ../keys/make.sh");
         all.push_str(&run("objects", &line));

@@ -1,6 +1,6 @@
 //! Why no loader can be made from an object: what, where, and what to do.
 
-use bpfseal_object::uapi::MapType;
+use crate::plan::Unresolved;
 
 /// A reason why an object has no loader.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,12 @@ pub enum Error {
         "program `{program}` in section `{section}` attaches to a program, which is not known when the loader is made"
     )]
     AttachToProgram { program: String, section: String },
+    /// A symbol of another object.
+    #[error("extern `{symbol}` is defined nowhere, and declared neither `__ksym` nor `__kconfig`")]
+    ExternUndefined { symbol: String },
+    /// A symbol of another object, in a section that is not for externs.
+    #[error("extern `{symbol}` is in section `{section}`, expected `.ksyms` or `.kconfig`")]
+    ExternUnknownSection { symbol: String, section: String },
     /// A program attached by BTF without a target.
     #[error("program `{program}` in section `{section}` names no attach target")]
     NoAttachTarget { program: String, section: String },
@@ -76,12 +82,20 @@ pub enum Error {
         value: String,
         what: &'static str,
     },
+    /// Maps of the first years.
+    #[error("section `maps` holds map definitions of the legacy kind")]
+    LegacyMaps,
     /// More kfuncs than an instruction can number.
     #[error("program `{program}` calls too many kernel functions of modules")]
     KfuncSlots { program: String },
     /// A map that asks to be pinned.
     #[error("map `{map}` asks to be pinned by name, which a loader can not do")]
     Pinned { map: String },
+    /// A map that asks to be pinned in a way that nobody knows.
+    #[error(
+        "section `.maps`, map `{map}`: attribute `pinning` is {value}, expected 0 (none) or 1 (by name)"
+    )]
+    Pinning { map: String, value: u32 },
     /// Program arrays with slots.
     #[error("map `{map}`: a loader can not fill the slots of a program array")]
     ProgramArraySlots { map: String },
@@ -92,6 +106,9 @@ pub enum Error {
         insn: u64,
         what: &'static str,
     },
+    /// A static function outside of `.text`.
+    #[error("section `{section}`: program `{program}` is static")]
+    StaticProgram { program: String, section: String },
     /// struct_ops maps.
     #[error("section `{section}` holds struct_ops maps, which a loader can not create")]
     StructOps { section: String },
@@ -110,16 +127,34 @@ pub enum Error {
     /// More maps than the loader has room for.
     #[error("the object has {count} maps, a loader has room for {limit}")]
     TooManyMaps { count: usize, limit: usize },
+    /// More zeroes than a loader can carry.
+    #[error(
+        "map `{map}` is {size} bytes of zeroes; together with others before it, that is more than the {limit} that a loader can carry"
+    )]
+    TooManyZeroes { map: String, size: u64, limit: u64 },
     /// A section name that libbpf does not know.
     #[error("program `{program}`: section name `{section}` tells no program type")]
     UnknownSection { program: String, section: String },
-    /// A map of a type that makes no sense here.
-    #[error("map `{map}` of type {map_type} {what}")]
-    MapUnsupported {
-        map: String,
-        map_type: MapType,
-        what: &'static str,
-    },
+}
+
+impl From<&Unresolved> for Error {
+    fn from(unresolved: &Unresolved) -> Self {
+        match unresolved.clone() {
+            Unresolved::Host { name, reason, .. } => Self::Host { name, reason },
+            Unresolved::KconfigValue { name, value, what } => {
+                Self::KconfigValue { name, value, what }
+            }
+            Unresolved::Missing { name, reason } => Self::ExternUnresolved { name, reason },
+            Unresolved::Undefined {
+                name: symbol,
+                section: None,
+            } => Self::ExternUndefined { symbol },
+            Unresolved::Undefined {
+                name: symbol,
+                section: Some(section),
+            } => Self::ExternUnknownSection { symbol, section },
+        }
+    }
 }
 
 impl Error {
@@ -136,6 +171,12 @@ impl Error {
                 "load the object with libbpf, or mark the program SEC(\"?…\") to leave it out"
             }
             Self::ExceptionCallback { .. } => "make it a global function that is not hidden",
+            Self::ExternUndefined { .. } => {
+                "define it, or declare it `extern … __ksym` for a symbol of the kernel"
+            }
+            Self::ExternUnknownSection { .. } => {
+                "declare it `extern … __ksym` or `extern … __kconfig` and use it"
+            }
             Self::ExternUnresolved { .. } => "declare it `__weak`, or build where it has a value",
             Self::Host { .. } => "build where the host can tell, or give the value by option",
             Self::InfoMissing { .. } => "compile all files of the object with `-g`",
@@ -145,14 +186,17 @@ impl Error {
             }
             Self::KconfigValue { .. } => "declare the extern with a type that the value fits",
             Self::KfuncSlots { .. } => "split the program",
-            Self::MapUnsupported { .. } => "load the object with libbpf",
+            Self::LegacyMaps => "declare maps with BTF, in SEC(\".maps\")",
             Self::NoAttachTarget { .. } => "name it in the section: SEC(\"type/target\")",
             Self::Pinned { .. } => "drop `pinning` from the map and pin it after loading",
+            Self::Pinning { .. } => "mend the declaration in SEC(\".maps\")",
             Self::ProgramArraySlots { .. } => "drop the `values` and fill the slots after loading",
             Self::Relocation { .. } => "the file is damaged; compile it anew",
+            Self::StaticProgram { .. } => "make the function global, or move it out of its SEC()",
             Self::StructOps { .. } | Self::StructOpsProgram { .. } => {
                 "load the object with libbpf; light skeletons have no struct_ops"
             }
+            Self::TooManyZeroes { .. } => "make the global array a map",
             Self::UnknownSection { .. } => "use a section name of libbpf's table, such as `xdp`",
         }
     }

@@ -4,6 +4,51 @@
 //! the build host. Here they are asked for one by one, only when an object needs them, and the
 //! plan keeps a list of what was used. This crate reads no host; the command does.
 
+/// Why a host has no answer: one sentence, and what caused it.
+///
+/// Every host has its own reasons, so this is made of text.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl HostError {
+    /// An error of one sentence: lower case, no full stop.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// An error with what caused it.
+    #[must_use]
+    pub fn caused_by(
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            message: message.into(),
+            source: Some(cause.into()),
+        }
+    }
+
+    /// The sentence and its causes on one line: what a plan keeps of it.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// Values of a host. Every method is called only when an object depends on it.
 pub trait Host {
     /// Size of a memory page in bytes: rounds the size of ring buffers.
@@ -12,26 +57,26 @@ pub trait Host {
     /// Count of possible CPUs: the size of a perf event array without one.
     ///
     /// # Errors
-    /// A sentence that says why it can not be told.
-    fn possible_cpus(&self) -> Result<u32, String>;
+    /// When it is not available.
+    fn possible_cpus(&self) -> Result<u32, HostError>;
 
     /// Kernel version as `KERNEL_VERSION(a, b, c)`: for `LINUX_KERNEL_VERSION`.
     ///
     /// # Errors
-    /// A sentence that says why it can not be told.
-    fn kernel_version(&self) -> Result<u32, String>;
+    /// When it is not available.
+    fn kernel_version(&self) -> Result<u32, HostError>;
 
     /// The kernel's configuration as text, uncompressed: for `CONFIG_…` values.
     ///
     /// # Errors
-    /// A sentence that says why it can not be told.
-    fn kconfig(&self) -> Result<Vec<u8>, String>;
+    /// When it is not available.
+    fn kconfig(&self) -> Result<Vec<u8>, HostError>;
 
     /// The kernel's symbol table, lines as in `/proc/kallsyms`: for ksyms without a type.
     ///
     /// # Errors
-    /// A sentence that says why it can not be told.
-    fn kallsyms(&self) -> Result<Vec<u8>, String>;
+    /// When it is not available.
+    fn kallsyms(&self) -> Result<Vec<u8>, HostError>;
 }
 
 /// A value of the host that a plan depends on.
@@ -75,8 +120,10 @@ pub struct FixedHost {
     pub kallsyms: Option<Vec<u8>>,
 }
 
-fn given<T: Clone>(value: &Option<T>, what: &str) -> Result<T, String> {
-    value.clone().ok_or_else(|| format!("no {what} was given"))
+fn given<T: Clone>(value: &Option<T>, what: &str) -> Result<T, HostError> {
+    value
+        .clone()
+        .ok_or_else(|| HostError::new(format!("no {what} was given")))
 }
 
 impl Host for FixedHost {
@@ -88,19 +135,19 @@ impl Host for FixedHost {
         }
     }
 
-    fn possible_cpus(&self) -> Result<u32, String> {
+    fn possible_cpus(&self) -> Result<u32, HostError> {
         given(&self.possible_cpus, "count of CPUs")
     }
 
-    fn kernel_version(&self) -> Result<u32, String> {
+    fn kernel_version(&self) -> Result<u32, HostError> {
         given(&self.kernel_version, "kernel version")
     }
 
-    fn kconfig(&self) -> Result<Vec<u8>, String> {
+    fn kconfig(&self) -> Result<Vec<u8>, HostError> {
         given(&self.kconfig, "kernel configuration")
     }
 
-    fn kallsyms(&self) -> Result<Vec<u8>, String> {
+    fn kallsyms(&self) -> Result<Vec<u8>, HostError> {
         given(&self.kallsyms, "kernel symbols")
     }
 }
@@ -110,8 +157,8 @@ impl FixedHost {
     /// texts it has the lines that the plan depends on.
     ///
     /// # Errors
-    /// A sentence that says why a value can not be told (any more).
-    pub fn taken_from(host: &dyn Host, dependencies: &[HostDependency]) -> Result<Self, String> {
+    /// When a value is not available any more.
+    pub fn taken_from(host: &dyn Host, dependencies: &[HostDependency]) -> Result<Self, HostError> {
         let mut taken = Self {
             // Asked for to check sizes, too.
             page_size: host.page_size(),

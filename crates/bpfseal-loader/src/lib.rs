@@ -5,9 +5,12 @@
 //! object and host values give the same bytes everywhere, and by default they are the bytes of
 //! libbpf 1.8's generator.
 //!
+//! A plan has everything that an object asks for; a loader is made in a [`Dialect`], which refuses
+//! what it cannot express.
+//!
 //! ```text
 //! Object ──┐
-//!          ├─ LoadPlan ── Loader {instructions, metadata, context}
+//!          ├─ LoadPlan ──(Dialect)── Loader {instructions, metadata, context}
 //! Host ────┘
 //! ```
 #![forbid(unsafe_code)]
@@ -17,7 +20,9 @@ mod error;
 mod host;
 pub mod plan;
 
-pub use crate::emit::{ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part};
+pub use crate::emit::{
+    ContextLayout, DataRegion, Dialect, EmitOptions, Form, InsnRegion, Loader, Part,
+};
 pub use crate::error::Error;
-pub use crate::host::{FixedHost, Host, HostDependency};
+pub use crate::host::{FixedHost, Host, HostDependency, HostError};
 pub use crate::plan::LoadPlan;

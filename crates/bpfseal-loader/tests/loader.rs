@@ -43,6 +43,7 @@ fn a_plan_is_in_order() {
             Step::FreezeMap { .. } => "freeze",
             Step::SetInnerMap { .. } => "slot",
             Step::LoadProgram(_) => "program",
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(
@@ -96,8 +97,8 @@ fn a_log_is_written_only_when_it_is_asked_for() {
     let loud = Loader::new(
         &plan,
         EmitOptions {
-            form: Form::Signed,
             log: true,
+            ..EmitOptions::new(Form::Signed)
         },
     )
     .unwrap();

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use bpfseal_artifact::Interface;
-use bpfseal_loader::plan::{ProgramLoad, Step};
+use bpfseal_loader::plan::{AttachTarget, ProgramLoad, Step};
 use bpfseal_loader::{EmitOptions, FixedHost, Form, LoadPlan, Loader, Part};
 use bpfseal_model::audit::{Audit, Finding, Subject, audit, compare};
 use bpfseal_object::uapi::{AttachType, MapType, ProgType};
@@ -152,7 +152,9 @@ fn a_changed_plan_is_named() {
                     ..
                 } = step
                 {
-                    value[0] ^= 1;
+                    let mut bytes = value.to_vec();
+                    bytes[0] ^= 1;
+                    *value = bytes.into();
                 }
             }
         },
@@ -188,8 +190,8 @@ fn a_changed_plan_is_named() {
     // 13: another attach target; 14: another attach type.
     tracing.planted("attach target is `security_file_open`", |plan| {
         for program in programs(plan) {
-            if let Some(target) = &mut program.attach_target {
-                target.name = "security_file_open".to_owned();
+            if let Some(AttachTarget::Kernel { name, .. }) = &mut program.attach_target {
+                *name = "security_file_open".to_owned();
             }
         }
     });

@@ -33,6 +33,15 @@ impl Endian {
         }
     }
 
+    /// Reads eight bytes.
+    #[must_use]
+    pub fn u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
+            Self::Big => u64::from_be_bytes(bytes),
+            Self::Little => u64::from_le_bytes(bytes),
+        }
+    }
+
     /// Writes two bytes.
     #[must_use]
     pub fn put_u16(self, value: u16) -> [u8; 2] {

@@ -53,12 +53,6 @@ pub enum Error {
     /// A symbol that is extern in ELF but defined in BTF.
     #[error("extern `{symbol}` is defined, not extern, by BTF")]
     ExternLinkage { symbol: String },
-    /// An extern outside of any section.
-    #[error("extern `{symbol}` is defined nowhere, and declared neither `__ksym` nor `__kconfig`")]
-    ExternSection { symbol: String },
-    /// An extern in a section that is not for externs.
-    #[error("extern `{symbol}` is in section `{section}`, expected `.ksyms` or `.kconfig`")]
-    ExternUnknownSection { symbol: String, section: String },
     /// BTF describes an extern without a symbol.
     #[error("section `{section}` of BTF has `{symbol}`, which is no extern of the object")]
     ExternUnused {
@@ -76,9 +70,14 @@ pub enum Error {
         "kconfig extern `{symbol}` is of an unsupported type, expected bool, char, an integer, `enum libbpf_tristate` or an array of char"
     )]
     KconfigType { symbol: String },
-    /// Maps of the first years.
-    #[error("section `maps` holds map definitions of the legacy kind")]
-    LegacyMaps,
+    /// A map definition of the first years that is not one.
+    #[error("section `maps`, map `{map}`: {size} bytes at {offset:#x} {what}")]
+    LegacyMap {
+        map: String,
+        offset: u64,
+        size: u64,
+        what: &'static str,
+    },
     /// No text in `license`.
     #[error("section `license` is empty or is not text")]
     LicenseSection,
@@ -193,9 +192,21 @@ pub enum Error {
     /// Two symbol tables.
     #[error("the object has several symbol tables")]
     SeveralSymbolTables,
-    /// A static function outside of `.text`.
-    #[error("section `{section}`: program `{symbol}` is static")]
-    StaticProgram { section: String, symbol: String },
+    /// A struct_ops map is declared wrongly.
+    #[error("section `{section}`, struct_ops map `{map}` {what}")]
+    StructOps {
+        section: String,
+        map: String,
+        what: &'static str,
+    },
+    /// A member of a struct_ops map is filled wrongly.
+    #[error("section `.rel{section}`, offset {offset:#x}: `{symbol}` {what}")]
+    StructOpsRelocation {
+        section: String,
+        offset: u64,
+        symbol: String,
+        what: &'static str,
+    },
     /// The name of a symbol can not be read.
     #[error("symbol {index}: the name at {offset:#x} is not text of the string table")]
     SymbolName { index: usize, offset: u32 },
@@ -206,8 +217,8 @@ pub enum Error {
         entry_size: u64,
         size: u64,
     },
-    /// A data section of zeroes that is too large.
-    #[error("section `{section}` is {size} bytes of zeroes, more than the {limit} that are read")]
+    /// A data section of zeroes that is larger than the value of any map.
+    #[error("section `{section}` is {size} bytes of zeroes, more than the {limit} of any map")]
     TooManyZeroes {
         section: String,
         size: u64,
@@ -239,18 +250,13 @@ impl Error {
             | Self::ExternWithoutBtf { .. }
             | Self::NoBtf
             | Self::NoMapsDatasec => "compile with `-g`, and strip with `llvm-strip -g` only",
-            Self::ExternSection { .. } => {
-                "define it, or declare it `extern … __ksym` for a symbol of the kernel"
-            }
-            Self::ExternLinkage { .. }
-            | Self::ExternUnknownSection { .. }
-            | Self::ExternUnused { .. } => {
+            Self::ExternLinkage { .. } | Self::ExternUnused { .. } => {
                 "declare it `extern … __ksym` or `extern … __kconfig` and use it"
             }
             Self::KconfigTooLarge | Self::KconfigType { .. } => {
                 "declare the extern with the type of its configuration value"
             }
-            Self::LegacyMaps => "declare maps with BTF, in SEC(\".maps\")",
+            Self::LegacyMap { .. } => "declare maps with BTF, in SEC(\".maps\")",
             Self::LicenseSection => "declare `char LICENSE[] SEC(\"license\") = \"GPL\";`",
             Self::Map { .. } | Self::MapVariable { .. } | Self::SecondArena { .. } => {
                 "mend the declaration in SEC(\".maps\")"
@@ -263,7 +269,9 @@ impl Error {
             Self::Relocation { .. } | Self::RelocationTarget { .. } => {
                 "refer to maps, global variables, functions or declared externs only"
             }
-            Self::StaticProgram { .. } => "make the function global, or move it out of its SEC()",
+            Self::StructOps { .. } | Self::StructOpsRelocation { .. } => {
+                "declare a global variable of a struct type whose members are programs or values"
+            }
             Self::TooManyZeroes { .. } => "make the global array a map",
             Self::VersionSection { .. } => {
                 "declare it as `int VERSION SEC(\"version\")`, or leave it out"

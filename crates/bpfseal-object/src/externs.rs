@@ -1,5 +1,6 @@
 //! Externs: what an object takes from the kernel that loads it (`.ksyms`) or from the
-//! configuration of the kernel that it is built for (`.kconfig`).
+//! configuration of the kernel that it is built for (`.kconfig`), and what it takes from objects
+//! that it has not been linked with yet.
 //!
 //! Finds them among the symbols, sorts them as libbpf does (their order decides offsets) and
 //! makes the changes to BTF that turn them into variables that the kernel accepts.
@@ -52,6 +53,11 @@ pub enum ExternKind {
         /// Whether it is a function.
         function: bool,
     },
+    /// A symbol of another object, to which this one was not linked.
+    Undefined {
+        /// The data section that BTF has it in, such as `.maps`.
+        section: Option<String>,
+    },
 }
 
 /// One extern.
@@ -74,6 +80,8 @@ impl Extern {
                 (0, std::cmp::Reverse(*align), *size, &self.name)
             }
             ExternKind::Ksym { .. } => (1, std::cmp::Reverse(0), 0, &self.name),
+            // In the order of the symbols: the sort keeps it.
+            ExternKind::Undefined { .. } => (2, std::cmp::Reverse(0), 0, ""),
         }
     }
 }
@@ -140,21 +148,16 @@ fn find(elf: &Elf<'_>, btf: &Btf) -> Result<Vec<Extern>, Error> {
         if !declared_extern {
             return Err(Error::ExternLinkage { symbol: name });
         }
-        let section = *section_of.get(&id).ok_or_else(|| Error::ExternSection {
-            symbol: name.clone(),
-        })?;
-        let kind = match btf.ty(section).name() {
-            ".kconfig" => kconfig_kind(btf, id, &name)?,
-            ".ksyms" => ExternKind::Ksym {
+        let section = section_of.get(&id).map(|section| btf.ty(*section).name());
+        let kind = match section {
+            Some(".kconfig") => kconfig_kind(btf, id, &name)?,
+            Some(".ksyms") => ExternKind::Ksym {
                 typed: !btf.skip_mods_and_typedefs(t.type_ref()).id.is_void(),
                 function: t.kind() == Kind::Func,
             },
-            other => {
-                return Err(Error::ExternUnknownSection {
-                    symbol: name,
-                    section: other.to_owned(),
-                });
-            }
+            other => ExternKind::Undefined {
+                section: other.map(str::to_owned),
+            },
         };
         externs.push(Extern {
             name,

@@ -1,7 +1,9 @@
-//! A compiled BPF object (`.bpf.o`) as libbpf 1.8 sees it when it makes a loader.
+//! A compiled BPF object (`.bpf.o`) as libbpf 1.8 sees it, and what libbpf would refuse to see.
 //!
 //! For everything that needs to know what is in an object: the load plan above all. Bytes in,
-//! [`Object`] out; no I/O, no host, no kernel.
+//! [`Object`] out; no I/O, no host, no kernel. An object asks for more than any loader can do:
+//! all of it is kept here, and refused where a loader is made. Only a file that is damaged or
+//! ambiguous is an error.
 //!
 //! ```text
 //! .bpf.o bytes ── elf ─┬─ btf, btf.ext ──┐
@@ -27,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+mod contents;
 mod elf;
 mod endian;
 mod error;
@@ -38,6 +41,7 @@ mod object;
 mod program;
 mod section_def;
 
+pub use crate::contents::Contents;
 pub use crate::elf::SectionIdx;
 pub use crate::endian::Endian;
 pub use crate::error::Error;
@@ -46,7 +50,9 @@ pub use crate::insn::{
     BPF_INSN_SZ, BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL,
     BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Insn, LD_IMM64,
 };
-pub use crate::map::{DataKind, GlobalData, MAX_KERNEL_NAME, Map, MapDef, MapIdx, Slot};
+pub use crate::map::{
+    DataKind, GlobalData, LegacyDef, MAX_KERNEL_NAME, Map, MapDef, MapIdx, Pinning, Slot, StructOps,
+};
 pub use crate::map_error::MapFault;
 pub use crate::object::Object;
 pub use crate::program::{CoreRelo, Program, ProgramIdx, Reloc, RelocKind};

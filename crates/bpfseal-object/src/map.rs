@@ -1,11 +1,14 @@
-//! Maps of an object: those declared with BTF in `.maps`, and those that carry global data.
+//! Maps of an object: those declared with BTF in `.maps`, those that carry global data, those of
+//! struct_ops, and those of the first years.
 //!
 //! Reads what the object declares. What a host adds (the page size for ring buffers, the CPU
 //! count for perf event arrays) is added when the load plan is made.
 //! Source of the rules: `parse_btf_map_def` and its callers in libbpf 1.8.
 
 use crate::btf::{Btf, Kind, Type, TypeId, VarLinkage};
+use crate::contents::Contents;
 use crate::elf::SectionIdx;
+use crate::program::ProgramIdx;
 use crate::uapi::{self, MapType};
 use crate::{Error, map_error::MapFault};
 
@@ -74,8 +77,73 @@ pub struct GlobalData {
     pub kind: DataKind,
     /// Name of the ELF section.
     pub section_name: String,
-    /// Initial bytes; for `.bss` and `.kconfig` all zero and `zeroes` long.
-    pub bytes: Vec<u8>,
+    /// Initial bytes; for `.bss` and `.kconfig` all zero.
+    pub contents: Contents,
+}
+
+/// A struct_ops map: a struct of the kernel's whose function pointers are programs.
+///
+/// The object knows its own declaration of the struct; size, members and their offsets in the
+/// running kernel may differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StructOps {
+    /// Name of the section, a leading `?` included.
+    pub section_name: String,
+    /// The struct in the object's BTF.
+    pub type_id: TypeId,
+    /// Name of the struct in the kernel: that of the object's without a flavour (`___…`).
+    pub type_name: String,
+    /// The struct as compiled, with zeroes where programs go.
+    pub contents: Contents,
+    /// Programs by the place of their member in the struct, in order.
+    pub programs: Vec<(u32, ProgramIdx)>,
+    /// Whether it is registered by a link (`.struct_ops.link`) instead of by its update.
+    pub link: bool,
+    /// Whether it is created with the object: false for sections that begin with `?`.
+    pub autocreate: bool,
+}
+
+/// A map definition of the first years (`SEC("maps")`), whose length every loader chose for
+/// itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyDef {
+    /// What follows the five fields `type`, `key_size`, `value_size`, `max_entries` and
+    /// `map_flags`, in words. iproute2 and aya have `id` and `pinning` there, samples of the kernel
+    /// the index of an inner map and a NUMA node; the object does not say which.
+    pub extra: Vec<u32>,
+}
+
+/// What a map asks for in `pinning` (`enum libbpf_pin_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Pinning {
+    /// `LIBBPF_PIN_NONE` (0): not to be pinned.
+    #[default]
+    None,
+    /// `LIBBPF_PIN_BY_NAME` (1): a map that is pinned under the name is used again; otherwise the
+    /// new one is pinned there.
+    ByName,
+    /// A number that libbpf does not know.
+    Other(u32),
+}
+
+impl Pinning {
+    fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::None,
+            1 => Self::ByName,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The number of `enum libbpf_pin_type`.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::ByName => 1,
+            Self::Other(number) => number,
+        }
+    }
 }
 
 /// One map.
@@ -97,10 +165,14 @@ pub struct Map {
     pub inner: Option<MapDef>,
     /// Contents, for a map of global data.
     pub data: Option<GlobalData>,
+    /// What a struct_ops map is filled with.
+    pub struct_ops: Option<StructOps>,
+    /// What is peculiar to a definition of the first years.
+    pub legacy: Option<LegacyDef>,
     /// Filled slots of a map of maps or programs, by slot.
     pub slots: Vec<(u32, Slot)>,
-    /// Whether it asks to be pinned under its name.
-    pub pin_by_name: bool,
+    /// Whether and how it asks to be pinned.
+    pub pinning: Pinning,
 }
 
 /// What a slot of a map of maps, or of programs, is filled with before the object runs.
@@ -108,11 +180,29 @@ pub struct Map {
 pub enum Slot {
     /// A map of the object.
     Map(MapIdx),
-    /// A program of the object, by its place among all programs.
-    Program(usize),
+    /// A program of the object.
+    Program(ProgramIdx),
 }
 
 impl Map {
+    /// A map of which nothing but this is known.
+    pub(crate) fn new(name: &str, section: SectionIdx, def: MapDef) -> Self {
+        Self {
+            name: name.to_owned(),
+            section,
+            section_offset: 0,
+            declared_size: 0,
+            declaration: TypeId::VOID,
+            def,
+            inner: None,
+            data: None,
+            struct_ops: None,
+            legacy: None,
+            slots: Vec::new(),
+            pinning: Pinning::None,
+        }
+    }
+
     /// The name of the map to a user of the object: the section for data maps of own name.
     #[must_use]
     pub fn user_name(&self) -> &str {
@@ -178,7 +268,7 @@ pub(crate) fn internal_map_name(object_name: &str, section: &str, kind: DataKind
 struct Declared {
     def: MapDef,
     inner: Option<MapDef>,
-    pin_by_name: bool,
+    pinning: Pinning,
 }
 
 /// Reads the declaration of one variable of `.maps`.
@@ -213,16 +303,12 @@ pub(crate) fn parse_declaration(
     }
     let declared = parse_def(btf, def_type, true).map_err(fault)?;
     Ok(Map {
-        name: name.to_owned(),
-        section,
         section_offset: u64::from(section_offset),
         declared_size: secinfo_size,
         declaration: var.type_ref(),
-        def: declared.def,
         inner: declared.inner,
-        data: None,
-        slots: Vec::new(),
-        pin_by_name: declared.pin_by_name,
+        pinning: declared.pinning,
+        ..Map::new(name, section, declared.def)
     })
 }
 
@@ -263,11 +349,7 @@ fn parse_def(btf: &Btf, def_type: Type<'_>, outer: bool) -> Result<Declared, Map
                 if !outer {
                     return Err(MapFault::InnerPinned);
                 }
-                out.pin_by_name = match int()? {
-                    0 => false,
-                    1 => true,
-                    value => return Err(MapFault::Pinning { value }),
-                };
+                out.pinning = Pinning::from_number(int()?);
             }
             "map_extra" => def.map_extra = field_long(btf, member.type_id, name)?,
             unknown => {

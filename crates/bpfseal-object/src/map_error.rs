@@ -55,12 +55,6 @@ pub enum MapFault {
         /// Size of the section.
         size: u64,
     },
-    /// An unknown pinning mode.
-    #[error("attribute `pinning` is {value}, expected 0 (none) or 1 (by name)")]
-    Pinning {
-        /// The value.
-        value: u32,
-    },
     /// Two attributes disagree on a size.
     #[error("the {what} is {first} bytes by one attribute and {second} by another")]
     SizeConflict {

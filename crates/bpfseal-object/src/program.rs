@@ -8,6 +8,7 @@ use crate::externs::ExternIdx;
 use crate::insn::Insn;
 use crate::map::MapIdx;
 use crate::section_def::SectionDef;
+use crate::uapi::prog;
 
 /// Index of a program among all programs of an object, ordered by section and offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,7 +92,8 @@ pub struct Program {
     pub insns: Vec<Insn>,
     /// Relocations, ordered by instruction.
     pub relocs: Vec<Reloc>,
-    /// Whether it is loaded with the object: false for sections that begin with `?`.
+    /// Whether it is loaded with the object: false for sections that begin with `?`. A program that
+    /// struct_ops maps use goes by the maps instead.
     pub autoload: bool,
     /// Whether it is a subprogram: code in `.text`, loaded only as part of entry points.
     pub subprogram: bool,
@@ -108,6 +110,13 @@ impl Program {
     #[must_use]
     pub fn attach_target(&self) -> Option<&str> {
         self.section_name.split_once('/').map(|(_, target)| target)
+    }
+
+    /// Whether it is for struct_ops.
+    #[must_use]
+    pub fn is_struct_ops(&self) -> bool {
+        self.def
+            .is_some_and(|def| def.prog_type == prog::STRUCT_OPS)
     }
 
     pub(crate) fn contains(&self, section: SectionIdx, insn: u64) -> bool {

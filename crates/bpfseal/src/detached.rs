@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use bpfseal_artifact::{Artifact, DetachedSeal, Interface, LoaderForm};
-use bpfseal_loader::{EmitOptions, FixedHost, Host, LoadPlan, Loader};
+use bpfseal_loader::{EmitOptions, FixedHost, Host, HostError, LoadPlan, Loader};
 use bpfseal_object::{Endian, Object};
 use bpfseal_seal::{DigestAlgorithm, Scheme, excl_prog_hash, hex};
 
@@ -30,9 +30,9 @@ pub enum ReuniteError {
         /// The byte order in the seal.
         wanted: Endian,
     },
-    /// A value of the host can not be told.
-    #[error("{0}")]
-    Host(String),
+    /// A value of the host is not available.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The object has no loader.
     #[error(transparent)]
     Make(#[from] MakeError),
@@ -140,7 +140,7 @@ impl Sealed {
         object: &[u8],
         host: &dyn Host,
     ) -> Result<DetachedSeal, ReuniteError> {
-        let host = FixedHost::taken_from(host, &self.made.plan.host).map_err(ReuniteError::Host)?;
+        let host = FixedHost::taken_from(host, &self.made.plan.host)?;
         let seal = DetachedSeal {
             name: self.made.plan.name.clone(),
             endian: self.made.plan.endian,

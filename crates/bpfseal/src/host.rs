@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Read;
 
-use bpfseal_loader::Host;
+use bpfseal_loader::{Host, HostError};
 
 /// Most bytes that are read of any file of the kernel.
 const MAX_FILE: u64 = 256 << 20;
@@ -20,13 +20,14 @@ impl Host for RunningHost {
         u32::try_from(rustix::param::page_size()).unwrap_or(4096)
     }
 
-    fn possible_cpus(&self) -> Result<u32, String> {
+    fn possible_cpus(&self) -> Result<u32, HostError> {
         let path = "/sys/devices/system/cpu/possible";
         let list = read_text(path)?;
-        count_cpus(list.trim()).ok_or_else(|| format!("`{path}` is no list of CPUs: `{list}`"))
+        count_cpus(list.trim())
+            .ok_or_else(|| HostError::new(format!("`{path}` is not a list of CPUs: `{list}`")))
     }
 
-    fn kernel_version(&self) -> Result<u32, String> {
+    fn kernel_version(&self) -> Result<u32, HostError> {
         // Ubuntu and Debian number their kernels otherwise than they name them.
         if let Ok(signature) = read_text("/proc/version_signature")
             && let Some(word) = signature.split_whitespace().nth(2)
@@ -41,16 +42,24 @@ impl Host for RunningHost {
             return Ok(version);
         }
         let release = read_text("/proc/sys/kernel/osrelease")?;
-        parse_version(&release)
-            .ok_or_else(|| format!("kernel release `{}` has no version", release.trim()))
+        parse_version(&release).ok_or_else(|| {
+            HostError::new(format!(
+                "kernel release `{}` has no version",
+                release.trim()
+            ))
+        })
     }
 
-    fn kconfig(&self) -> Result<Vec<u8>, String> {
+    fn kconfig(&self) -> Result<Vec<u8>, HostError> {
         let release = read_text("/proc/sys/kernel/osrelease")?;
         let boot = format!("/boot/config-{}", release.trim());
         let raw = read_bytes(&boot)
             .or_else(|_| read_bytes("/proc/config.gz"))
-            .map_err(|_| format!("neither `{boot}` nor `/proc/config.gz` can be read"))?;
+            .map_err(|_| {
+                HostError::new(format!(
+                    "neither `{boot}` nor `/proc/config.gz` could be read"
+                ))
+            })?;
         if !raw.starts_with(&[0x1f, 0x8b]) {
             return Ok(raw);
         }
@@ -58,24 +67,26 @@ impl Host for RunningHost {
         flate2::read::MultiGzDecoder::new(raw.as_slice())
             .take(MAX_FILE)
             .read_to_end(&mut text)
-            .map_err(|e| format!("the kernel configuration can not be decompressed: {e}"))?;
+            .map_err(|e| {
+                HostError::caused_by("the kernel configuration could not be decompressed", e)
+            })?;
         Ok(text)
     }
 
-    fn kallsyms(&self) -> Result<Vec<u8>, String> {
+    fn kallsyms(&self) -> Result<Vec<u8>, HostError> {
         read_bytes("/proc/kallsyms")
     }
 }
 
-fn read_bytes(path: &str) -> Result<Vec<u8>, String> {
+fn read_bytes(path: &str) -> Result<Vec<u8>, HostError> {
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
-        .map_err(|e| format!("`{path}` can not be read: {e}"))?;
+        .map_err(|e| HostError::caused_by(format!("`{path}` could not be read"), e))?;
     Ok(bytes)
 }
 
-fn read_text(path: &str) -> Result<String, String> {
+fn read_text(path: &str) -> Result<String, HostError> {
     read_bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -32,9 +32,10 @@ fn every_form_runs_on_the_kernel_that_it_is_for() {
         };
         let object = Object::parse(&std::fs::read(&path).unwrap(), name).unwrap();
         // What asks the host for more than this one has is not of interest here.
-        let Ok(plan) = LoadPlan::new(&object, &host) else {
+        let plan = LoadPlan::new(&object, &host).unwrap();
+        if !plan.unresolved.is_empty() {
             continue;
-        };
+        }
         let options = SealOptions::default();
         let sealed = seal_object_as(&Scheme::ALL, object, &host, &key, &certificate, &options);
         let artifact = sealed.unwrap().into_artifact();

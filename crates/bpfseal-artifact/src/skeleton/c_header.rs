@@ -259,7 +259,7 @@ impl<'a> CHeader<'a> {
             } = section;
             out.write_str("\t{\n\t\tstatic const char data[")?;
             // Data that is all zero needs no literal. The byte more is where a literal has its NUL.
-            if value.iter().all(|b| *b == 0) {
+            if value.is_zero() {
                 write!(
                     out,
                     "{}] __attribute__((__aligned__(8))) = {{0}};\n\n",
@@ -267,7 +267,7 @@ impl<'a> CHeader<'a> {
                 )?;
             } else {
                 out.write_str("] __attribute__((__aligned__(8))) = ")?;
-                push_literal(out, value)?;
+                push_literal(out, &value.to_vec())?;
                 out.write_str(";\n\n")?;
             }
             write!(

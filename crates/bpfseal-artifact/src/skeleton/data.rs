@@ -4,7 +4,7 @@ use bpfseal_loader::LoadPlan;
 use bpfseal_loader::plan::Step;
 use bpfseal_object::btf::{Kind, Type};
 use bpfseal_object::uapi::{self, map as map_type};
-use bpfseal_object::{Map, MapIdx, Object};
+use bpfseal_object::{Contents, Map, MapIdx, Object};
 
 use super::ident::{map_ident, section_ident};
 
@@ -18,7 +18,7 @@ pub(super) struct DataSection<'a> {
     /// Bytes of the mapping before they are rounded to whole pages.
     pub(super) size: u64,
     /// What the map starts with.
-    pub(super) value: &'a [u8],
+    pub(super) value: Contents,
     pub(super) percpu: bool,
     pub(super) read_only: bool,
     /// The BTF section that describes the variables.
@@ -65,12 +65,12 @@ pub(super) fn data_sections<'a>(object: &'a Object, plan: &'a LoadPlan) -> Vec<D
 }
 
 /// The value that the plan gives to a map of global data.
-fn seed(plan: &LoadPlan, index: MapIdx) -> &[u8] {
+fn seed(plan: &LoadPlan, index: MapIdx) -> Contents {
     plan.steps
         .iter()
         .find_map(|step| match step {
-            Step::SeedMap { map, value, .. } if *map == index => Some(value.as_slice()),
+            Step::SeedMap { map, value, .. } if *map == index => Some(value.clone()),
             _ => None,
         })
-        .unwrap_or(&[])
+        .unwrap_or_else(|| Contents::zeroes(0))
 }

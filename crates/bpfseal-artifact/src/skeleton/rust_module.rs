@@ -458,9 +458,9 @@ impl RustModule<'_> {
                 )?;
             }
             writeln!(out, "{text}")?;
-            if section.data.value.iter().any(|byte| *byte != 0) {
+            if !section.data.value.is_zero() {
                 write!(out, "static {}_INITIAL: &[u8] = b", upper(&section.ident))?;
-                push_literal(out, section.data.value)?;
+                push_literal(out, &section.data.value.to_vec())?;
                 out.write_str(";\n\n")?;
             }
         }
@@ -557,7 +557,7 @@ fn section_field(name: &str) -> String {
 
 /// What a section starts with, as an expression.
 fn initial(section: &Section<'_>) -> String {
-    if section.data.value.iter().any(|byte| *byte != 0) {
+    if !section.data.value.is_zero() {
         format!("{}_INITIAL", upper(&section.ident))
     } else {
         format!("&[0; {}]", section.data.value.len())

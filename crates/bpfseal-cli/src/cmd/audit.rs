@@ -136,7 +136,8 @@ fn object_plan(path: &Path, args: &Args, artifact: &Artifact) -> Result<LoadPlan
     let host = args.host.load()?;
     let object = Object::parse(&bytes, &artifact.interface.name)
         .map_err(|e| Report::new(&place, &e, e.advice()))?;
-    let plan = LoadPlan::new(&object, &host).map_err(|e| Report::new(&place, &e, e.advice()))?;
+    let plan = LoadPlan::new(&object, &host).and_then(LoadPlan::resolved);
+    let plan = plan.map_err(|e| Report::new(&place, &e, e.advice()))?;
     Ok(plan)
 }
 

@@ -107,6 +107,11 @@ fn read_side(path: &Path, name: &str, host: &Values) -> Result<DiffSide, Failure
 fn to_text(report: &DiffReport, brief: bool) -> String {
     let (old, new) = (&report.old, &report.new);
     let mut out = format!("{} -> {}\n", old.file, new.file);
+    for side in [old, new] {
+        if let Some(why) = &side.no_loader {
+            let _ = writeln!(out, "  no loader can be made of {}: {why}", side.file);
+        }
+    }
     if report.same {
         out.push_str("  the same\n");
         return out;

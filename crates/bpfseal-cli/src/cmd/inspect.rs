@@ -157,6 +157,7 @@ fn object_text(d: &ObjectReport) -> String {
         "depends on the host",
         d.depends_on_host.iter().cloned(),
     );
+    section(&mut out, "without a value", d.unresolved.iter().cloned());
     section(&mut out, "notes", d.notes.iter().cloned());
     out
 }
@@ -211,8 +212,17 @@ fn map_line(m: &ObjectMap) -> String {
     if let Some(inner) = &m.inner {
         let _ = write!(line, ", of {inner} maps");
     }
-    if m.pinned {
-        line.push_str(", pinned");
+    if let Some(name) = &m.struct_ops {
+        let _ = write!(line, ", a `{name}`");
+    }
+    for (is_so, what) in [
+        (m.pinned, "pinned"),
+        (m.legacy, "by a legacy definition"),
+        (!m.autocreate, "not created by default"),
+    ] {
+        if is_so {
+            let _ = write!(line, ", {what}");
+        }
     }
     line
 }

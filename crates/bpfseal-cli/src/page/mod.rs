@@ -69,6 +69,14 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// Why no loader can be made of an object.
+    fn no_loader(&self) -> Option<&str> {
+        match self.report {
+            InspectReport::Object(report) => report.no_loader.as_deref(),
+            _ => None,
+        }
+    }
+
     fn forms(&self) -> &[FormReport] {
         match self.report {
             InspectReport::Artifact(report) => &report.forms,
@@ -82,7 +90,14 @@ impl<'a> Page<'a> {
         };
         let host = report.depends_on_host.iter();
         let host = host.map(|value| format!("depends on the host: {value}"));
-        report.notes.iter().cloned().chain(host).collect()
+        let unresolved = report.unresolved.iter().cloned();
+        report
+            .notes
+            .iter()
+            .cloned()
+            .chain(host)
+            .chain(unresolved)
+            .collect()
     }
 
     /// The whole page.
@@ -191,6 +206,10 @@ impl<'a> Page<'a> {
                             (count(plan.programs.len(), "program")) ", "
                             (count(plan.maps.len(), "map"))
                         }
+                    }
+                    @if let Some(why) = self.no_loader() {
+                        dt { "Loader" }
+                        dd.warn { "none can be made of this: " (why) }
                     }
                     dt { "Signed" }
                     dd {
@@ -361,6 +380,22 @@ fn fate(plan: &PlanReport, of: u32) -> Vec<String> {
             StepKind::SetInnerMap { index, slot, .. } if *index == of => {
                 Some(format!("gets a map in slot {slot}"))
             }
+            StepKind::SetProgram {
+                index,
+                slot,
+                program,
+                ..
+            } if *index == of => Some(format!("gets program {program} in slot {slot}")),
+            StepKind::FillArena {
+                index, bytes: size, ..
+            } if *index == of => Some(format!("gets variables of {}", bytes(*size))),
+            StepKind::SetStructOps { index, members, .. } if *index == of => {
+                Some(format!("gets {}", count(members.len(), "member")))
+            }
+            StepKind::LinkStructOps { index, .. } if *index == of => {
+                Some("is registered by a link".to_owned())
+            }
+            StepKind::PinMap { index, .. } if *index == of => Some("is pinned".to_owned()),
             _ => None,
         })
         .collect()

@@ -6,7 +6,8 @@
 //! Source: `tools/lib/bpf/gen_loader.c`.
 
 use bpfseal_object::{
-    BPF_INSN_SZ, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64,
+    BPF_INSN_SZ, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, Contents, EXIT, Endian, Insn,
+    LD_IMM64,
 };
 use sha2::Digest as _;
 
@@ -140,12 +141,48 @@ impl Width {
 /// Offset of a byte in the metadata.
 pub(super) type Blob = u32;
 
+/// Bytes that grow. What is behind their end is zero already, so that a stretch of zeroes is
+/// neither written nor, where the system gives memory only to what is written, paid for.
+struct Metadata {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Metadata {
+    fn new(expected: usize) -> Self {
+        Self {
+            bytes: vec![0; expected],
+            len: 0,
+        }
+    }
+
+    /// Appends `len` bytes, which begin with `head` and are zero behind it.
+    fn push(&mut self, head: &[u8], len: usize) {
+        let end = self.len + len;
+        if end > self.bytes.len() {
+            let room = end.max(self.bytes.len().saturating_mul(2));
+            self.bytes.resize(room, 0);
+        }
+        self.bytes[self.len..self.len + head.len()].copy_from_slice(head);
+        self.len = end;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn into_vec(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.len);
+        self.bytes
+    }
+}
+
 /// The instructions and metadata of a loader while it is made.
 pub(super) struct Code {
     pub(super) endian: Endian,
     pub(super) log: bool,
     insns: Vec<Insn>,
-    data: Vec<u8>,
+    data: Metadata,
     cleanup: usize,
     /// Loads of the words of the metadata's digest, which is known last.
     digest_words: Vec<usize>,
@@ -161,7 +198,7 @@ impl Code {
             endian,
             log,
             insns: Vec::new(),
-            data: Vec::with_capacity(expected),
+            data: Metadata::new(expected),
             cleanup: 0,
             digest_words: Vec::new(),
             step: None,
@@ -202,7 +239,7 @@ impl Code {
         }
         Ok(Finished {
             instructions: bytes,
-            metadata: self.data,
+            metadata: self.data.into_vec(),
             insn_regions: self.insn_regions,
             data_regions: self.data_regions,
         })
@@ -212,9 +249,18 @@ impl Code {
 
     /// Adds bytes, padded with zeroes to a multiple of eight; their offset.
     pub(super) fn add_data(&mut self, bytes: &[u8], part: Part) -> Result<Blob, Error> {
-        let padded = bytes.len().next_multiple_of(8);
-        let start = self.data.len();
-        let size = start as u64 + padded as u64;
+        self.add(bytes, bytes.len(), part)
+    }
+
+    /// The same, of contents with the zeroes at their end.
+    pub(super) fn add_contents(&mut self, contents: &Contents, part: Part) -> Result<Blob, Error> {
+        self.add(contents.head(), contents.len(), part)
+    }
+
+    /// Adds `len` bytes, which begin with `head` and are zero behind it.
+    fn add(&mut self, head: &[u8], len: usize, part: Part) -> Result<Blob, Error> {
+        let start = self.data.len;
+        let size = start as u64 + len.next_multiple_of(8) as u64;
         if size > MAX_BYTES {
             return Err(Error::TooLarge {
                 what: "the loader's metadata",
@@ -222,11 +268,10 @@ impl Code {
                 limit: MAX_BYTES,
             });
         }
-        self.data.extend_from_slice(bytes);
-        self.data.resize(start + padded, 0);
+        self.data.push(head, len.next_multiple_of(8));
         self.data_regions.push(DataRegion {
             start,
-            len: bytes.len(),
+            len,
             step: self.step,
             part,
         });
@@ -397,7 +442,7 @@ impl Code {
 
     /// Fills in the digest of the metadata, where it is compared.
     fn fill_digest(&mut self) {
-        let digest = sha2::Sha256::digest(&self.data);
+        let digest = sha2::Sha256::digest(self.data.bytes());
         let words = digest.chunks_exact(4).map(|half| {
             let half = [half[0], half[1], half[2], half[3]];
             match self.endian {

@@ -20,9 +20,24 @@ pub enum Form {
     Unsigned,
 }
 
+/// What a loader can do, and how it does it: the generator whose loaders it is like.
+///
+/// A plan has everything that an object asks for; each dialect refuses what it cannot express.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// libbpf 1.8's, byte for byte: at most 64 maps; no struct_ops, filled program arrays, arenas
+    /// with values, pins, jump tables or maps of the first years; only programs whose type and
+    /// target their section tells.
+    #[default]
+    Libbpf,
+}
+
 /// How a loader is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EmitOptions {
+    /// The generator whose loaders it is like.
+    pub dialect: Dialect,
     /// Whether it is to be signed.
     pub form: Form,
     /// Whether the loader prints each of its steps to the kernel's trace pipe
@@ -31,10 +46,14 @@ pub struct EmitOptions {
 }
 
 impl EmitOptions {
-    /// A loader of that form without a log.
+    /// A loader of that form, in libbpf's dialect and without a log.
     #[must_use]
     pub fn new(form: Form) -> Self {
-        Self { form, log: false }
+        Self {
+            dialect: Dialect::default(),
+            form,
+            log: false,
+        }
     }
 }
 

@@ -8,24 +8,30 @@ mod code;
 mod kernel_refs;
 mod loader;
 mod place;
+mod refuse;
 
 use bpfseal_object::uapi;
-use bpfseal_object::{CoreRelo, Endian, Insn, MapIdx};
+use bpfseal_object::{Contents, CoreRelo, Endian, Insn, MapIdx};
 
 use crate::Error;
-use crate::plan::{LoadPlan, MapAttr, ProgramLoad, Step};
+use crate::plan::{AttachTarget, LoadPlan, MapAttr, ProgramLoad, Step};
 use attr::{Attr, CORE_RELO_SIZE, NAME_LEN, cmd};
 use code::{Blob, Code, Stack, Width, ctx, helper, op};
 use kernel_refs::KernelSymbols;
+use refuse::LibbpfStep;
 
-pub use loader::{ContextLayout, DataRegion, EmitOptions, Form, InsnRegion, Loader, Part};
+pub use loader::{ContextLayout, DataRegion, Dialect, EmitOptions, Form, InsnRegion, Loader, Part};
 
 impl Loader {
     /// Compiles a plan.
     ///
     /// # Errors
-    /// When the loader would be larger than what it can address.
+    /// When the dialect cannot express the plan, when something in the plan has no value, or when
+    /// the loader would be larger than what it can address.
     pub fn new(plan: &LoadPlan, options: EmitOptions) -> Result<Self, Error> {
+        let steps = match options.dialect {
+            Dialect::Libbpf => refuse::libbpf(plan)?,
+        };
         let mut emitter = Emitter {
             code: Code::new(plan.endian, options.log, expected_metadata(plan)),
             license: &plan.license,
@@ -44,7 +50,7 @@ impl Loader {
             Form::CheckingMetadata => emitter.code.check_metadata(false)?,
             Form::Signed | Form::Unsigned => {}
         }
-        for (index, step) in plan.steps.iter().enumerate() {
+        for (index, step) in steps.iter().enumerate() {
             emitter.code.begin_step(Some(index));
             emitter.step(step)?;
         }
@@ -98,15 +104,16 @@ struct Emitter<'a> {
 }
 
 impl Emitter<'_> {
-    fn step(&mut self, step: &Step) -> Result<(), Error> {
-        match step {
-            Step::LoadBtf { data } => self.load_btf(data),
-            Step::CreateInnerMap { attr } => self.create_map(None, attr),
-            Step::CreateMap { map, attr } => self.create_map(Some(*map), attr),
-            Step::SeedMap { map, value, flags } => self.seed_map(*map, value, *flags),
-            Step::FreezeMap { map } => self.freeze_map(*map),
-            Step::SetInnerMap { outer, slot, inner } => self.set_inner_map(*outer, *slot, *inner),
-            Step::LoadProgram(program) => self.load_program(program),
+    fn step(&mut self, step: &LibbpfStep<'_>) -> Result<(), Error> {
+        match *step {
+            LibbpfStep::LoadBtf(data) => self.load_btf(data),
+            LibbpfStep::CreateMap(map, attr) => self.create_map(map, attr),
+            LibbpfStep::SeedMap(map, value, flags) => self.seed_map(map, value, flags),
+            LibbpfStep::FreezeMap(map) => self.freeze_map(map),
+            LibbpfStep::SetInnerMap { outer, slot, inner } => {
+                self.set_inner_map(outer, slot, inner)
+            }
+            LibbpfStep::LoadProgram(program) => self.load_program(program),
         }
     }
 
@@ -197,10 +204,10 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn seed_map(&mut self, map: MapIdx, bytes: &[u8], flags: u64) -> Result<(), Error> {
+    fn seed_map(&mut self, map: MapIdx, contents: &Contents, flags: u64) -> Result<(), Error> {
         use attr::map_update as at;
         self.code.mark("set the map's value");
-        let value = self.code.add_data(bytes, Part::Value)?;
+        let value = self.code.add_contents(contents, Part::Value)?;
         let key = self.code.add_data(&[0; 4], Part::Key)?;
         if self.form == Form::Unsigned {
             let code = &mut self.code;
@@ -208,7 +215,7 @@ impl Emitter<'_> {
             code.load(Width::W8, 3, 6, from as i16);
             code.op(op::JEQ_IMM, 3, 0, 8, 0);
             code.blob_addr(1, value);
-            code.mov_imm(2, bytes.len() as i32);
+            code.mov_imm(2, contents.len() as i32);
             code.load(Width::W4, 0, 6, ctx::FLAGS as i16);
             code.op(op::JSET_IMM, 0, 0, 2, ctx::SKEL_KERNEL);
             code.call(helper::COPY_FROM_USER);
@@ -226,7 +233,7 @@ impl Emitter<'_> {
         self.code.log_result(&format!(
             "update_elem idx {} value_size {}",
             map.0,
-            bytes.len()
+            contents.len()
         ))?;
         self.code.check_error()
     }
@@ -281,8 +288,12 @@ impl Emitter<'_> {
         let mut attr = self.new_attr(at::LEN);
         attr.put32(at::PROG_TYPE, program.prog_type.0);
         attr.put32(at::EXPECTED_ATTACH_TYPE, program.attach_type.0);
+        let target = match &program.attach_target {
+            Some(AttachTarget::Kernel { name, btf_kind }) => Some((name, *btf_kind)),
+            _ => None,
+        };
         // A placeholder: the loader puts in what it finds.
-        let placeholder = u32::from(program.attach_target.is_some());
+        let placeholder = u32::from(target.is_some());
         attr.put32(at::ATTACH_BTF_ID, placeholder);
         attr.put32(at::INSN_CNT, program.insns.len() as u32);
         attr.put32(at::PROG_FLAGS, program.flags);
@@ -309,14 +320,12 @@ impl Emitter<'_> {
             attr + at::LOG_BUF,
         );
         self.code.stack_to_blob(attr + at::PROG_BTF_FD, Stack::Btf);
-        if let Some(target) = &program.attach_target {
+        if let Some((target, btf_kind)) = target {
             self.code.mark("find the attach target");
-            let (name, len) = self.code.add_text(&target.name, Part::AttachTarget)?;
-            self.find_by_name_kind(name, len, target.btf_kind.cast_signed());
-            self.code.log_result(&format!(
-                "find_by_name_kind({},{})",
-                target.name, target.btf_kind
-            ))?;
+            let (name, len) = self.code.add_text(target, Part::AttachTarget)?;
+            self.find_by_name_kind(name, len, btf_kind.cast_signed());
+            self.code
+                .log_result(&format!("find_by_name_kind({target},{btf_kind})"))?;
             self.code.check_error()?;
             // BTF id below, descriptor of the BTF object above.
             let code = &mut self.code;
@@ -337,7 +346,7 @@ impl Emitter<'_> {
             program.insns.len()
         ))?;
         self.close_kernel_symbols()?;
-        if program.attach_target.is_some() {
+        if target.is_some() {
             self.code.close_blob(attr + at::ATTACH_BTF_OBJ_FD)?;
         }
         self.code.check_error()?;

@@ -1,19 +1,21 @@
 //! Makes the plan of an object: the steps in libbpf's order, with everything resolved that can
 //! be before the loader runs.
 //!
-//! Source of the order: `bpf_object_load` with a loader generator, libbpf 1.8.
+//! Source of the order: `bpf_object_load` of libbpf 1.8, with a loader generator and without.
 
 use std::collections::HashMap;
 
+use bpfseal_object::btf::TypeId;
 use bpfseal_object::uapi::{self, AttachType, ProgType};
 use bpfseal_object::{
-    DataKind, ExternKind, Map, MapDef, MapIdx, Object, Program, ProgramIdx, SectionDef, Slot,
+    Contents, DataKind, ExternKind, Map, MapDef, MapIdx, Object, Pinning, Program, ProgramIdx,
+    SectionDef, Slot,
 };
 
 use super::link::{KernelAddresses, Linker};
 use super::{
-    AttachTarget, LoadPlan, MAX_ATTACH_TARGET, MAX_MAPS, MAX_PROGRAMS, MapAttr, ProgramLoad, Step,
-    kconfig,
+    AttachTarget, LeftOut, LoadPlan, MAX_PROGRAMS, MapAttr, ProgramLoad, ProgramRef, Step,
+    Unresolved, kconfig, struct_ops,
 };
 use crate::{Error, Host, HostDependency};
 
@@ -43,26 +45,26 @@ const WITHOUT_BTF: [uapi::MapType; 14] = [
 struct Builder<'a> {
     object: &'a Object,
     host: &'a dyn Host,
+    /// The programs that are loaded, by their place among all that are.
+    loaded: HashMap<ProgramIdx, u32>,
     steps: Vec<Step>,
+    unresolved: Vec<Unresolved>,
     depends: Vec<HostDependency>,
     notes: Vec<String>,
 }
 
 pub(super) fn build(object: &Object, host: &dyn Host) -> Result<LoadPlan, Error> {
-    if let Some(section) = object.struct_ops_sections.first() {
-        return Err(Error::StructOps {
-            section: section.clone(),
-        });
-    }
     let mut builder = Builder {
         object,
         host,
+        loaded: HashMap::new(),
         steps: Vec::new(),
+        unresolved: undefined(object),
         depends: Vec::new(),
         notes: object.notes.clone(),
     };
-    let kconfig = builder.kconfig_values()?;
-    let addresses = builder.kernel_addresses()?;
+    let kconfig = builder.kconfig_values();
+    let addresses = builder.kernel_addresses();
     // All programs are linked before anything is installed: a fault in the last one leaves
     // nothing half done, and the order of messages is the reference's.
     let programs = builder.programs(&addresses)?;
@@ -71,19 +73,13 @@ pub(super) fn build(object: &Object, host: &dyn Host) -> Result<LoadPlan, Error>
             data: btf.to_bytes(),
         });
     }
-    builder.maps(kconfig.as_deref())?;
+    builder.maps(kconfig);
     for program in programs {
         builder.steps.push(Step::LoadProgram(Box::new(program)));
     }
-    if let Some(map) = object
-        .maps
-        .iter()
-        .find(|m| m.def.map_type == uapi::map::PROG_ARRAY && !m.slots.is_empty())
-    {
-        return Err(Error::ProgramArraySlots {
-            map: map.name.clone(),
-        });
-    }
+    builder.program_arrays();
+    builder.register_struct_ops();
+    let left_out = builder.left_out();
     if object.programs.len() > MAX_PROGRAMS {
         builder.notes.push(format!(
             "the object has {} functions; the verifier refuses a loader for more than {MAX_PROGRAMS}, as its cleanup code would leave the stack",
@@ -96,9 +92,12 @@ pub(super) fn build(object: &Object, host: &dyn Host) -> Result<LoadPlan, Error>
         name: object.name.clone(),
         endian: object.endian,
         license: object.license.clone(),
+        page_size: host.page_size(),
         map_count: count32(object.maps.len()),
         function_count: count32(object.programs.len()),
         steps: builder.steps,
+        left_out,
+        unresolved: builder.unresolved,
         host: builder.depends,
         notes: builder.notes,
     })
@@ -109,14 +108,27 @@ fn count32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// Symbols of objects that this one was not linked with.
+fn undefined(object: &Object) -> Vec<Unresolved> {
+    let externs = object.externs.iter();
+    externs
+        .filter_map(|ext| match &ext.kind {
+            ExternKind::Undefined { section } => Some(Unresolved::Undefined {
+                name: ext.name.clone(),
+                section: section.clone(),
+            }),
+            ExternKind::Kconfig { .. } | ExternKind::Ksym { .. } => None,
+        })
+        .collect()
+}
+
 impl Builder<'_> {
-    fn kconfig_values(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        let Some(map) = self.object.kconfig_map() else {
-            return Ok(None);
-        };
+    fn kconfig_values(&mut self) -> Option<Contents> {
+        let map = self.object.kconfig_map()?;
         let size = self.object.maps[map.0 as usize].def.value_size;
         let mut values = vec![0; size as usize];
-        kconfig::fill(&self.object.externs, &mut values, self.host)?;
+        let unresolved = kconfig::fill(&self.object.externs, &mut values, self.host);
+        self.unresolved.extend(unresolved);
         for ext in &self.object.externs {
             let of_host = ext.name.starts_with("CONFIG_") || ext.name == "LINUX_KERNEL_VERSION";
             if matches!(ext.kind, ExternKind::Kconfig { .. }) && of_host {
@@ -129,11 +141,11 @@ impl Builder<'_> {
                     .to_owned(),
             );
         }
-        Ok(Some(values))
+        Some(Contents::new(&values))
     }
 
     /// Addresses on the host of ksyms without a type.
-    fn kernel_addresses(&mut self) -> Result<KernelAddresses, Error> {
+    fn kernel_addresses(&mut self) -> KernelAddresses {
         let wanted: HashMap<&str, bool> = self
             .object
             .externs
@@ -143,12 +155,24 @@ impl Builder<'_> {
             .collect();
         let mut found = KernelAddresses::new();
         let Some(first) = wanted.keys().min() else {
-            return Ok(found);
+            return found;
         };
-        let table = self.host.kallsyms().map_err(|reason| Error::Host {
-            name: (*first).to_owned(),
-            reason,
-        })?;
+        let dependencies = wanted
+            .keys()
+            .map(|name| HostDependency::KernelSymbol((*name).to_owned()));
+        self.depends.extend(dependencies);
+        let table = match self.host.kallsyms() {
+            Ok(table) => table,
+            Err(error) => {
+                self.unresolved.push(Unresolved::Host {
+                    name: (*first).to_owned(),
+                    map: None,
+                    reason: error.reason(),
+                });
+                return found;
+            }
+        };
+        let mut ambiguous: Vec<String> = Vec::new();
         for (address, kind, name) in kallsyms_lines(&table) {
             // Clang's LTO renames static data: `name.llvm.123`.
             let name = match name.find(".llvm.") {
@@ -160,10 +184,14 @@ impl Builder<'_> {
             }
             match found.get(name) {
                 Some(&other) if other != address => {
-                    return Err(Error::ExternUnresolved {
-                        name: name.to_owned(),
-                        reason: format!("the kernel has it at {other:#x} and at {address:#x}"),
-                    });
+                    // One other address tells as much as a thousand.
+                    if !ambiguous.iter().any(|known| known == name) {
+                        ambiguous.push(name.to_owned());
+                        self.unresolved.push(Unresolved::Missing {
+                            name: name.to_owned(),
+                            reason: format!("the kernel has it at {other:#x} and at {address:#x}"),
+                        });
+                    }
                 }
                 Some(_) => {}
                 None => {
@@ -176,62 +204,84 @@ impl Builder<'_> {
                 continue;
             };
             if !weak && !found.contains_key(&ext.name) {
-                return Err(Error::ExternUnresolved {
+                self.unresolved.push(Unresolved::Missing {
                     name: ext.name.clone(),
                     reason: "the host's kernel has no such symbol".to_owned(),
                 });
             }
-            self.depends
-                .push(HostDependency::KernelSymbol(ext.name.clone()));
         }
-        Ok(found)
+        found
     }
 
-    fn programs(&self, addresses: &KernelAddresses) -> Result<Vec<ProgramLoad>, Error> {
-        let mut linker = Linker::new(self.object, addresses);
+    fn programs(&mut self, addresses: &KernelAddresses) -> Result<Vec<ProgramLoad>, Error> {
+        let arena = self.arena().map(|(map, offset, _)| (map, offset));
+        let mut linker = Linker::new(self.object, addresses, arena);
+        let mut targets = struct_ops::targets(self.object);
         let mut out = Vec::new();
         for (index, program) in self.object.entry_programs() {
             if program.autoload {
-                out.push(load_of(&mut linker, index, program)?);
+                self.loaded.insert(index, count32(out.len()));
+                let target = targets.remove(&index).filter(|_| program.is_struct_ops());
+                out.push(load_of(&mut linker, index, program, target)?);
             }
         }
         Ok(out)
     }
 
-    fn maps(&mut self, kconfig: Option<&[u8]>) -> Result<(), Error> {
-        if self.object.maps.len() > MAX_MAPS {
-            return Err(Error::TooManyMaps {
-                count: self.object.maps.len(),
-                limit: MAX_MAPS,
-            });
+    fn program_ref(&self, index: ProgramIdx) -> ProgramRef {
+        ProgramRef {
+            name: self.object.programs[index.0].name.clone(),
+            place: self.loaded.get(&index).copied(),
         }
+    }
+
+    fn maps(&mut self, kconfig: Option<Contents>) {
         for (index, map) in self.object.maps.iter().enumerate() {
             let idx = MapIdx(count32(index));
-            if map.pin_by_name {
-                return Err(Error::Pinned {
-                    map: map.name.clone(),
-                });
+            if map.struct_ops.as_ref().is_some_and(|s| !s.autocreate) {
+                continue;
             }
             if map.is_map_of_maps()
                 && let Some(inner) = &map.inner
             {
                 let name = format!("{}.inner", map.name);
-                let attr = self.attr(&name, inner)?;
+                let attr = self.attr(idx, &name, inner);
                 self.steps.push(Step::CreateInnerMap { attr });
             }
-            let attr = self.attr(&map.name, &map.def)?;
-            self.check_arena(map)?;
-            self.steps.push(Step::CreateMap { map: idx, attr });
-            self.contents(idx, map, kconfig);
+            let attr = self.attr(idx, &map.name, &map.def);
+            self.steps.push(match (&map.struct_ops, &map.legacy) {
+                (Some(struct_ops), _) => struct_ops::create(idx, attr, struct_ops),
+                (None, Some(legacy)) => Step::CreateLegacyMap {
+                    map: idx,
+                    attr,
+                    extra: legacy.extra.clone(),
+                },
+                (None, None) => Step::CreateMap { map: idx, attr },
+            });
+            self.contents(idx, map, kconfig.as_ref());
+            if map.pinning != Pinning::None {
+                self.steps.push(Step::PinMap {
+                    map: idx,
+                    pinning: map.pinning,
+                });
+            }
         }
-        Ok(())
     }
 
-    fn contents(&mut self, idx: MapIdx, map: &Map, kconfig: Option<&[u8]>) {
+    fn contents(&mut self, idx: MapIdx, map: &Map, kconfig: Option<&Contents>) {
+        if let Some((arena, offset, contents)) = self.arena()
+            && arena == idx
+        {
+            self.steps.push(Step::FillArena {
+                map: idx,
+                offset,
+                contents: contents.clone(),
+            });
+        }
         if let Some(data) = &map.data {
             let value = match (data.kind, kconfig) {
-                (DataKind::Kconfig, Some(values)) => values.to_vec(),
-                _ => data.bytes.clone(),
+                (DataKind::Kconfig, Some(values)) => values.clone(),
+                _ => data.contents.clone(),
             };
             self.steps.push(Step::SeedMap {
                 map: idx,
@@ -257,8 +307,77 @@ impl Builder<'_> {
         }
     }
 
+    /// Program arrays are filled when the programs are there.
+    fn program_arrays(&mut self) {
+        for (index, map) in self.object.maps.iter().enumerate() {
+            for (slot, target) in &map.slots {
+                if let Slot::Program(program) = target {
+                    let program = self.program_ref(*program);
+                    self.steps.push(Step::SetProgram {
+                        map: MapIdx(count32(index)),
+                        slot: *slot,
+                        program,
+                    });
+                }
+            }
+        }
+    }
+
+    /// So are struct_ops maps, and then they are registered.
+    fn register_struct_ops(&mut self) {
+        for (index, map) in self.object.maps.iter().enumerate() {
+            let Some(struct_ops) = map.struct_ops.as_ref().filter(|s| s.autocreate) else {
+                continue;
+            };
+            let idx = MapIdx(count32(index));
+            let program = |index| self.program_ref(index);
+            let members = struct_ops::members(self.object, struct_ops, &program);
+            self.steps.push(Step::SetStructOps { map: idx, members });
+            if struct_ops.link {
+                self.steps.push(Step::LinkStructOps { map: idx });
+            }
+        }
+    }
+
+    /// What is not installed by default.
+    fn left_out(&self) -> Vec<LeftOut> {
+        let programs = self
+            .object
+            .entry_programs()
+            .filter(|(index, _)| !self.loaded.contains_key(index))
+            .map(|(_, program)| LeftOut::Program {
+                name: program.name.clone(),
+                section: program.section_name.clone(),
+                is_static: !program.global,
+            });
+        let maps = self.object.maps.iter().enumerate();
+        let maps = maps.filter_map(|(index, map)| {
+            let struct_ops = map.struct_ops.as_ref().filter(|s| !s.autocreate)?;
+            Some(LeftOut::StructOps {
+                map: MapIdx(count32(index)),
+                name: map.name.clone(),
+                section: struct_ops.section_name.clone(),
+            })
+        });
+        programs.chain(maps).collect()
+    }
+
+    /// The arena that has variables, where they begin in it, and what they start with: libbpf puts
+    /// them into its last pages (since 1.7), so that the first ones can be left unmapped.
+    fn arena(&self) -> Option<(MapIdx, u64, &Contents)> {
+        let contents = self.object.arena_data.as_ref()?;
+        let mut maps = self.object.maps.iter();
+        let index = maps.position(|map| map.def.map_type == uapi::map::ARENA)?;
+        let page = u64::from(self.host.page_size().max(1));
+        let size = u64::from(self.object.maps[index].def.max_entries) * page;
+        let taken = (contents.len() as u64).next_multiple_of(page);
+        // An arena that is too small is refused by every kernel.
+        let offset = size.saturating_sub(taken);
+        Some((MapIdx(count32(index)), offset, contents))
+    }
+
     /// Attributes of a map; sizes that only the host knows are filled in.
-    fn attr(&mut self, name: &str, def: &MapDef) -> Result<MapAttr, Error> {
+    fn attr(&mut self, map: MapIdx, name: &str, def: &MapDef) -> MapAttr {
         let mut max_entries = def.max_entries;
         if def.map_type == uapi::map::RINGBUF || def.map_type == uapi::map::USER_RINGBUF {
             let page = self.host.page_size().max(1);
@@ -271,16 +390,20 @@ impl Builder<'_> {
             }
         }
         if def.map_type == uapi::map::PERF_EVENT_ARRAY && max_entries == 0 {
-            max_entries = self.host.possible_cpus().map_err(|reason| Error::Host {
-                name: name.to_owned(),
-                reason,
-            })?;
+            match self.host.possible_cpus() {
+                Ok(cpus) => max_entries = cpus,
+                Err(error) => self.unresolved.push(Unresolved::Host {
+                    name: name.to_owned(),
+                    map: Some(map),
+                    reason: error.reason(),
+                }),
+            }
             self.depends
                 .push(HostDependency::PossibleCpus(name.to_owned()));
         }
         let with_btf = self.object.btf.is_some() && !WITHOUT_BTF.contains(&def.map_type);
-        let btf = |id: bpfseal_object::btf::TypeId| if with_btf { id.0 } else { 0 };
-        Ok(MapAttr {
+        let btf = |id: TypeId| if with_btf { id.0 } else { 0 };
+        MapAttr {
             name: name.to_owned(),
             map_type: def.map_type,
             key_size: def.key_size,
@@ -295,33 +418,7 @@ impl Builder<'_> {
             } else {
                 btf(def.btf_value)
             },
-        })
-    }
-
-    fn check_arena(&self, map: &Map) -> Result<(), Error> {
-        if map.def.map_type != uapi::map::ARENA {
-            return Ok(());
         }
-        if let Some(data) = &self.object.arena_data {
-            return Err(Error::ArenaData {
-                map: map.name.clone(),
-                size: data.len(),
-            });
-        }
-        // The reference maps the arena into its own memory even when it only makes a loader.
-        if map.def.max_entries == 0
-            || !map
-                .def
-                .map_extra
-                .is_multiple_of(u64::from(self.host.page_size().max(1)))
-        {
-            return Err(Error::ArenaShape {
-                map: map.name.clone(),
-                max_entries: map.def.max_entries,
-                address: map.def.map_extra,
-            });
-        }
-        Ok(())
     }
 }
 
@@ -356,37 +453,28 @@ fn load_of(
     linker: &mut Linker<'_>,
     index: ProgramIdx,
     program: &Program,
+    struct_ops: Option<AttachTarget>,
 ) -> Result<ProgramLoad, Error> {
-    let Some(def) = program.def else {
-        return Err(Error::UnknownSection {
-            program: program.name.clone(),
-            section: program.section_name.clone(),
-        });
-    };
-    if def.prog_type == uapi::prog::STRUCT_OPS {
-        return Err(Error::StructOpsProgram {
-            program: program.name.clone(),
-            section: program.section_name.clone(),
-        });
-    }
-    let attach_type = if def.usdt {
-        uapi::attach::BPF_TRACE_UPROBE_MULTI
-    } else {
-        def.attach_type
-    };
-    let attach_target = attach_target(def, program)?;
+    let def = program.def;
     let mut flags = 0;
-    if def.sleepable {
+    if def.is_some_and(|def| def.sleepable) {
         flags |= uapi::BPF_F_SLEEPABLE;
     }
-    if def.xdp_frags {
+    if def.is_some_and(|def| def.xdp_frags) {
         flags |= uapi::BPF_F_XDP_HAS_FRAGS;
     }
+    let attach_type = match def {
+        None => AttachType(0),
+        Some(def) if def.usdt => uapi::attach::BPF_TRACE_UPROBE_MULTI,
+        Some(def) => def.attach_type,
+    };
+    let attach_target = struct_ops.or_else(|| attach_target(def?, program));
     let linked = linker.link(index)?;
     Ok(ProgramLoad {
         name: program.name.clone(),
         section: program.section_name.clone(),
-        prog_type: def.prog_type,
+        is_static: !program.global,
+        prog_type: def.map_or(uapi::prog::UNSPEC, |def| def.prog_type),
         attach_type,
         flags,
         insns: linked.insns,
@@ -395,44 +483,42 @@ fn load_of(
         line_info: linked.line_info,
         core_refs: linked.core_refs,
         kernel_refs: linked.kernel_refs,
+        jump_tables: linked.jump_tables,
+        undefined: linked.undefined,
         attach_target,
     })
 }
 
-fn attach_target(def: &SectionDef, program: &Program) -> Result<Option<AttachTarget>, Error> {
-    let place = || (program.name.clone(), program.section_name.clone());
+fn attach_target(def: &SectionDef, program: &Program) -> Option<AttachTarget> {
+    let target = program.attach_target();
     if is_tracing_multi(def.prog_type, def.attach_type)
-        && program.attach_target().is_some_and(|t| t.contains(':'))
+        && let Some(target) = target.filter(|target| target.contains(':'))
     {
-        let (program, section) = place();
-        return Err(Error::AttachToModule { program, section });
+        return Some(AttachTarget::Module {
+            name: target.to_owned(),
+        });
     }
     if !def.attach_btf {
-        return Ok(None);
+        return None;
     }
-    let Some(target) = program.attach_target() else {
-        let (program, section) = place();
-        return Err(Error::NoAttachTarget { program, section });
-    };
     if def.prog_type == uapi::prog::EXT {
-        let (program, section) = place();
-        return Err(Error::AttachToProgram { program, section });
+        return Some(AttachTarget::Program {
+            function: target.map(str::to_owned),
+        });
     }
+    let Some(target) = target else {
+        return Some(AttachTarget::Unnamed);
+    };
     let (prefix, btf_kind) = match def.attach_type {
         uapi::attach::BPF_TRACE_RAW_TP => ("btf_trace_", KIND_TYPEDEF),
         uapi::attach::BPF_LSM_MAC | uapi::attach::BPF_LSM_CGROUP => ("bpf_lsm_", KIND_FUNC),
         uapi::attach::BPF_TRACE_ITER => ("bpf_iter_", KIND_FUNC),
         _ => ("", KIND_FUNC),
     };
-    let name = format!("{prefix}{target}");
-    if name.len() > MAX_ATTACH_TARGET {
-        return Err(Error::AttachTargetLength {
-            program: program.name.clone(),
-            length: name.len(),
-            limit: MAX_ATTACH_TARGET,
-        });
-    }
-    Ok(Some(AttachTarget { name, btf_kind }))
+    Some(AttachTarget::Kernel {
+        name: format!("{prefix}{target}"),
+        btf_kind,
+    })
 }
 
 fn is_tracing_multi(prog_type: ProgType, attach_type: AttachType) -> bool {

@@ -2,11 +2,12 @@
 //!
 //! Source of the rules: `bpf_object__resolve_externs` and `set_kcfg_value_*` of libbpf 1.8.
 //! Values are written little-endian whatever the object's byte order, as the reference does on
-//! the hosts that it is built on.
+//! the hosts that it is built on. A value that cannot be had is zero, and its reason is kept.
 
 use bpfseal_object::{Extern, ExternKind, KconfigType};
 
-use crate::{Error, Host};
+use super::Unresolved;
+use crate::Host;
 
 /// Longest line that is read at once (`PATH_MAX` − 1, the reference's buffer); the rest of a
 /// longer one counts as a line of its own.
@@ -20,9 +21,12 @@ struct Slot<'a> {
     place: &'a mut [u8],
 }
 
-/// Fills in the values of all kconfig externs.
-pub(super) fn fill(externs: &[Extern], data: &mut [u8], host: &dyn Host) -> Result<(), Error> {
-    let mut set = vec![false; externs.len()];
+/// Fills in the values of all kconfig externs; those that have none come back in the order in
+/// which the reference would stumble over them.
+pub(super) fn fill(externs: &[Extern], data: &mut [u8], host: &dyn Host) -> Vec<Unresolved> {
+    let mut unresolved = Vec::new();
+    // What has a value, or a reason why it has none.
+    let mut told = vec![false; externs.len()];
     let mut need_config = false;
     for (i, ext) in externs.iter().enumerate() {
         let Some(mut slot) = slot(ext, data) else {
@@ -32,44 +36,66 @@ pub(super) fn fill(externs: &[Extern], data: &mut [u8], host: &dyn Host) -> Resu
             need_config = true;
             continue;
         }
-        let value = match ext.name.as_str() {
-            "LINUX_KERNEL_VERSION" => {
-                u64::from(host.kernel_version().map_err(|reason| Error::Host {
-                    name: ext.name.clone(),
-                    reason,
-                })?)
-            }
-            // A loader is made for a kernel that has every feature.
-            "LINUX_HAS_BPF_COOKIE" | "LINUX_HAS_SYSCALL_WRAPPER" => 1,
-            name if name.starts_with("LINUX_") && ext.weak => 0,
-            _ => {
-                return Err(Error::ExternUnresolved {
-                    name: ext.name.clone(),
-                    reason: "only CONFIG_… and a few LINUX_… values are known".to_owned(),
-                });
-            }
-        };
-        slot.set_number(value, &value.to_string())?;
-        set[i] = true;
+        told[i] = true;
+        let set =
+            fixed_value(ext, host).and_then(|value| slot.set_number(value, &value.to_string()));
+        unresolved.extend(set.err());
     }
     if need_config {
-        let config = host.kconfig().map_err(|reason| Error::Host {
-            name: first_config(externs),
-            reason,
-        })?;
-        for line in lines(&config) {
-            read_line(line, externs, &mut set, data)?;
+        match host.kconfig() {
+            Ok(config) => {
+                let mut malformed = false;
+                for line in lines(&config) {
+                    let fault = match setting(line) {
+                        Some(Ok((name, value))) => set(name, value, externs, &mut told, data).err(),
+                        // One tells as much as a thousand.
+                        Some(Err(fault)) if !std::mem::replace(&mut malformed, true) => Some(fault),
+                        Some(Err(_)) | None => None,
+                    };
+                    unresolved.extend(fault);
+                }
+            }
+            Err(error) => {
+                unresolved.push(Unresolved::Host {
+                    name: first_config(externs),
+                    map: None,
+                    reason: error.reason(),
+                });
+                return unresolved;
+            }
         }
     }
-    for (ext, set) in externs.iter().zip(&set) {
-        if matches!(ext.kind, ExternKind::Kconfig { .. }) && !set && !ext.weak {
-            return Err(Error::ExternUnresolved {
+    for (ext, told) in externs.iter().zip(&told) {
+        if matches!(ext.kind, ExternKind::Kconfig { .. }) && !told && !ext.weak {
+            unresolved.push(Unresolved::Missing {
                 name: ext.name.clone(),
                 reason: "the kernel configuration does not set it".to_owned(),
             });
         }
     }
-    Ok(())
+    unresolved
+}
+
+/// A value that is not in the kernel's configuration.
+fn fixed_value(ext: &Extern, host: &dyn Host) -> Result<u64, Unresolved> {
+    match ext.name.as_str() {
+        "LINUX_KERNEL_VERSION" => {
+            host.kernel_version()
+                .map(u64::from)
+                .map_err(|error| Unresolved::Host {
+                    name: ext.name.clone(),
+                    map: None,
+                    reason: error.reason(),
+                })
+        }
+        // A loader is made for a kernel that has every feature.
+        "LINUX_HAS_BPF_COOKIE" | "LINUX_HAS_SYSCALL_WRAPPER" => Ok(1),
+        name if name.starts_with("LINUX_") && ext.weak => Ok(0),
+        _ => Err(Unresolved::Missing {
+            name: ext.name.clone(),
+            reason: "only CONFIG_… and a few LINUX_… values are known".to_owned(),
+        }),
+    }
 }
 
 fn first_config(externs: &[Extern]) -> String {
@@ -106,36 +132,47 @@ fn lines(config: &[u8]) -> impl Iterator<Item = &[u8]> {
         .flat_map(|line| line.chunks(MAX_LINE))
 }
 
-fn read_line(
-    line: &[u8],
-    externs: &[Extern],
-    set: &mut [bool],
-    data: &mut [u8],
-) -> Result<(), Error> {
+/// Name and value.
+type Setting<'l> = (&'l [u8], &'l [u8]);
+
+/// What a line sets, if it is one for a setting.
+fn setting(line: &[u8]) -> Option<Result<Setting<'_>, Unresolved>> {
     if !line.starts_with(b"CONFIG_") {
-        return Ok(());
+        return None;
     }
-    let malformed = |what| Error::KconfigValue {
+    let malformed = |what| Unresolved::KconfigValue {
         name: String::from_utf8_lossy(line).into_owned(),
         value: String::new(),
         what,
     };
-    let eq = line
-        .iter()
-        .position(|&b| b == b'=')
-        .ok_or_else(|| malformed("is missing: the line has no `=`"))?;
+    let Some(eq) = line.iter().position(|&b| b == b'=') else {
+        return Some(Err(malformed("is missing: the line has no `=`")));
+    };
     let (name, value) = (&line[..eq], &line[eq + 1..]);
-    if value.is_empty() {
-        return Err(malformed("is empty"));
-    }
+    Some(if value.is_empty() {
+        Err(malformed("is empty"))
+    } else {
+        Ok((name, value))
+    })
+}
+
+/// Gives an extern of that name its value, if there is one without.
+fn set(
+    name: &[u8],
+    value: &[u8],
+    externs: &[Extern],
+    told: &mut [bool],
+    data: &mut [u8],
+) -> Result<(), Unresolved> {
     let found = externs
         .iter()
         .position(|e| e.name.as_bytes() == name)
-        .filter(|&i| !set[i]);
+        .filter(|&i| !told[i]);
     let Some(index) = found else { return Ok(()) };
     let Some(mut slot) = slot(&externs[index], data) else {
         return Ok(());
     };
+    told[index] = true;
     let text = String::from_utf8_lossy(value);
     match value[0] {
         letter @ (b'y' | b'n' | b'm') => slot.set_tristate(letter, &text)?,
@@ -149,7 +186,6 @@ fn read_line(
             slot.set_number(number, &text)?;
         }
     }
-    set[index] = true;
     Ok(())
 }
 
@@ -178,15 +214,15 @@ fn parse_number(text: &str) -> Option<u64> {
 }
 
 impl Slot<'_> {
-    fn wrong(&self, value: &str, what: &'static str) -> Error {
-        Error::KconfigValue {
+    fn wrong(&self, value: &str, what: &'static str) -> Unresolved {
+        Unresolved::KconfigValue {
             name: self.name.to_owned(),
             value: value.to_owned(),
             what,
         }
     }
 
-    fn set_tristate(&mut self, letter: u8, text: &str) -> Result<(), Error> {
+    fn set_tristate(&mut self, letter: u8, text: &str) -> Result<(), Unresolved> {
         match self.value_type {
             KconfigType::Bool if letter == b'm' => {
                 return Err(self.wrong(text, "needs a tristate or char"));
@@ -208,7 +244,7 @@ impl Slot<'_> {
         Ok(())
     }
 
-    fn set_string(&mut self, value: &[u8], text: &str) -> Result<(), Error> {
+    fn set_string(&mut self, value: &[u8], text: &str) -> Result<(), Unresolved> {
         if self.value_type != KconfigType::CharArray {
             return Err(self.wrong(text, "needs an array of char"));
         }
@@ -223,7 +259,7 @@ impl Slot<'_> {
         Ok(())
     }
 
-    fn set_number(&mut self, value: u64, text: &str) -> Result<(), Error> {
+    fn set_number(&mut self, value: u64, text: &str) -> Result<(), Unresolved> {
         match self.value_type {
             KconfigType::Int | KconfigType::Char => {}
             KconfigType::Bool if value <= 1 => {}

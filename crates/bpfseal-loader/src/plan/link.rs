@@ -10,13 +10,14 @@ use bpfseal_object::btf::ext::Info as ExtInfo;
 use bpfseal_object::btf::{FuncLinkage, Kind};
 use bpfseal_object::{
     BPF_INSN_SZ, BPF_PSEUDO_BTF_ID, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX,
-    BPF_PSEUDO_MAP_IDX_VALUE, ExternKind, Insn, Object, Program, ProgramIdx, Reloc, RelocKind,
+    BPF_PSEUDO_MAP_IDX_VALUE, ExternKind, Insn, MapIdx, Object, Program, ProgramIdx, Reloc,
+    RelocKind,
 };
 
-use super::{CoreRef, Info, KernelRef, KernelRefKind};
+use super::{CoreRef, Info, JumpTable, KernelRef, KernelRefKind, UndefinedRef};
 use crate::Error;
 
-/// Most instructions of all linked programs together. A loader carries them in its metadata,
+/// Most instructions of all linked programs together, entries of jump tables included. A loader carries them in its metadata,
 /// of which the kernel takes about 16 MiB; without a bound, many programs that share one large
 /// function would need memory without limit.
 const MAX_INSNS: usize = (64 << 20) / BPF_INSN_SZ;
@@ -33,6 +34,8 @@ pub(super) struct Linked {
     pub(super) line_info: Info,
     pub(super) core_refs: Vec<CoreRef>,
     pub(super) kernel_refs: Vec<KernelRef>,
+    pub(super) jump_tables: Vec<JumpTable>,
+    pub(super) undefined: Vec<UndefinedRef>,
 }
 
 /// Links the programs of one object.
@@ -40,6 +43,8 @@ pub(super) struct Linker<'a> {
     object: &'a Object,
     addresses: &'a KernelAddresses,
     kconfig_map: Option<i32>,
+    /// The arena, and where its variables begin in it, bytes.
+    arena: Option<(MapIdx, u64)>,
     insns_left: usize,
     /// `exception_callback:` tags: the function that has one, and the callback.
     exception_tags: Vec<(String, String, bool)>,
@@ -53,8 +58,13 @@ struct Visit {
 }
 
 impl<'a> Linker<'a> {
-    pub(super) fn new(object: &'a Object, addresses: &'a KernelAddresses) -> Self {
+    pub(super) fn new(
+        object: &'a Object,
+        addresses: &'a KernelAddresses,
+        arena: Option<(MapIdx, u64)>,
+    ) -> Self {
         Self {
+            arena,
             object,
             addresses,
             kconfig_map: object.kconfig_map().and_then(|m| i32::try_from(m.0).ok()),
@@ -69,6 +79,7 @@ impl<'a> Linker<'a> {
             linker: self,
             entry,
             placed: HashMap::new(),
+            tables: HashMap::new(),
             out: Linked::default(),
             relocs: Vec::new(),
         };
@@ -81,6 +92,16 @@ impl<'a> Linker<'a> {
             linked.visit(callback)?;
         }
         linked.resolve()
+    }
+
+    /// Takes some of the instructions that may still be linked.
+    fn take(&mut self, insns: usize) -> Result<(), Error> {
+        self.insns_left = self.insns_left.checked_sub(insns).ok_or(Error::TooLarge {
+            what: "the linked programs",
+            size: (MAX_INSNS * BPF_INSN_SZ) as u64 + 1,
+            limit: (MAX_INSNS * BPF_INSN_SZ) as u64,
+        })?;
+        Ok(())
     }
 
     fn exception_callback(&self, entry: ProgramIdx) -> Result<Option<ProgramIdx>, Error> {
@@ -144,6 +165,8 @@ struct Code<'l, 'a> {
     entry: ProgramIdx,
     /// Where each subprogram was put.
     placed: HashMap<ProgramIdx, usize>,
+    /// Jump tables by function and place in `.jumptables`: where they are in `out`.
+    tables: HashMap<(ProgramIdx, u32, u64), usize>,
     out: Linked,
     relocs: Vec<Reloc>,
 }
@@ -165,15 +188,7 @@ impl<'a> Code<'_, 'a> {
     fn append(&mut self, index: ProgramIdx) -> Result<(), Error> {
         let program = self.program(index);
         let base = self.out.insns.len();
-        self.linker.insns_left = self
-            .linker
-            .insns_left
-            .checked_sub(program.insns.len())
-            .ok_or(Error::TooLarge {
-                what: "the linked programs",
-                size: (MAX_INSNS * BPF_INSN_SZ) as u64 + 1,
-                limit: (MAX_INSNS * BPF_INSN_SZ) as u64,
-            })?;
+        self.linker.take(program.insns.len())?;
         self.out.insns.extend_from_slice(&program.insns);
         let shift = u32::try_from(base).unwrap_or(u32::MAX);
         for reloc in &program.relocs {
@@ -322,12 +337,22 @@ impl<'a> Code<'_, 'a> {
                     insn.imm = map.0.cast_signed();
                 }
                 RelocKind::Data(map, offset) => {
-                    let offset = self.out.insns[at].imm.wrapping_add(offset.cast_signed());
+                    let mut offset = self.out.insns[at].imm.wrapping_add(offset.cast_signed());
+                    if let Some((arena, start)) = self.linker.arena
+                        && arena == map
+                    {
+                        // The field has 32 bits, as the largest arena has.
+                        offset = offset.wrapping_add(start as i32);
+                    }
                     self.load_value(at, map.0.cast_signed(), offset)?;
                 }
                 RelocKind::ExternLd64(ext) => self.extern_load(at, reloc.insn, ext.0 as usize)?,
                 RelocKind::ExternCall(ext) => {
                     let ext = &self.linker.object.externs[ext.0 as usize];
+                    if matches!(ext.kind, ExternKind::Undefined { .. }) {
+                        self.undefined(reloc.insn, &ext.name);
+                        continue;
+                    }
                     if !matches!(ext.kind, ExternKind::Ksym { typed: true, .. }) {
                         return Err(self.fault(at, "calls an extern that is no kernel function"));
                     }
@@ -346,11 +371,8 @@ impl<'a> Code<'_, 'a> {
                     insn: reloc.insn,
                     relo,
                 }),
-                RelocKind::InsnArray(..) => {
-                    return Err(Error::JumpTable {
-                        program: self.program(self.entry).name.clone(),
-                        insn: reloc.insn,
-                    });
+                RelocKind::InsnArray(start, size) => {
+                    self.jump_table(at, reloc.insn, start, size)?
                 }
                 RelocKind::SubprogAddr(_) => {
                     if self.out.insns[at].src != BPF_PSEUDO_FUNC {
@@ -361,6 +383,58 @@ impl<'a> Code<'_, 'a> {
             }
         }
         Ok(self.out)
+    }
+
+    fn undefined(&mut self, insn: u32, name: &str) {
+        self.out.undefined.push(UndefinedRef {
+            insn,
+            name: name.to_owned(),
+        });
+    }
+
+    /// A load of the address of a jump table, whose entries are offsets in the section of the
+    /// function that the load belongs to.
+    fn jump_table(&mut self, at: usize, insn: u32, start: u32, size: u64) -> Result<(), Error> {
+        const ENTRY: usize = 8;
+        // The function that was put there: the last one that begins at or before the load.
+        let placed = self.placed.iter().filter(|(_, base)| **base <= at);
+        let (function, base) = placed
+            .max_by_key(|(_, base)| **base)
+            .map_or((self.entry, 0), |(function, base)| (*function, *base));
+        if let Some(known) = self.tables.get(&(function, start, size)) {
+            self.out.jump_tables[*known].loads.push(insn);
+            return Ok(());
+        }
+        let key = (function, start, size);
+        let tables = self.linker.object.jump_tables.as_ref();
+        let start = start as usize;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let inside = tables
+            .filter(|all| start.checked_add(size).is_some_and(|end| end <= all.len()))
+            .filter(|_| start.is_multiple_of(ENTRY) && size.is_multiple_of(ENTRY));
+        let Some(tables) = inside else {
+            return Err(self.fault(at, "a jump table is not in `.jumptables` as a whole"));
+        };
+        self.linker.take(size / ENTRY)?;
+        let section_insn = self.program(function).section_insn;
+        let endian = self.linker.object.endian;
+        let targets: Option<Vec<u32>> = tables
+            .range(start, size)
+            .chunks_exact(ENTRY)
+            .map(|entry| {
+                let offset = endian.u64(entry.try_into().ok()?);
+                let insn = (offset / BPF_INSN_SZ as u64).checked_sub(section_insn)?;
+                u32::try_from(insn.checked_add(base as u64)?).ok()
+            })
+            .collect();
+        let targets = targets
+            .ok_or_else(|| self.fault(at, "a jump table leads out of the function's section"))?;
+        self.tables.insert(key, self.out.jump_tables.len());
+        self.out.jump_tables.push(JumpTable {
+            loads: vec![insn],
+            targets,
+        });
+        Ok(())
     }
 
     /// Makes a 64-bit load the address of a byte of a map's value.
@@ -377,6 +451,10 @@ impl<'a> Code<'_, 'a> {
     fn extern_load(&mut self, at: usize, insn: u32, ext: usize) -> Result<(), Error> {
         let ext = &self.linker.object.externs[ext];
         match ext.kind {
+            ExternKind::Undefined { .. } => {
+                self.undefined(insn, &ext.name);
+                Ok(())
+            }
             ExternKind::Kconfig { offset, .. } => {
                 let map = self.linker.kconfig_map.unwrap_or(-1);
                 self.load_value(at, map, offset.cast_signed())

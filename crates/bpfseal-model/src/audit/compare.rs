@@ -1,11 +1,13 @@
 //! Two plans side by side: what a loader does, and what it should do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use bpfseal_loader::LoadPlan;
-use bpfseal_loader::plan::{KernelRefKind, MapAttr, ProgramLoad, Step};
-use bpfseal_object::{Insn, MAX_KERNEL_NAME};
+use bpfseal_loader::plan::{
+    KernelRefKind, MapAttr, MemberValue, ProgramLoad, Step, StructOpsMember, StructOpsType,
+};
+use bpfseal_object::{Contents, Insn, MAX_KERNEL_NAME, Pinning};
 
 use super::Powers;
 
@@ -210,7 +212,10 @@ fn normal(plan: &LoadPlan) -> LoadPlan {
         .collect();
     for step in &mut plan.steps {
         match step {
-            Step::CreateInnerMap { attr } | Step::CreateMap { attr, .. } => {
+            Step::CreateInnerMap { attr }
+            | Step::CreateLegacyMap { attr, .. }
+            | Step::CreateMap { attr, .. }
+            | Step::CreateStructOps { attr, .. } => {
                 attr.name = cut(&attr.name);
             }
             Step::LoadProgram(program) => {
@@ -250,12 +255,20 @@ fn key_of(step: &Step, plan: &LoadPlan) -> String {
     match step {
         Step::LoadBtf { .. } => "the BTF".to_owned(),
         Step::CreateInnerMap { .. } => "template of inner maps".to_owned(),
-        Step::CreateMap { map, .. } => format!("map {} (`{}`)", map.0, name(*map)),
-        Step::SeedMap { map, .. } => format!("initial value of map `{}`", name(*map)),
-        Step::FreezeMap { map } => format!("freezing of map `{}`", name(*map)),
-        Step::SetInnerMap { outer, slot, .. } => {
-            format!("slot {slot} of map `{}`", name(*outer))
+        Step::CreateMap { map, .. }
+        | Step::CreateLegacyMap { map, .. }
+        | Step::CreateStructOps { map, .. } => format!("map {} (`{}`)", map.0, name(*map)),
+        Step::SeedMap { map, .. } | Step::SetStructOps { map, .. } => {
+            format!("initial value of map `{}`", name(*map))
         }
+        Step::FillArena { map, .. } => format!("variables of arena `{}`", name(*map)),
+        Step::FreezeMap { map } => format!("freezing of map `{}`", name(*map)),
+        Step::LinkStructOps { map } => format!("link of map `{}`", name(*map)),
+        Step::PinMap { map, .. } => format!("pin of map `{}`", name(*map)),
+        Step::SetInnerMap {
+            outer: map, slot, ..
+        }
+        | Step::SetProgram { map, slot, .. } => format!("slot {slot} of map `{}`", name(*map)),
         Step::LoadProgram(program) => format!("program `{}`", program.name),
     }
 }
@@ -263,7 +276,7 @@ fn key_of(step: &Step, plan: &LoadPlan) -> String {
 fn compare_step(out: &mut Differences, of: &str, found: &Step, wanted: &Step) {
     match (found, wanted) {
         (Step::LoadBtf { data: found }, Step::LoadBtf { data: wanted }) => {
-            bytes(out, of, found, wanted);
+            bytes(out, of, &Contents::new(found), &Contents::new(wanted));
         }
         (Step::CreateInnerMap { attr: found }, Step::CreateInnerMap { attr: wanted })
         | (Step::CreateMap { attr: found, .. }, Step::CreateMap { attr: wanted, .. }) => {
@@ -283,39 +296,164 @@ fn compare_step(out: &mut Differences, of: &str, found: &Step, wanted: &Step) {
         ) => {
             // The kernel reads as much as a value of the map has.
             let known = found.len().min(wanted.len());
-            bytes(out, of, &found[..known], &wanted[..known]);
+            bytes(out, of, &found.truncated(known), &wanted.truncated(known));
             out.value(of, "flags", *found_flags, *wanted_flags);
         }
+        (
+            Step::CreateLegacyMap {
+                attr: found,
+                extra: found_extra,
+                ..
+            },
+            Step::CreateLegacyMap {
+                attr: wanted,
+                extra: wanted_extra,
+                ..
+            },
+        ) => {
+            map(out, of, found, wanted);
+            let words = |words: &[u32]| format!("{words:?}");
+            out.value(of, "extra words", words(found_extra), words(wanted_extra));
+        }
+        (
+            Step::CreateStructOps {
+                attr: found,
+                value: found_value,
+                ..
+            },
+            Step::CreateStructOps {
+                attr: wanted,
+                value: wanted_value,
+                ..
+            },
+        ) => {
+            map(out, of, found, wanted);
+            let struct_name = |value: &StructOpsType| format!("`{}`", value.name);
+            out.value(
+                of,
+                "struct",
+                struct_name(found_value),
+                struct_name(wanted_value),
+            );
+        }
+        (
+            Step::FillArena {
+                offset: found_at,
+                contents: found,
+                ..
+            },
+            Step::FillArena {
+                offset: wanted_at,
+                contents: wanted,
+                ..
+            },
+        ) => {
+            out.value(of, "offset", *found_at, *wanted_at);
+            bytes(out, of, found, wanted);
+        }
+        (
+            Step::PinMap { pinning: found, .. },
+            Step::PinMap {
+                pinning: wanted, ..
+            },
+        ) => {
+            let way = |pinning: &Pinning| format!("{pinning:?}");
+            out.value(of, "way", way(found), way(wanted));
+        }
+        (
+            Step::SetProgram { program: found, .. },
+            Step::SetProgram {
+                program: wanted, ..
+            },
+        ) => {
+            out.value(of, "the program in it", &found.name, &wanted.name);
+        }
+        (
+            Step::SetStructOps { members: found, .. },
+            Step::SetStructOps {
+                members: wanted, ..
+            },
+        ) => struct_ops(out, of, found, wanted),
         (Step::SetInnerMap { inner: found, .. }, Step::SetInnerMap { inner: wanted, .. }) => {
             out.value(of, "the map in it", found.0, wanted.0);
         }
         (Step::LoadProgram(found), Step::LoadProgram(wanted)) => {
             program(out, of, found, wanted);
         }
-        _ => {}
+        // Nothing but what their keys have told.
+        (Step::FreezeMap { .. }, Step::FreezeMap { .. })
+        | (Step::LinkStructOps { .. }, Step::LinkStructOps { .. }) => {}
+        (found, wanted) => out.value(of, "kind", kind_of(found), kind_of(wanted)),
     }
 }
 
-fn bytes(out: &mut Differences, of: &str, found: &[u8], wanted: &[u8]) {
+/// What tells apart steps that are about the same.
+fn kind_of(step: &Step) -> &'static str {
+    match step {
+        Step::LoadBtf { .. } => "BTF",
+        Step::CreateInnerMap { .. } => "template",
+        Step::CreateLegacyMap { .. } => "map by a legacy definition",
+        Step::CreateMap { .. } => "map",
+        Step::CreateStructOps { .. } => "struct_ops map",
+        Step::FillArena { .. } => "variables",
+        Step::FreezeMap { .. } => "freezing",
+        Step::LinkStructOps { .. } => "link",
+        Step::PinMap { .. } => "pin",
+        Step::SeedMap { .. } => "value",
+        Step::SetInnerMap { .. } => "map in a slot",
+        Step::SetProgram { .. } => "program in a slot",
+        Step::SetStructOps { .. } => "value of a struct_ops map",
+        Step::LoadProgram(_) => "program",
+    }
+}
+
+fn bytes(out: &mut Differences, of: &str, found: &Contents, wanted: &Contents) {
     out.value(of, "size", found.len(), wanted.len());
     if found.len() != wanted.len() {
         return;
     }
-    let other = || {
-        found
-            .iter()
-            .zip(wanted)
-            .enumerate()
-            .filter(|(_, (a, b))| a != b)
-    };
-    if let Some((first, (found, wanted))) = other().next() {
+    let mut other = found.differences(wanted);
+    if let Some((first, found, wanted)) = other.next() {
         let change = Change::Bytes {
-            count: other().count(),
+            count: 1 + other.count(),
             first,
-            found: *found,
-            wanted: *wanted,
+            found,
+            wanted,
         };
         out.add(of, change);
+    }
+}
+
+/// Members by name: an update may declare the struct in another way.
+fn struct_ops(
+    out: &mut Differences,
+    of: &str,
+    found: &[StructOpsMember],
+    wanted: &[StructOpsMember],
+) {
+    let by_name = |members: &[StructOpsMember]| -> BTreeMap<String, String> {
+        let named = members.iter().map(|member| {
+            let value = match &member.value {
+                MemberValue::Bits { value, .. } => format!("{value}"),
+                MemberValue::Bytes(bytes) => bpfseal_seal::hex(bytes),
+                MemberValue::Program(program) => format!("`{}`", program.name),
+            };
+            (member.name.clone(), value)
+        });
+        named.collect()
+    };
+    let (found, wanted) = (by_name(found), by_name(wanted));
+    let names: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
+    let value = |members: &BTreeMap<String, String>, name| {
+        members.get(name).map_or("0", String::as_str).to_owned()
+    };
+    for name in names {
+        out.value(
+            &format!("member `{name}` in the {of}"),
+            "value",
+            value(&found, name),
+            value(&wanted, name),
+        );
     }
 }
 
@@ -349,7 +487,7 @@ fn program(out: &mut Differences, of: &str, found: &ProgramLoad, wanted: &Progra
     out.value(of, "attach type", found.attach_type, wanted.attach_type);
     out.value(of, "prog_flags", found.flags, wanted.flags);
     let target = |program: &ProgramLoad| match &program.attach_target {
-        Some(target) => format!("`{}`", target.name),
+        Some(target) => target.to_string(),
         None => "nothing".to_owned(),
     };
     out.value(of, "attach target", target(found), target(wanted));
@@ -379,6 +517,11 @@ fn program(out: &mut Differences, of: &str, found: &ProgramLoad, wanted: &Progra
         ("function records", found.func_info == wanted.func_info),
         ("line records", found.line_info == wanted.line_info),
         ("CO-RE relocations", found.core_refs == wanted.core_refs),
+        ("jump tables", found.jump_tables == wanted.jump_tables),
+        (
+            "symbols of other objects",
+            found.undefined == wanted.undefined,
+        ),
     ] {
         if !same {
             out.add(of, Change::Records(what));

@@ -8,8 +8,8 @@ use bpfseal_loader::plan::{
 };
 use bpfseal_object::uapi::map::{ARRAY_OF_MAPS, HASH_OF_MAPS};
 use bpfseal_object::{
-    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, Endian,
-    MapIdx,
+    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE,
+    Contents, Endian, MapIdx,
 };
 
 use super::{Audit, CONTEXT_HEADER, Finding, Grants, MAP_DESC, Powers, Run, Subject};
@@ -78,9 +78,12 @@ pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
         name: String::new(),
         endian: subject.endian,
         license: recovery.license.unwrap_or_default(),
+        page_size: 0,
         map_count,
         function_count: 0,
         steps,
+        left_out: Vec::new(),
+        unresolved: Vec::new(),
         host: Vec::new(),
         notes: Vec::new(),
     };
@@ -214,7 +217,7 @@ impl Recovery<'_> {
         }
         Some(Step::SeedMap {
             map,
-            value: value.to_vec(),
+            value: Contents::new(value),
             flags,
         })
     }
@@ -241,7 +244,7 @@ impl Recovery<'_> {
                 self.unknown(insn, act, act.attach_btf_id);
             }
             let (name, kind) = found.cloned().unwrap_or_default();
-            AttachTarget {
+            AttachTarget::Kernel {
                 name,
                 btf_kind: kind.cast_unsigned(),
             }
@@ -250,6 +253,7 @@ impl Recovery<'_> {
         ProgramLoad {
             name: act.name.clone(),
             section: String::new(),
+            is_static: false,
             prog_type: act.prog_type,
             attach_type: act.attach_type,
             flags: act.flags,
@@ -259,6 +263,8 @@ impl Recovery<'_> {
             line_info: act.line_info.clone(),
             core_refs: act.core_refs.clone(),
             kernel_refs,
+            jump_tables: Vec::new(),
+            undefined: Vec::new(),
             attach_target,
         }
     }

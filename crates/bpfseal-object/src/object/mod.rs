@@ -7,19 +7,23 @@
 mod maps;
 mod relocations;
 mod sections;
+mod struct_ops;
 mod types;
 
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
+use crate::contents::Contents;
 use crate::elf::{Elf, SectionIdx};
 use crate::externs::{self, Extern};
 use crate::map::{DataKind, Map, MapIdx};
 use crate::program::{Program, ProgramIdx, Reloc};
 use crate::{Endian, Error};
 
-/// Largest section of zeroes that is read. The map that it makes would be copied whole into the
-/// loader's metadata, and a header of 64 bytes must not ask for gigabytes.
-const MAX_ZEROES: u64 = 64 << 20;
+/// Most bytes of kconfig values. They are laid out byte by byte, and a few bytes of BTF can ask
+/// for gigabytes.
+const MAX_KCONFIG: u64 = 64 << 20;
+/// Largest value of a map.
+const MAX_VALUE: u64 = u32::MAX as u64;
 
 /// A compiled BPF object.
 #[derive(Debug, Clone)]
@@ -34,16 +38,18 @@ pub struct Object {
     pub btf: Option<Btf>,
     /// Function, line and CO-RE records.
     pub btf_ext: Option<BtfExt>,
-    /// Maps in libbpf's order: declared ones, global data, kconfig.
+    /// Maps in libbpf's order: those of the first years, declared ones, global data, kconfig,
+    /// struct_ops.
     pub maps: Vec<Map>,
     /// All functions, ordered by section and offset.
     pub programs: Vec<Program>,
     /// Externs in libbpf's order.
     pub externs: Vec<Extern>,
     /// Initial contents of arena variables (section `.addr_space.1`).
-    pub arena_data: Option<Vec<u8>>,
-    /// Names of the sections that hold struct_ops maps.
-    pub struct_ops_sections: Vec<String>,
+    pub arena_data: Option<Contents>,
+    /// Jump tables of all functions (section `.jumptables`): offsets of instructions in the section
+    /// of their function, 8 bytes each.
+    pub jump_tables: Option<Contents>,
     /// What was skipped or odd, in words, for whoever reads a report.
     pub notes: Vec<String>,
     text: Option<SectionIdx>,
@@ -53,6 +59,7 @@ pub struct Object {
 #[derive(Debug, Default)]
 struct Roles {
     maps: Option<SectionIdx>,
+    legacy_maps: Option<SectionIdx>,
     btf: Option<SectionIdx>,
     btf_ext: Option<SectionIdx>,
     text: Option<SectionIdx>,
@@ -61,8 +68,6 @@ struct Roles {
     /// Global data sections in file order.
     data: Vec<(SectionIdx, DataKind)>,
     struct_ops: Vec<SectionIdx>,
-    /// Bytes of all sections of zeroes.
-    zeroes: u64,
     relocations: Vec<SectionIdx>,
 }
 
@@ -81,7 +86,7 @@ impl Object {
     /// `name` is the object's name, as [`crate::object_name`] makes it from a file's name.
     ///
     /// # Errors
-    /// When the file is not a BPF object that libbpf would open; the error names the place.
+    /// When the file is not a BPF object, damaged or ambiguous; the error names the place.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, Error> {
         let elf = Elf::parse(bytes)?;
         let mut object = Self {
@@ -94,7 +99,7 @@ impl Object {
             programs: Vec::new(),
             externs: Vec::new(),
             arena_data: None,
-            struct_ops_sections: Vec::new(),
+            jump_tables: None,
             notes: Vec::new(),
             text: None,
         };
@@ -109,7 +114,9 @@ impl Object {
             types::fix_up_datasecs(btf, &elf)?;
         }
         object.read_maps(&elf, &roles)?;
+        object.read_struct_ops(&elf, &roles)?;
         object.collect_relocations(&elf, &roles)?;
+        object.adjust_struct_ops_autoload();
         object.collect_core_relocations()?;
         object.mark_hidden_subprograms();
         for program in &mut object.programs {

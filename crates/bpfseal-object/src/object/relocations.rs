@@ -25,11 +25,10 @@ impl Object {
     ) -> Result<(), Error> {
         for section in roles.relocations.iter().filter_map(|&i| elf.section(i)) {
             let target = SectionIdx(section.info);
-            if roles.struct_ops.contains(&target) {
-                continue;
-            }
             let relocations = elf.relocations(section);
-            if roles.maps == Some(target) {
+            if roles.struct_ops.contains(&target) {
+                self.struct_ops_relocations(elf, section, &relocations, target)?;
+            } else if roles.maps == Some(target) {
                 self.map_relocations(elf, section, &relocations, target)?;
             } else {
                 self.code_relocations(elf, section, &relocations, target, roles)?;
@@ -63,7 +62,15 @@ impl Object {
                             <= m.section_offset + u64::from(m.declared_size)
                 })
                 .ok_or_else(|| place("stands in no map"))?;
-            let slot = self.slot_target(&self.maps[index], symbol, maps_section, &place)?;
+            let map = &self.maps[index];
+            let slot = if map.def.map_type == uapi::map::PROG_ARRAY {
+                self.pointed_program(elf, symbol, maps_section, rel.offset)
+                    .filter(|program| !self.programs[program.0].subprogram)
+                    .map(Slot::Program)
+                    .ok_or_else(|| place("is not a program of this object"))?
+            } else {
+                self.inner_map(map, symbol, maps_section, &place)?
+            };
             let map = &mut self.maps[index];
             let btf = self.btf.as_ref().ok_or(Error::NoBtf)?;
             let definition = btf.skip_mods_and_typedefs(map.declaration);
@@ -86,38 +93,25 @@ impl Object {
         Ok(())
     }
 
-    fn slot_target(
+    fn inner_map(
         &self,
         map: &Map,
         symbol: &Symbol<'_>,
         maps_section: SectionIdx,
         place: &dyn Fn(&'static str) -> Error,
     ) -> Result<Slot, Error> {
-        if map.is_map_of_maps() {
-            if u32::from(symbol.section) != maps_section.0 {
-                return Err(place("is no map that is declared with BTF"));
-            }
-            if map.def.map_type == uapi::map::HASH_OF_MAPS && map.def.key_size != 4 {
-                return Err(place("fills a hash of maps whose key is not 4 bytes"));
-            }
-            return self
-                .map_by_name(symbol.name)
-                .map(Slot::Map)
-                .ok_or_else(|| place("is no map of this object"));
+        if !map.is_map_of_maps() {
+            return Err(place("fills a map that holds neither maps nor programs"));
         }
-        if map.def.map_type == uapi::map::PROG_ARRAY {
-            let (index, program) = self
-                .entry_programs()
-                .find(|(_, p)| p.name == symbol.name)
-                .ok_or_else(|| place("is no program of this object"))?;
-            if program.section.0 != u32::from(symbol.section)
-                || program.section_insn * BPF_INSN_SZ as u64 != symbol.value
-            {
-                return Err(place("is not the start of a program"));
-            }
-            return Ok(Slot::Program(index.0));
+        if u32::from(symbol.section) != maps_section.0 {
+            return Err(place("is not a map that is declared with BTF"));
         }
-        Err(place("fills a map that holds neither maps nor programs"))
+        if map.def.map_type == uapi::map::HASH_OF_MAPS && map.def.key_size != 4 {
+            return Err(place("fills a hash of maps whose key is not 4 bytes"));
+        }
+        self.map_by_name(symbol.name)
+            .map(Slot::Map)
+            .ok_or_else(|| place("is not a map of this object"))
     }
 
     fn code_relocations(
@@ -240,7 +234,7 @@ impl Object {
                 .map(|map| RelocKind::Data(map, offset))
                 .ok_or_else(|| place.fault("refers to data without a map"));
         }
-        if roles.maps == Some(section) {
+        if roles.maps == Some(section) || roles.legacy_maps == Some(section) {
             return self
                 .maps
                 .iter()
@@ -249,7 +243,7 @@ impl Object {
                 })
                 .and_then(map_idx)
                 .map(RelocKind::Map)
-                .ok_or_else(|| place.fault("refers to no map of `.maps`"));
+                .ok_or_else(|| place.fault("refers to no map of its section"));
         }
         Err(Error::RelocationTarget {
             program: place.program.to_owned(),
@@ -346,7 +340,7 @@ impl RelocationPlace<'_> {
     }
 }
 
-fn symbol_of<'e, 'a>(
+pub(super) fn symbol_of<'e, 'a>(
     elf: &'e Elf<'a>,
     section: &Section<'_>,
     rel: Rel,
@@ -368,7 +362,7 @@ fn symbol_of<'e, 'a>(
 }
 
 /// A static function or variable is referred to through its section.
-fn symbol_name<'a>(elf: &Elf<'a>, symbol: &Symbol<'a>) -> &'a str {
+pub(super) fn symbol_name<'a>(elf: &Elf<'a>, symbol: &Symbol<'a>) -> &'a str {
     if symbol.kind == raw::STT_SECTION && symbol.unnamed {
         elf.sections
             .get(usize::from(symbol.section))

@@ -5,8 +5,9 @@
 
 use object::elf as raw;
 
-use super::{MAX_ZEROES, Object, Roles};
+use super::{MAX_VALUE, Object, Roles};
 use crate::Error;
+use crate::contents::Contents;
 use crate::elf::{Elf, SHT_LLVM_ADDRSIG, Section};
 use crate::insn::{BPF_INSN_SZ, Insn};
 use crate::map::DataKind;
@@ -30,7 +31,7 @@ impl Object {
                         return Err(Error::VersionSection { size: section.size });
                     }
                 }
-                "maps" => return Err(Error::LegacyMaps),
+                "maps" => roles.legacy_maps = Some(section.index),
                 ".maps" => roles.maps = Some(section.index),
                 ".BTF" | ".BTF.ext" => {
                     if section.kind != raw::SHT_PROGBITS {
@@ -66,17 +67,17 @@ impl Object {
                     if name == ".text" {
                         roles.text = Some(section.index);
                     }
-                    self.add_programs(elf, section, roles.text == Some(section.index))?;
+                    self.add_programs(elf, section)?;
                 } else if let Some(kind) = data_kind(name) {
                     roles.data.push((section.index, kind));
                 } else if is_struct_ops(name) {
                     roles.struct_ops.push(section.index);
-                    self.struct_ops_sections.push(name.to_owned());
                 } else if name == ".addr_space.1" {
                     roles.arena = Some(section.index);
-                    self.arena_data = Some(section.data.to_vec());
+                    self.arena_data = Some(Contents::new(section.data));
                 } else if name == ".jumptables" {
                     roles.jump_tables = Some(section.index);
+                    self.jump_tables = Some(Contents::new(section.data));
                 } else {
                     self.notes
                         .push(format!("section `{name}` holds data that nothing uses"));
@@ -104,15 +105,14 @@ impl Object {
                 }
             }
             raw::SHT_NOBITS if name == ".bss" || name.starts_with(".bss.") => {
-                // An empty one makes no map.
-                roles.zeroes = roles.zeroes.saturating_add(section.size);
-                if roles.zeroes > MAX_ZEROES {
+                if section.size > MAX_VALUE {
                     return Err(Error::TooManyZeroes {
                         section: name.to_owned(),
                         size: section.size,
-                        limit: MAX_ZEROES,
+                        limit: MAX_VALUE,
                     });
                 }
+                // An empty one makes no map.
                 if section.size > 0 {
                     roles.data.push((section.index, DataKind::Bss));
                 }
@@ -122,12 +122,7 @@ impl Object {
         Ok(())
     }
 
-    fn add_programs(
-        &mut self,
-        elf: &Elf<'_>,
-        section: &Section<'_>,
-        subprograms: bool,
-    ) -> Result<(), Error> {
+    fn add_programs(&mut self, elf: &Elf<'_>, section: &Section<'_>) -> Result<(), Error> {
         for symbol in &elf.symbols {
             if u32::from(symbol.section) != section.index.0 || symbol.kind != raw::STT_FUNC {
                 continue;
@@ -144,12 +139,6 @@ impl Object {
                 .zip(usize::try_from(symbol.size).ok())
                 .and_then(|(start, size)| section.data.get(start..start.checked_add(size)?))
                 .ok_or_else(|| place("reaches beyond its section"))?;
-            if !subprograms && symbol.bind == raw::STB_LOCAL {
-                return Err(Error::StaticProgram {
-                    section: section.name.to_owned(),
-                    symbol: symbol.name.to_owned(),
-                });
-            }
             if bytes.is_empty() {
                 return Err(place("has no instructions"));
             }

@@ -10,8 +10,8 @@ use super::audit::{Change, Difference};
 use super::parts::SignerReport;
 use super::schema;
 use crate::artifact::{Artifact, LoaderForm};
-use crate::loader::LoadPlan;
 use crate::loader::plan::ProgramLoad;
+use crate::loader::{EmitOptions, Form, LoadPlan, Loader};
 use crate::model::audit::{self as model, Subject};
 use crate::model::disasm::{PlanNames, disassemble};
 use crate::seal::{Scheme, SignatureSummary};
@@ -33,6 +33,8 @@ impl DiffSide {
     /// names of their maps.
     #[must_use]
     pub fn object(file: &str, plan: LoadPlan) -> Self {
+        let loader = Loader::new(&plan, EmitOptions::new(Form::Signed));
+        let no_loader = loader.err();
         Self {
             plan,
             report: SideReport {
@@ -40,6 +42,7 @@ impl DiffSide {
                 artifact: false,
                 signatures: Vec::new(),
                 findings: Vec::new(),
+                no_loader: no_loader.map(|error| format!("{error}; {}", error.advice())),
             },
         }
     }
@@ -63,6 +66,7 @@ impl DiffSide {
             artifact: true,
             signatures: SignatureClaim::all_of(artifact),
             findings: findings.chain(influences).collect(),
+            no_loader: None,
         };
         Self {
             plan: audit.plan,
@@ -139,6 +143,8 @@ pub struct SideReport {
     /// What the loader of an artifact does that loaders do not do, and what a host can change, in
     /// words.
     pub findings: Vec<String>,
+    /// Why no loader can be made of an object.
+    pub no_loader: Option<String>,
 }
 
 /// What a signature says of itself. Nothing of it is verified.

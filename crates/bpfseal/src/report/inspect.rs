@@ -8,7 +8,7 @@ use crate::artifact::{Artifact, AutoAttach, Interface, LoaderForm, ProgramInterf
 use crate::loader::plan::ProgramLoad;
 use crate::loader::{EmitOptions, Form, Host, LoadPlan, Loader};
 use crate::model::audit::{Audit, Subject, audit};
-use crate::object::{Endian, ExternKind, KconfigType, Map, Object, Program, RelocKind};
+use crate::object::{Endian, ExternKind, KconfigType, Map, Object, Pinning, Program, RelocKind};
 use crate::seal::{Scheme, SealedLoader, SignatureSummary, excl_prog_hash};
 
 schema!(
@@ -46,6 +46,7 @@ pub fn inspect_object(object: &Object, host: &dyn Host, detail: Detail) -> Objec
     };
     report.steps = Step::all_of(&plan);
     report.depends_on_host = plan.host.iter().map(ToString::to_string).collect();
+    report.unresolved = plan.unresolved.iter().map(ToString::to_string).collect();
     report.notes.extend(plan.notes.iter().cloned());
     match Loader::new(&plan, EmitOptions::new(Form::Signed)) {
         Ok(loader) => report.loader = Some((&loader).into()),
@@ -96,7 +97,7 @@ fn artifact_plan(audit: &Audit, interface: &Interface) -> PlanReport {
 /// the rest is what the artifact says, which is not.
 fn attach_point(program: &ProgramLoad, interface: &Interface) -> String {
     if let Some(target) = &program.attach_target {
-        return target.name.clone();
+        return target.name().unwrap_or("what its loader names").to_owned();
     }
     let is_it = |known: &&ProgramInterface| {
         known
@@ -157,6 +158,8 @@ pub struct ObjectReport {
     pub no_loader: Option<String>,
     /// Values of the host that the load plan depends on, in words.
     pub depends_on_host: Vec<String>,
+    /// What the load plan has no value for, in words: the host has none, or another object has it.
+    pub unresolved: Vec<String>,
     /// What else there is to know, in words.
     pub notes: Vec<String>,
     /// What is installed, if it was asked for in full.
@@ -225,6 +228,7 @@ impl ObjectReport {
             loader: None,
             no_loader: None,
             depends_on_host: Vec::new(),
+            unresolved: Vec::new(),
             notes: object.notes.clone(),
             plan: None,
         }
@@ -325,8 +329,14 @@ pub struct ObjectMap {
     pub section: Option<String>,
     /// Type of the maps in it, for a map of maps.
     pub inner: Option<String>,
-    /// Whether it asks to be pinned by name.
+    /// Whether it asks to be pinned.
     pub pinned: bool,
+    /// The struct of the kernel's, for a struct_ops map.
+    pub struct_ops: Option<String>,
+    /// Whether its definition is one of the first years.
+    pub legacy: bool,
+    /// Whether it is created by default.
+    pub autocreate: bool,
 }
 
 impl From<&Map> for ObjectMap {
@@ -340,7 +350,10 @@ impl From<&Map> for ObjectMap {
             flags: map.def.map_flags,
             section: map.data.as_ref().map(|d| d.section_name.clone()),
             inner: map.inner.as_ref().map(|inner| inner.map_type.to_string()),
-            pinned: map.pin_by_name,
+            pinned: map.pinning != Pinning::None,
+            struct_ops: map.struct_ops.as_ref().map(|s| s.type_name.clone()),
+            legacy: map.legacy.is_some(),
+            autocreate: map.struct_ops.as_ref().is_none_or(|s| s.autocreate),
         }
     }
 }
@@ -368,6 +381,7 @@ fn extern_kind(kind: &ExternKind) -> &'static str {
             KconfigType::Int => "kconfig integer",
             KconfigType::Tristate => "kconfig tristate",
         },
+        ExternKind::Undefined { .. } => "symbol of another object",
         ExternKind::Ksym { function: true, .. } => "kernel function",
         ExternKind::Ksym { typed: true, .. } => "kernel variable",
         ExternKind::Ksym { typed: false, .. } => "kernel symbol without type",

@@ -42,6 +42,17 @@ pub enum StepKind {
     /// `BPF_MAP_CREATE` of the template for the map of maps that comes next.
     #[non_exhaustive]
     CreateInnerMap(MapReport),
+    /// `BPF_MAP_CREATE` of a map by a definition of the first years.
+    #[non_exhaustive]
+    CreateLegacyMap {
+        /// Its place among the maps.
+        index: u32,
+        /// Its attributes.
+        #[cfg_attr(feature = "serde", serde(flatten))]
+        map: MapReport,
+        /// What follows the five known fields of the definition, in words.
+        extra: Vec<u32>,
+    },
     /// `BPF_MAP_CREATE`.
     #[non_exhaustive]
     CreateMap {
@@ -50,6 +61,50 @@ pub enum StepKind {
         /// Its attributes.
         #[cfg_attr(feature = "serde", serde(flatten))]
         map: MapReport,
+    },
+    /// `BPF_MAP_CREATE` of a struct_ops map. Its `value_size` is that of the object's struct.
+    #[non_exhaustive]
+    CreateStructOps {
+        /// Its place among the maps.
+        index: u32,
+        /// Its attributes.
+        #[cfg_attr(feature = "serde", serde(flatten))]
+        map: MapReport,
+        /// The struct of the kernel's.
+        #[cfg_attr(feature = "serde", serde(rename = "struct"))]
+        struct_name: String,
+        /// The type of its value in the kernel.
+        value_type: String,
+    },
+    /// Variables of an arena get their initial values; there is no command for it.
+    #[non_exhaustive]
+    FillArena {
+        /// Name of the arena.
+        map: String,
+        /// Its place among the maps.
+        index: u32,
+        /// Offset of the variables in the arena, bytes.
+        offset: u64,
+        /// Bytes of the variables.
+        bytes: usize,
+    },
+    /// `BPF_LINK_CREATE` of a struct_ops map, which registers it.
+    #[non_exhaustive]
+    LinkStructOps {
+        /// Name of the map.
+        map: String,
+        /// Its place among the maps.
+        index: u32,
+    },
+    /// `BPF_OBJ_PIN`.
+    #[non_exhaustive]
+    PinMap {
+        /// Name of the map.
+        map: String,
+        /// Its place among the maps.
+        index: u32,
+        /// `pinning` as in the object: 1 is by name, libbpf knows no others.
+        pinning: u32,
     },
     /// `BPF_MAP_UPDATE_ELEM` of the initial value.
     #[non_exhaustive]
@@ -83,6 +138,31 @@ pub enum StepKind {
         /// Its place among the maps.
         inner_index: u32,
     },
+    /// `BPF_MAP_UPDATE_ELEM` of a slot of a program array.
+    #[non_exhaustive]
+    SetProgram {
+        /// Name of the program array.
+        map: String,
+        /// Its place among the maps.
+        index: u32,
+        /// The slot.
+        slot: u32,
+        /// Name of the program that is put in.
+        program: String,
+        /// Whether the program is loaded by default.
+        loaded: bool,
+    },
+    /// `BPF_MAP_UPDATE_ELEM` of the value of a struct_ops map, which registers it if it needs no
+    /// link.
+    #[non_exhaustive]
+    SetStructOps {
+        /// Name of the map.
+        map: String,
+        /// Its place among the maps.
+        index: u32,
+        /// Members that are not zero.
+        members: Vec<MemberReport>,
+    },
     /// `BPF_PROG_LOAD`.
     #[non_exhaustive]
     LoadProgram {
@@ -99,7 +179,27 @@ pub enum StepKind {
         core_relocations: usize,
         /// Count of places that take a symbol of the kernel.
         kernel_symbols: usize,
+        /// Count of jump tables.
+        jump_tables: usize,
+        /// Count of places that take a symbol of another object.
+        undefined_symbols: usize,
     },
+}
+
+/// A member of a struct_ops map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct MemberReport {
+    /// Its name.
+    pub name: String,
+    /// Offset in the object's declaration of the struct, bits.
+    pub bit_offset: u32,
+    /// The program that is put in, if it is a function.
+    pub program: Option<String>,
+    /// The value, in words.
+    pub value: String,
 }
 
 /// Attributes of a map, as they go into `BPF_MAP_CREATE`.
@@ -161,6 +261,12 @@ pub(super) fn map_name(plan: &LoadPlan, of: MapIdx) -> String {
     found.map_or_else(|| of.0.to_string(), |(_, attr)| attr.name.clone())
 }
 
+/// The name of what a program is loaded for.
+fn attach_target(program: &plan::ProgramLoad) -> Option<String> {
+    let target = program.attach_target.as_ref()?;
+    target.name().map(str::to_owned)
+}
+
 impl StepKind {
     fn of(plan: &LoadPlan, step: &plan::Step) -> Self {
         match step {
@@ -190,9 +296,64 @@ impl StepKind {
                 program: program.name.clone(),
                 program_type: program.prog_type.to_string(),
                 instructions: program.insns.len(),
-                attach_target: program.attach_target.as_ref().map(|t| t.name.clone()),
+                attach_target: attach_target(program),
                 core_relocations: program.core_refs.len(),
                 kernel_symbols: program.kernel_refs.len(),
+                jump_tables: program.jump_tables.len(),
+                undefined_symbols: program.undefined.len(),
+            },
+            plan::Step::CreateLegacyMap { map, attr, extra } => Self::CreateLegacyMap {
+                index: map.0,
+                map: attr.into(),
+                extra: extra.clone(),
+            },
+            plan::Step::CreateStructOps { map, attr, value } => Self::CreateStructOps {
+                index: map.0,
+                map: attr.into(),
+                struct_name: value.name.clone(),
+                value_type: value.value_type(),
+            },
+            plan::Step::FillArena {
+                map,
+                offset,
+                contents,
+            } => Self::FillArena {
+                map: map_name(plan, *map),
+                index: map.0,
+                offset: *offset,
+                bytes: contents.len(),
+            },
+            plan::Step::LinkStructOps { map } => Self::LinkStructOps {
+                map: map_name(plan, *map),
+                index: map.0,
+            },
+            plan::Step::PinMap { map, pinning } => Self::PinMap {
+                map: map_name(plan, *map),
+                index: map.0,
+                pinning: pinning.number(),
+            },
+            plan::Step::SetProgram { map, slot, program } => Self::SetProgram {
+                map: map_name(plan, *map),
+                index: map.0,
+                slot: *slot,
+                program: program.name.clone(),
+                loaded: program.place.is_some(),
+            },
+            plan::Step::SetStructOps { map, members } => Self::SetStructOps {
+                map: map_name(plan, *map),
+                index: map.0,
+                members: members
+                    .iter()
+                    .map(|member| MemberReport {
+                        name: member.name.clone(),
+                        bit_offset: member.bit_offset,
+                        program: match &member.value {
+                            plan::MemberValue::Program(program) => Some(program.name.clone()),
+                            _ => None,
+                        },
+                        value: plan.describe_value(&member.value),
+                    })
+                    .collect(),
             },
         }
     }
@@ -229,7 +390,7 @@ impl ProgramReport {
         Self {
             name: program.name.clone(),
             program_type: program.prog_type.to_string(),
-            attach_target: program.attach_target.as_ref().map(|t| t.name.clone()),
+            attach_target: attach_target(program),
             instructions: program.insns.len(),
             helpers: powers.helpers.iter().cloned().collect(),
             kernel_symbols: powers.symbols.iter().cloned().collect(),
