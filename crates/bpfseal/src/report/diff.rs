@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use similar::{ChangeTag, TextDiff};
+use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
 
 use super::audit::{Change, Difference};
 use super::parts::SignerReport;
@@ -221,7 +221,7 @@ fn listings(plan: &LoadPlan) -> BTreeMap<String, String> {
 }
 
 /// Lines of an instruction listing around a change.
-const CONTEXT: usize = 3;
+const CONTEXT: u32 = 3;
 
 fn code_changes(old: &LoadPlan, new: &LoadPlan) -> BTreeMap<String, String> {
     let (before, after) = (listings(old), listings(new));
@@ -230,22 +230,82 @@ fn code_changes(old: &LoadPlan, new: &LoadPlan) -> BTreeMap<String, String> {
         let Some(earlier) = before.get(name).filter(|earlier| *earlier != lines) else {
             continue;
         };
-        let diff = TextDiff::from_lines(earlier, lines);
-        let mut text = String::new();
-        for group in diff.grouped_ops(CONTEXT) {
-            if let Some(first) = group.first() {
-                let _ = writeln!(text, "@@ line {}", first.new_range().start + 1);
-            }
-            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                let sign = match change.tag() {
-                    ChangeTag::Delete => '-',
-                    ChangeTag::Insert => '+',
-                    ChangeTag::Equal => ' ',
-                };
-                let _ = write!(text, "{sign} {}", change.value());
-            }
-        }
-        all.insert(name.clone(), text);
+        all.insert(name.clone(), changed_lines(earlier, lines));
     }
     all
+}
+
+/// The lines that differ between two texts, with some around them.
+fn changed_lines(before: &str, after: &str) -> String {
+    let input = InternedInput::new(before, after);
+    // Of tens of thousands of lines that differ, which ones belong together is found within a
+    // bounded time, not at any price.
+    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    diff.postprocess_no_heuristic(&input);
+    let mut text = String::new();
+    let put = |text: &mut String, sign: char, tokens: &[Token]| {
+        for token in tokens {
+            let _ = write!(text, "{sign} {}", input.interner[*token]);
+        }
+    };
+    let (old, new) = (&input.before, &input.after);
+    let at = |line: u32| (line as usize).min(new.len());
+    let mut end: Option<u32> = None;
+    for Hunk { before, after } in diff.hunks() {
+        match end {
+            // Near enough to the change before it to show all that is between them.
+            Some(end) if after.start - end <= 2 * CONTEXT => {
+                put(&mut text, ' ', &new[at(end)..at(after.start)]);
+            }
+            _ => {
+                if let Some(end) = end {
+                    put(&mut text, ' ', &new[at(end)..at(end + CONTEXT)]);
+                }
+                let start = after.start.saturating_sub(CONTEXT);
+                let _ = writeln!(text, "@@ line {}", start + 1);
+                put(&mut text, ' ', &new[at(start)..at(after.start)]);
+            }
+        }
+        put(
+            &mut text,
+            '-',
+            &old[before.start as usize..before.end as usize],
+        );
+        put(&mut text, '+', &new[at(after.start)..at(after.end)]);
+        end = Some(after.end);
+    }
+    if let Some(end) = end {
+        put(&mut text, ' ', &new[at(end)..at(end + CONTEXT)]);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(before: &str, after: &str, expect: &str) {
+        let text = |words: &str| words.replace(' ', "\n") + "\n";
+        let found = changed_lines(&text(before), &text(after));
+        assert_eq!(found.replace('\n', "|"), expect);
+    }
+
+    #[test]
+    fn changes_stand_among_their_neighbours() {
+        check("a b c", "a x c", "@@ line 1|  a|- b|+ x|  c|");
+        check("a b c", "a c", "@@ line 1|  a|- b|  c|");
+        check("a", "a b", "@@ line 1|  a|+ b|");
+        // Six lines between two changes are shown, seven are not.
+        check(
+            "a 1 2 3 4 5 6 b",
+            "x 1 2 3 4 5 6 y",
+            "@@ line 1|- a|+ x|  1|  2|  3|  4|  5|  6|- b|+ y|",
+        );
+        check(
+            "a 1 2 3 4 5 6 7 b",
+            "x 1 2 3 4 5 6 7 y",
+            "@@ line 1|- a|+ x|  1|  2|  3|@@ line 6|  5|  6|  7|- b|+ y|",
+        );
+    }
 }
