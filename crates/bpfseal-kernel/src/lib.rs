@@ -25,6 +25,7 @@ mod perf;
 mod pin;
 pub mod probe;
 mod program;
+mod ring;
 mod system;
 
 pub use attr::{Attr, Claim, PerfAttr};
@@ -44,4 +45,5 @@ pub use map::{Map, MapInfo, MapSpec, Mapping};
 pub use perf::PerfEvent;
 pub use pin::{get, pin};
 pub use program::{Program, ProgramInfo, ProgramSpec, Signature};
+pub use ring::RingBuffer;
 pub use system::{Command, KeyCall, Linux, System};

@@ -12,7 +12,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bpfseal::kernel::{self, Direction, Link, Linux, NetfilterHook, PerfEvent, filter_socket};
+use bpfseal::kernel::{
+    self, Direction, Link, Linux, NetfilterHook, PerfEvent, RingBuffer, filter_socket,
+};
 use bpfseal::{LoadError, LoadOptions};
 use bpfseal_proof::bench::{in_machine, trust};
 use bpfseal_work::{
@@ -93,6 +95,60 @@ fn tracing_counts_and_sends_events() {
     skel.data_config().only_tgid.set(own_pid());
     call();
     assert_eq!(skel.bss().entries.get(), entries);
+}
+
+/// The number and the process of an event of `work_tracing.bpf.c`.
+fn event(record: &[u8]) -> (u64, u32) {
+    assert_eq!(record.len(), 16);
+    let number = u64::from_ne_bytes(record[..8].try_into().unwrap());
+    (
+        number,
+        u32::from_ne_bytes(record[8..12].try_into().unwrap()),
+    )
+}
+
+#[test]
+fn a_ring_buffer_is_read() {
+    if !in_vm() {
+        return;
+    }
+    let skel = tracing::WorkTracing::open_and_load().unwrap();
+    let skel = skel.attach().unwrap();
+    let mut ring = RingBuffer::new(&Linux, skel.maps().events).unwrap();
+    let config = skel.data_config();
+    assert!(!ring.wait(Some(Duration::ZERO)).unwrap());
+    // More than the ring has room for, so that it goes round.
+    let mut calls = 0;
+    for _ in 0..100 {
+        config.only_tgid.set(own_pid());
+        for _ in 0..5 {
+            call();
+        }
+        config.only_tgid.set(0);
+        assert!(ring.wait(Some(Duration::from_secs(10))).unwrap());
+        while let Some(record) = ring.next_record() {
+            let (number, tgid) = event(record);
+            assert_eq!(tgid, own_pid().cast_unsigned());
+            // getpgid is 121.
+            calls += u32::from(number == 121);
+        }
+    }
+    assert_eq!(calls, 500);
+    // Nothing is left, and the wait for more has an end.
+    assert!(!ring.wait(Some(Duration::from_millis(20))).unwrap());
+    // Without an end it waits for a record.
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ring.wait(None));
+        config.only_tgid.set(own_pid());
+        call();
+        config.only_tgid.set(0);
+        assert!(waiting.join().unwrap().unwrap());
+    });
+    // A second reader goes on where the first is.
+    let mut other = RingBuffer::new(&Linux, skel.maps().events).unwrap();
+    assert!(other.next_record().is_some());
+    // Another kind of map is refused.
+    assert!(RingBuffer::new(&Linux, skel.maps().by_number).is_err());
 }
 
 /// Called through its address in the file.
