@@ -28,7 +28,8 @@ pub const KEYRINGS: [KeyringId; 5] = [
 pub struct LoadOptions {
     /// Where the signer's key is looked for: the first keyring that has it is taken.
     pub keyrings: Vec<KeyringId>,
-    /// The weakest scheme that is taken, if a kernel checks no stronger one of the artifact.
+    /// The weakest scheme that is taken, if a kernel checks no stronger one of the artifact. By
+    /// default that is [`Scheme::LoadTime`], which alone covers everything before anything runs.
     pub min_scheme: Scheme,
     /// How much the kernel is to log; 0 asks for a log only when something is refused.
     pub log_level: u32,
@@ -36,11 +37,12 @@ pub struct LoadOptions {
     inputs: Vec<(u32, Option<Vec<u8>>)>,
 }
 
+/// Load-time verification alone, with the first keyring that has the key.
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             keyrings: KEYRINGS.to_vec(),
-            min_scheme: Scheme::InLoader,
+            min_scheme: Scheme::LoadTime,
             log_level: 0,
             inputs: Vec::new(),
         }
@@ -55,6 +57,14 @@ impl LoadOptions {
             keyrings: vec![keyring],
             ..Self::default()
         }
+    }
+
+    /// Takes schemes down to this one, on kernels that check no stronger one: see
+    /// [`Scheme::weakness`].
+    #[must_use]
+    pub fn accept_weaker(mut self, scheme: Scheme) -> Self {
+        self.min_scheme = scheme;
+        self
     }
 
     /// What a map is to start with, by its place among the maps. For unsigned loaders; signed ones
