@@ -94,7 +94,12 @@ impl<'a> Elf<'a> {
                 class: bytes.get(4).copied().unwrap_or(0),
             });
         }
-        let broken = |what: &'static str| move |source| Error::ElfMalformed { what, source };
+        let broken = |what: &'static str| {
+            move |source: object::Error| Error::ElfMalformed {
+                what,
+                source: source.into(),
+            }
+        };
         let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(broken("header"))?;
         let raw_endian = header.endian().map_err(broken("byte order"))?;
         let endian = match raw_endian {

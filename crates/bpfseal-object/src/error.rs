@@ -2,10 +2,12 @@
 
 use crate::map_error::MapFault;
 
+crate::debug_as_chain!(Error);
+
 /// A fault of an object.
 ///
 /// The text is one level: lower case, names in backquotes; [`Error::advice`] says what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum Error {
@@ -45,7 +47,8 @@ pub enum Error {
     #[error("ELF {what} is malformed")]
     ElfMalformed {
         what: &'static str,
-        source: object::Error,
+        /// What the reader of ELF says.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An extern that BTF does not describe.
     #[error("extern `{symbol}` is not described in BTF")]

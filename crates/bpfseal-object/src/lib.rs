@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+mod chain;
 mod contents;
 mod elf;
 mod endian;
@@ -41,6 +42,7 @@ mod object;
 mod program;
 mod section_def;
 
+pub use crate::chain::Chain;
 pub use crate::contents::Contents;
 pub use crate::elf::SectionIdx;
 pub use crate::endian::Endian;
