@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bpfseal_loader::plan::{CoreRef, Info, MapAttr};
 use bpfseal_object::uapi::{AttachType, MapType, ProgType};
-use bpfseal_object::{BPF_INSN_SZ, CoreRelo, Endian, Insn};
+use bpfseal_object::{BPF_INSN_SZ, Contents, CoreRelo, Endian, Insn};
 
 use crate::attr::{Attr, MAX_LEN, command, fields};
 use crate::memory::{Memory, OutOfBounds};
@@ -51,7 +51,7 @@ pub(crate) enum Act {
         /// The map's name, if it is known.
         map: String,
         key: Vec<u8>,
-        value: Vec<u8>,
+        value: Contents,
         flags: u64,
     },
     Freeze {
@@ -142,7 +142,7 @@ pub(crate) struct Recorder<A> {
     /// Fields that are set and that no plan has, by instruction.
     pub(crate) unplanned: Vec<(usize, String)>,
     pub(crate) endian: Endian,
-    /// Bytes that may still be taken over.
+    /// Bytes that may still be read.
     budget: usize,
     /// Symbols that were not there, in the order of their first look-up.
     pub(crate) missing: Vec<Vec<u8>>,
@@ -212,7 +212,7 @@ impl<A: Answers> Recorder<A> {
     fn bytes(
         &mut self,
         insn: usize,
-        memory: &Memory,
+        memory: &Memory<'_>,
         address: u64,
         len: usize,
         what: &str,
@@ -221,18 +221,38 @@ impl<A: Answers> Recorder<A> {
             return Ok(Vec::new());
         }
         let (bytes, host) = memory.read(address, len)?;
-        let bytes = bytes.to_vec();
         self.budget = self.budget.saturating_sub(len);
         if host {
             self.influence(insn, what);
         }
-        Ok(bytes)
+        Ok(bytes.into_owned())
+    }
+
+    /// The same, of what may be zeroes in large part.
+    fn contents(
+        &mut self,
+        insn: usize,
+        memory: &Memory<'_>,
+        address: u64,
+        len: usize,
+        what: &str,
+    ) -> Result<Contents, OutOfBounds> {
+        if len == 0 {
+            return Ok(Contents::zeroes(0));
+        }
+        let (contents, host) = memory.contents(address, len)?;
+        // All of it was looked at.
+        self.budget = self.budget.saturating_sub(len);
+        if host {
+            self.influence(insn, what);
+        }
+        Ok(contents)
     }
 
     fn create_map(
         &mut self,
         insn: usize,
-        memory: &Memory,
+        memory: &Memory<'_>,
         attr: &Attr,
     ) -> Result<Act, OutOfBounds> {
         let size = attr.word("excl_prog_hash_size");
@@ -263,7 +283,12 @@ impl<A: Answers> Recorder<A> {
         })
     }
 
-    fn update(&mut self, insn: usize, memory: &Memory, attr: &Attr) -> Result<Act, OutOfBounds> {
+    fn update(
+        &mut self,
+        insn: usize,
+        memory: &Memory<'_>,
+        attr: &Attr,
+    ) -> Result<Act, OutOfBounds> {
         let map_fd = attr.fd("map_fd");
         let shape = self.open.get(&map_fd).cloned().unwrap_or_default();
         let key = attr.wide("key");
@@ -272,7 +297,7 @@ impl<A: Answers> Recorder<A> {
         let key = self.bytes(insn, memory, key, key_size, &what)?;
         let value = attr.wide("value");
         let what = format!("the initial value of map `{}`", shape.name);
-        let value = self.bytes(insn, memory, value, value_size, &what)?;
+        let value = self.contents(insn, memory, value, value_size, &what)?;
         Ok(Act::Update {
             map_fd,
             map: shape.name,
@@ -285,7 +310,7 @@ impl<A: Answers> Recorder<A> {
     fn records(
         &mut self,
         insn: usize,
-        memory: &Memory,
+        memory: &Memory<'_>,
         attr: &Attr,
         names: [&'static str; 3],
     ) -> Result<Info, OutOfBounds> {
@@ -303,7 +328,7 @@ impl<A: Answers> Recorder<A> {
     fn load_program(
         &mut self,
         insn: usize,
-        memory: &Memory,
+        memory: &Memory<'_>,
         attr: &Attr,
     ) -> Result<Act, OutOfBounds> {
         let count = attr.word("insn_cnt").min(MAX_COUNT) as usize;
@@ -344,7 +369,7 @@ impl<A: Answers> Recorder<A> {
         let license = memory.read_up_to(attr.wide("license"), 128)?;
         let license = license.split(|b| *b == 0).next().unwrap_or_default();
         let slots = memory.read_up_to(attr.wide("fd_array"), MAX_SLOTS * 4)?;
-        let slots = words(memory, slots);
+        let slots = words(memory, &slots);
         Ok(Act::LoadProgram(Box::new(ProgramAct {
             fd: 0,
             name: attr.text("prog_name"),
@@ -363,7 +388,7 @@ impl<A: Answers> Recorder<A> {
     }
 }
 
-fn words(memory: &Memory, bytes: &[u8]) -> Vec<u32> {
+fn words(memory: &Memory<'_>, bytes: &[u8]) -> Vec<u32> {
     bytes
         .chunks_exact(4)
         .map(|word| memory.endian.u32([word[0], word[1], word[2], word[3]]))
@@ -375,7 +400,7 @@ impl<A: Answers> Kernel for Recorder<A> {
         &mut self,
         insn: usize,
         command: i32,
-        memory: &mut Memory,
+        memory: &Memory<'_>,
         address: u64,
         len: usize,
     ) -> Result<i64, OutOfBounds> {
@@ -383,7 +408,7 @@ impl<A: Answers> Kernel for Recorder<A> {
         if self.budget == 0 {
             return Ok(NO_MEMORY);
         }
-        let attr = Attr::new(command, given, memory.endian);
+        let attr = Attr::new(command, &given, memory.endian);
         let subject = match command {
             command::MAP_CREATE => format!(" of map `{}`", attr.text("map_name")),
             command::PROG_LOAD => format!(" of program `{}`", attr.text("prog_name")),
@@ -460,11 +485,6 @@ impl<A: Answers> Kernel for Recorder<A> {
             self.addresses.len() - 1
         });
         Ok(FIRST_ADDRESS + index as u64 * ADDRESS_STEP)
-    }
-
-    fn copy_from_user(&mut self, _insn: usize, len: usize) -> Vec<u8> {
-        // What is done with it is noted there. Not zero, so that it is not what was there.
-        vec![0xa5; len]
     }
 
     fn printed(&mut self, _insn: usize) {

@@ -4,6 +4,8 @@
 //! do ends the run with a [`Fault`] that names the instruction. Loaders go straight ahead, so an
 //! instruction that runs twice is a loop, and a fault.
 
+use std::borrow::Cow;
+
 use bpfseal_object::{
     BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64,
 };
@@ -15,6 +17,10 @@ const STACK: usize = 512;
 /// Bytes above the frame that can be used all the same: loaders of more programs than the frame has
 /// room for use them. The kernel's verifier refuses those, and it is noted.
 const ABOVE: usize = 32 << 10;
+
+/// What is read of the host. What is done with it is noted there; it is not zero, so that it is not
+/// what was there.
+const HOST_BYTE: u8 = 0xa5;
 
 /// Helpers that loaders use, by number (`enum bpf_func_id` of Linux 7.3).
 mod helper {
@@ -93,7 +99,7 @@ pub(crate) trait Kernel {
         &mut self,
         insn: usize,
         command: i32,
-        memory: &mut Memory,
+        memory: &Memory<'_>,
         attr: u64,
         len: usize,
     ) -> Result<i64, OutOfBounds>;
@@ -103,8 +109,6 @@ pub(crate) trait Kernel {
     fn find_by_name_kind(&mut self, insn: usize, name: &[u8], kind: i32) -> i64;
     /// `bpf_kallsyms_lookup_name`: an address.
     fn kallsyms(&mut self, insn: usize, name: &[u8]) -> Result<u64, i64>;
-    /// `bpf_copy_from_user`: bytes of the host.
-    fn copy_from_user(&mut self, insn: usize, len: usize) -> Vec<u8>;
     /// `bpf_trace_printk`.
     fn printed(&mut self, insn: usize);
     /// The way that the run takes depends on a value of the host.
@@ -114,10 +118,10 @@ pub(crate) trait Kernel {
 /// A loader, ready to run.
 pub(crate) struct Machine<'k> {
     pub(crate) insns: Vec<Insn>,
-    pub(crate) memory: Memory,
+    memory: Memory<'k>,
     /// The values of the maps that it is bound to, by place in `fd_array`.
     maps: Vec<Option<BoundMap>>,
-    pub(crate) context: RegionId,
+    context: RegionId,
     stack: RegionId,
     registers: [Value; 11],
     ran: Vec<bool>,
@@ -125,6 +129,10 @@ pub(crate) struct Machine<'k> {
     pub(crate) above_frame: Option<usize>,
     kernel: &'k mut dyn Kernel,
 }
+
+/// A map of `fd_array` before the run: its value, and how the kernel's object begins
+/// ([`map_object`]).
+pub(crate) type Bound<'k> = (Cow<'k, [u8]>, Vec<u8>);
 
 /// A map of `fd_array`.
 #[derive(Debug, Clone, Copy)]
@@ -143,11 +151,10 @@ pub(crate) fn map_object(digest: [u8; 32], exclusive: bool, endian: Endian) -> V
 }
 
 impl<'k> Machine<'k> {
-    /// A loader with its maps by place in `fd_array`: the value, and how the kernel's object begins
-    /// ([`map_object`]).
+    /// A loader with its maps by place in `fd_array`.
     pub(crate) fn new(
         instructions: &[u8],
-        maps: Vec<Option<(Vec<u8>, Vec<u8>)>>,
+        maps: Vec<Option<Bound<'k>>>,
         context: Vec<u8>,
         endian: Endian,
         kernel: &'k mut dyn Kernel,
@@ -161,7 +168,7 @@ impl<'k> Machine<'k> {
         let mut memory = Memory::new(endian);
         let stack = memory.add(vec![0; STACK + ABOVE], true, false);
         let context = memory.add(context, true, true);
-        let mut bind = |(value, object)| BoundMap {
+        let mut bind = |(value, object): Bound<'k>| BoundMap {
             value: memory.add(value, true, false),
             object: memory.add(object, false, false),
         };
@@ -179,10 +186,27 @@ impl<'k> Machine<'k> {
         })
     }
 
-    /// The value of the map at a place of `fd_array`, as the program left it.
-    pub(crate) fn value_of(&self, place: usize) -> &[u8] {
+    /// The first bytes of the map at a place of `fd_array`, as the program left them.
+    pub(crate) fn start_of(&self, place: usize, len: usize) -> Vec<u8> {
         let map = self.maps.get(place).copied().flatten();
-        map.map_or(&[], |map| self.memory.bytes_of(map.value))
+        map.map_or_else(Vec::new, |map| {
+            self.memory.start_of(map.value, len).into_owned()
+        })
+    }
+
+    /// What the program has written to the map at a place of `fd_array`: offsets and bytes.
+    pub(crate) fn written_to(&self, place: usize) -> Vec<(usize, Vec<u8>)> {
+        let map = self.maps.get(place).copied().flatten();
+        let written = map.map(|map| self.memory.written(map.value));
+        let written = written.into_iter().flatten();
+        written
+            .map(|(offset, bytes)| (offset, bytes.into_owned()))
+            .collect()
+    }
+
+    /// The context, as the program left it.
+    pub(crate) fn context(&self) -> Vec<u8> {
+        self.memory.start_of(self.context, usize::MAX).into_owned()
     }
 
     /// Runs it: what it returns.
@@ -447,7 +471,7 @@ impl<'k> Machine<'k> {
                 let command = own(r1)? as i32;
                 let address = own(r2)?;
                 self.kernel
-                    .bpf(at, command, &mut self.memory, address, len)
+                    .bpf(at, command, &self.memory, address, len)
                     .map_err(memory_fault)?
             }
             helper::SYS_CLOSE => self.kernel.close(at, r1.bits as i32),
@@ -456,16 +480,16 @@ impl<'k> Machine<'k> {
                     .memory
                     .read(own(r1)?, size(r2)?)
                     .map_err(memory_fault)?;
-                let name = name.strip_suffix(&[0]).unwrap_or(name).to_vec();
-                self.kernel.find_by_name_kind(at, &name, own(r3)? as i32)
+                let name = name.strip_suffix(&[0]).unwrap_or(&name);
+                self.kernel.find_by_name_kind(at, name, own(r3)? as i32)
             }
             helper::KALLSYMS_LOOKUP_NAME => {
                 let (name, _) = self
                     .memory
                     .read(own(r1)?, size(r2)?)
                     .map_err(memory_fault)?;
-                let name = name.strip_suffix(&[0]).unwrap_or(name).to_vec();
-                let found = self.kernel.kallsyms(at, &name);
+                let name = name.strip_suffix(&[0]).unwrap_or(&name);
+                let found = self.kernel.kallsyms(at, name);
                 let value = Value::known(found.unwrap_or(0));
                 self.memory
                     .store(own(r4)?, 8, value)
@@ -474,11 +498,9 @@ impl<'k> Machine<'k> {
             }
             helper::COPY_FROM_USER => {
                 let len = size(r2)?;
-                // Bounded by what there is to write to.
-                self.memory.read(own(r1)?, len).map_err(memory_fault)?;
-                let bytes = self.kernel.copy_from_user(at, len);
+                self.memory.check(own(r1)?, len).map_err(memory_fault)?;
                 self.memory
-                    .write(own(r1)?, &bytes, true)
+                    .fill(own(r1)?, len, HOST_BYTE, true)
                     .map_err(memory_fault)?;
                 0
             }
@@ -486,17 +508,21 @@ impl<'k> Machine<'k> {
                 const EFAULT: i64 = 14;
                 let (len, to) = (size(r2)?, own(r1)?);
                 // Bounded by what there is to write to.
-                self.memory.read(to, len).map_err(memory_fault)?;
-                let (bytes, host, result) = if r3.host {
-                    (self.kernel.copy_from_user(at, len), true, 0)
-                } else {
-                    match self.memory.read(r3.bits, len) {
-                        Ok((bytes, host)) => (bytes.to_vec(), host, 0),
-                        // What can not be read clears what it was to fill.
-                        Err(_) => (vec![0; len], false, -EFAULT),
-                    }
+                self.memory.check(to, len).map_err(memory_fault)?;
+                let read = match r3.host {
+                    true => None,
+                    false => Some(self.memory.read(r3.bits, len)),
                 };
-                self.memory.write(to, &bytes, host).map_err(memory_fault)?;
+                let (written, result) = match read {
+                    None => (self.memory.fill(to, len, HOST_BYTE, true), 0),
+                    Some(Ok((bytes, host))) => {
+                        let bytes = bytes.into_owned();
+                        (self.memory.write(to, &bytes, host), 0)
+                    }
+                    // What cannot be read clears what it was to fill.
+                    Some(Err(_)) => (self.memory.fill(to, len, 0, false), -EFAULT),
+                };
+                written.map_err(memory_fault)?;
                 result
             }
             helper::TRACE_PRINTK => {

@@ -12,10 +12,11 @@ mod compare;
 mod power;
 mod recover;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bpfseal_artifact::{Artifact, LoaderForm};
-use bpfseal_loader::plan::{KernelRef, ProgramLoad};
+use bpfseal_loader::plan::{KernelRef, MAX_MAPS, ProgramLoad};
 use bpfseal_loader::{ContextLayout, LoadPlan};
 use bpfseal_object::Endian;
 
@@ -215,7 +216,9 @@ pub struct Lacking {
 /// Runs a loader against the symbols of a kernel.
 #[must_use]
 pub fn lacking(subject: &Subject<'_>, kernel: &Symbols) -> Lacking {
-    let run = run(subject, vec![0; context_size(subject)], kernel.clone());
+    let object = map_object(subject.metadata, subject.endian);
+    let nothing = vec![0; context_size(subject)];
+    let run = run(subject, &object, nothing, kernel.clone());
     let symbols = run.recorder.missing.iter();
     Lacking {
         symbols: symbols
@@ -228,8 +231,10 @@ pub fn lacking(subject: &Subject<'_>, kernel: &Symbols) -> Lacking {
 /// Audits a loader.
 #[must_use]
 pub fn audit(subject: &Subject<'_>) -> Audit {
-    let quiet = run(subject, vec![0; context_size(subject)], Symbols::All);
-    let asking = run(subject, asking_context(subject), Symbols::All);
+    let object = map_object(subject.metadata, subject.endian);
+    let nothing = vec![0; context_size(subject)];
+    let quiet = run(subject, &object, nothing, Symbols::All);
+    let asking = run(subject, &object, asking_context(subject), Symbols::All);
     let mut audit = recover::recover(subject, &quiet);
     audit.influences = asking.recorder.influences.into_iter().collect();
     for insn in asking.recorder.decided {
@@ -241,7 +246,7 @@ pub fn audit(subject: &Subject<'_>) -> Audit {
             });
         }
     }
-    let strong = strong_symbols(subject, &quiet);
+    let strong = strong_symbols(subject, &object, &quiet);
     for program in programs_mut(&mut audit.plan) {
         for reference in &mut program.kernel_refs {
             reference.weak = !strong.contains(reference.name.as_bytes());
@@ -285,17 +290,16 @@ struct Run {
     recorder: Recorder<Grants>,
     returned: Result<i64, Fault>,
     above_frame: Option<usize>,
-    metadata: Vec<u8>,
+    /// The beginning of the metadata, which holds the descriptors of maps.
+    slots: Vec<u8>,
     context: Vec<u8>,
 }
 
-fn run(subject: &Subject<'_>, context: Vec<u8>, symbols: Symbols) -> Run {
+/// `object` is how the kernel's object of the metadata map begins.
+fn run(subject: &Subject<'_>, object: &[u8], context: Vec<u8>, symbols: Symbols) -> Run {
     let grants = Grants { symbols, opened: 0 };
     let mut recorder = Recorder::new(subject.endian, grants, subject.metadata.len());
-    let map = (
-        subject.metadata.to_vec(),
-        map_object(subject.metadata, subject.endian),
-    );
+    let map = (Cow::Borrowed(subject.metadata), object.to_vec());
     let machine = Machine::new(
         subject.instructions,
         vec![Some(map)],
@@ -303,12 +307,11 @@ fn run(subject: &Subject<'_>, context: Vec<u8>, symbols: Symbols) -> Run {
         subject.endian,
         &mut recorder,
     );
-    let (returned, above_frame, metadata, context) = match machine {
+    let (returned, above_frame, slots, context) = match machine {
         Ok(mut machine) => {
             let returned = machine.run();
-            let metadata = machine.value_of(0).to_vec();
-            let context = machine.memory.bytes_of(machine.context).to_vec();
-            (returned, machine.above_frame, metadata, context)
+            let slots = machine.start_of(0, MAX_MAPS * 4);
+            (returned, machine.above_frame, slots, machine.context())
         }
         Err(fault) => (Err(fault), None, Vec::new(), Vec::new()),
     };
@@ -316,7 +319,7 @@ fn run(subject: &Subject<'_>, context: Vec<u8>, symbols: Symbols) -> Run {
         recorder,
         returned,
         above_frame,
-        metadata,
+        slots,
         context,
     }
 }
@@ -355,7 +358,7 @@ pub fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
 }
 
 /// The symbols that the loader does not do without: it ends where one of them is missing.
-fn strong_symbols(subject: &Subject<'_>, quiet: &Run) -> BTreeSet<Vec<u8>> {
+fn strong_symbols(subject: &Subject<'_>, object: &[u8], quiet: &Run) -> BTreeSet<Vec<u8>> {
     let types = quiet.recorder.types.iter().map(|(name, _)| name);
     let all: Vec<Vec<u8>> = types
         .chain(&quiet.recorder.addresses)
@@ -368,7 +371,7 @@ fn strong_symbols(subject: &Subject<'_>, quiet: &Run) -> BTreeSet<Vec<u8>> {
     }
     for _ in 0..MAX_TRIES {
         let symbols = Symbols::AllBut(missing.clone());
-        let tried = run(subject, vec![0; context_size(subject)], symbols);
+        let tried = run(subject, object, vec![0; context_size(subject)], symbols);
         if tried.returned == Ok(0) {
             break;
         }

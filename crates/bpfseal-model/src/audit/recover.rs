@@ -36,7 +36,7 @@ struct Recovery<'a> {
 
 pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
     let recorder = &run.recorder;
-    let slots = words(&run.metadata, subject.endian, MAX_MAPS);
+    let slots = words(&run.slots, subject.endian, MAX_MAPS);
     let mut recovery = Recovery {
         recorder,
         maps: BTreeMap::new(),
@@ -191,7 +191,7 @@ impl Recovery<'_> {
         insn: usize,
         fd: i32,
         key: &[u8],
-        value: &[u8],
+        value: &Contents,
         flags: u64,
     ) -> Option<Step> {
         let map = self.place(insn, fd)?;
@@ -200,7 +200,8 @@ impl Recovery<'_> {
             let number = |bytes: &[u8]| -> Option<[u8; 4]> { bytes.try_into().ok() };
             let endian = self.recorder.endian;
             let slot = number(key).map(|bytes| endian.u32(bytes));
-            let inner = number(value).map(|bytes| endian.u32(bytes).cast_signed());
+            let value = value.range(0, value.len().min(8));
+            let inner = number(&value).map(|bytes| endian.u32(bytes).cast_signed());
             let inner = self.place(insn, inner.unwrap_or(-1))?;
             return Some(Step::SetInnerMap {
                 outer: map,
@@ -217,7 +218,7 @@ impl Recovery<'_> {
         }
         Some(Step::SeedMap {
             map,
-            value: Contents::new(value),
+            value: value.clone(),
             flags,
         })
     }

@@ -4,12 +4,14 @@
 //! Sources: `bpf_prog_test_run_syscall` of `net/bpf/test_run.c` and `bpf_sys_bpf` of
 //! `kernel/bpf/syscall.c`, of Linux 7.3.
 
+use std::borrow::Cow;
+
 use bpfseal_loader::plan::MapAttr;
 
 use super::{Caller, Fd, Kernel, MapCreate, Object, ProgLoad, Task, command};
 use crate::errno::Errno;
 use crate::record::{Act, Answers, Influence, ProgramAct, Recorder};
-use crate::run::{Fault, Machine, map_object};
+use crate::run::{Bound, Fault, Machine, map_object};
 use crate::symbols::Symbols;
 
 /// `BPF_PROG_TYPE_SYSCALL`.
@@ -120,9 +122,9 @@ impl Kernel {
             let map = &self.maps[(*number)? as usize];
             let exclusive = map.created.excl_prog_hash.is_some();
             let object = map_object(map.cached_digest(), exclusive, endian);
-            Some((map.value().to_vec(), object))
+            Some((Cow::Owned(map.value().to_vec()), object))
         });
-        let bound: Vec<Option<(Vec<u8>, Vec<u8>)>> = bound.collect();
+        let bound: Vec<Option<Bound<'_>>> = bound.collect();
         let size = bound.iter().flatten().map(|(value, _)| value.len()).sum();
         let answers = Nested {
             kernel: self,
@@ -139,9 +141,9 @@ impl Kernel {
             Ok(returned) => End::Returned(returned),
             Err(fault) => End::NotModelled(fault),
         };
-        let context = machine.memory.bytes_of(machine.context).to_vec();
-        let left = (0..places.len()).map(|place| machine.value_of(place).to_vec());
-        let left: Vec<_> = left.collect();
+        let context = machine.context();
+        let written = (0..places.len()).map(|place| machine.written_to(place));
+        let written: Vec<_> = written.collect();
         let missing = recorder.missing.iter();
         let ran = Ran {
             end,
@@ -152,9 +154,10 @@ impl Kernel {
             influences: recorder.influences.into_iter().collect(),
             denied: recorder.answers.denied,
         };
-        for (number, value) in places.iter().zip(left) {
-            if let Some(number) = number {
-                self.maps[*number as usize].write_by_program(0, &value);
+        for (number, written) in places.iter().zip(written) {
+            let Some(number) = number else { continue };
+            for (offset, bytes) in written {
+                self.maps[*number as usize].write_by_program(offset, &bytes);
             }
         }
         ran
@@ -234,7 +237,8 @@ impl Answers for Nested<'_> {
                 ..
             } => {
                 let caller = self.caller;
-                let done = self.kernel.update_map(*map_fd, key, value, *flags, caller);
+                let value = value.range(0, value.len());
+                let done = self.kernel.update_map(*map_fd, key, &value, *flags, caller);
                 done.map(|()| 0)
             }
             Act::Freeze { map_fd } => self.kernel.freeze_map(*map_fd, self.caller).map(|()| 0),
