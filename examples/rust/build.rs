@@ -6,7 +6,6 @@
 use std::error::Error;
 use std::path::Path;
 
-use bpfseal::RunningHost;
 use bpfseal::object::Object;
 use bpfseal::seal::{Certificate, SigningKey};
 
@@ -19,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let certificate = Certificate::from_bytes(&certificate)?;
 
     let object = Object::parse(&std::fs::read(object)?, "tracing")?;
-    let sealed = bpfseal::seal_object(object, &RunningHost, &key, &certificate)?;
+    let sealed = bpfseal::Sealer::new(&certificate).seal(object, &key)?;
     let out = Path::new(&std::env::var("OUT_DIR")?).join("tracing.rs");
     std::fs::write(out, sealed.rust_module()?.to_string())?;
     Ok(())

@@ -25,7 +25,9 @@ fn main() {
         };
         let bytes = std::fs::read(&path).unwrap();
         let object = Object::parse(&bytes, &name).unwrap();
-        let sealed = bpfseal::seal_object(object, &RunningHost, &key, &certificate).unwrap();
+        let sealed = bpfseal::Sealer::new(&certificate)
+            .seal(object, &key)
+            .unwrap();
         let module = sealed.rust_module().unwrap().to_string();
         std::fs::write(Path::new(&out).join(format!("{short}.rs")), module).unwrap();
         if short == "syscall" {

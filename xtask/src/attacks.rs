@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use anyhow::bail;
 use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
-use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore};
-use bpfseal::{Sealed, seal_object_as};
+use bpfseal::seal::{Certificate, Scheme, SigningKey, TrustStore};
+use bpfseal::{Sealed, Sealer};
 use bpfseal_proof::attacks::{Cell, Material, Stopped, catalogue};
 
 use crate::project;
@@ -58,19 +58,12 @@ fn sealed(name: &str) -> anyhow::Result<Sealed> {
     let certificate = Certificate::from_bytes(&std::fs::read(keys.join("p256.cert.pem"))?)?;
     let bytes = std::fs::read(project::objects().join(format!("{name}.bpf.o")))?;
     let object = Object::parse(&bytes, name)?;
-    let options = SealOptions {
-        signing_time: SIGNED,
-        ..SealOptions::default()
-    };
     let host = FixedHost::default();
-    Ok(seal_object_as(
-        &Scheme::ALL,
-        object,
-        &host,
-        &key,
-        &certificate,
-        &options,
-    )?)
+    Ok(Sealer::new(&certificate)
+        .schemes(&Scheme::ALL)
+        .signing_time(SIGNED)
+        .host(&host)
+        .seal(object, &key)?)
 }
 
 fn text() -> anyhow::Result<String> {

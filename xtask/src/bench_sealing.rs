@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use bpfseal::RunningHost;
+use bpfseal::Sealer;
 use bpfseal::artifact::{Artifact, Bundle};
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::{
-    Certificate, DigestAlgorithm, Scheme, SealOptions, Signer as _, SigningKey, TrustStore,
-};
+use bpfseal::seal::{Certificate, DigestAlgorithm, Scheme, Signer as _, SigningKey, TrustStore};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 use crate::project;
@@ -64,7 +62,7 @@ fn sealing(
         let name = object_name(&path.to_string_lossy());
         let seal = || {
             let object = Object::parse(&bytes, &name)?;
-            bpfseal::seal_object(object, &RunningHost, key, certificate)
+            Sealer::new(certificate).seal(object, key)
         };
         let Ok(sealed) = seal() else { continue };
         let one = sealed.sealed_loader();
@@ -109,9 +107,7 @@ fn verifying(
             continue;
         };
         let schemes = [Scheme::LoadTime];
-        let options = SealOptions::default();
-        let sealed =
-            bpfseal::seal_object_as(&schemes, object, &RunningHost, key, certificate, &options);
+        let sealed = Sealer::new(certificate).schemes(&schemes).seal(object, key);
         if let Ok(sealed) = sealed {
             bundles.push(sealed.into_bundle().encode());
         }

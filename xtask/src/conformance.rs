@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use bpfseal::artifact::{Artifact, LoaderForm};
 use bpfseal::loader::{Form, HostDependency};
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::{Certificate, Scheme, Seal, SealOptions, SigningKey, hex, seal_load_time};
+use bpfseal::seal::{Certificate, Scheme, Seal, SigningKey, hex, seal_load_time};
 use bpfseal::{Made, RunningHost, make_loader};
 use sha2::Digest as _;
 
@@ -327,14 +327,9 @@ fn against_in_loader(
     let ours = Object::parse(&bytes, &object_name(&path.to_string_lossy()))
         .map_err(bpfseal::MakeError::from)
         .and_then(|object| {
-            bpfseal::seal_object_as(
-                &[Scheme::InLoaderExclusive],
-                object,
-                &RunningHost,
-                &identity.key,
-                &identity.certificate,
-                &SealOptions::default(),
-            )
+            bpfseal::Sealer::new(&identity.certificate)
+                .schemes(&[Scheme::InLoaderExclusive])
+                .seal(object, &identity.key)
         });
     let (ours, theirs) = match (ours, output.status.success()) {
         (Err(_), false) => return Ok(Outcome::BothRefuse),

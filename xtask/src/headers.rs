@@ -12,8 +12,8 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use bpfseal::loader::Form;
 use bpfseal::object::{Object, object_name};
-use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey};
-use bpfseal::{RunningHost, make_loader, seal_object, seal_object_as};
+use bpfseal::seal::{Certificate, Scheme, SigningKey};
+use bpfseal::{RunningHost, Sealer, make_loader};
 
 use crate::project;
 use crate::reference::{self, Reference};
@@ -116,7 +116,7 @@ impl Subject {
             Some((key, certificate)) => {
                 let key = SigningKey::from_pem(&std::fs::read(key)?)?;
                 let certificate = Certificate::from_bytes(&std::fs::read(certificate)?)?;
-                let sealed = seal_object(parsed, &RunningHost, &key, &certificate)?;
+                let sealed = Sealer::new(&certificate).seal(parsed, &key)?;
                 (sealed.c_header()?.to_string(), sealed.made)
             }
             None => {
@@ -292,15 +292,9 @@ pub(crate) fn c_example(scheme: Scheme) -> anyhow::Result<PathBuf> {
     let certificate = Certificate::from_bytes(&std::fs::read(keys.join("rsa2048.cert.pem"))?)?;
     let bytes = std::fs::read(project::objects().join("one_map.bpf.o"))?;
     let object = Object::parse(&bytes, "one_map_bpf")?;
-    let options = SealOptions::default();
-    let sealed = seal_object_as(
-        &[scheme],
-        object,
-        &RunningHost,
-        &key,
-        &certificate,
-        &options,
-    )?;
+    let sealed = Sealer::new(&certificate)
+        .schemes(&[scheme])
+        .seal(object, &key)?;
     std::fs::write(
         folder.join("one_map.lskel.h"),
         sealed.c_header()?.to_string(),

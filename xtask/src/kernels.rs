@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use bpfseal::Sealer;
 use bpfseal::artifact::Artifact;
 use bpfseal::object::{Endian, Object, object_name};
 use bpfseal::seal::{Certificate, Scheme, SigningKey};
-use bpfseal::{RunningHost, seal_object};
 
 use crate::reference::Reference;
 use crate::{firmware, headers, project, reference};
@@ -450,7 +450,7 @@ impl Identity {
         let Some(object) = object.ok().filter(|object| object.endian == Endian::Little) else {
             return Ok(files);
         };
-        let Ok(sealed) = seal_object(object, &RunningHost, &self.key, &self.certificate) else {
+        let Ok(sealed) = Sealer::new(&self.certificate).seal(object, &self.key) else {
             return Ok(files);
         };
         let folder = project::target().join("kernels").join(place);

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use bpfseal::loader::Form;
 use bpfseal::object::{Object, object_name};
 use bpfseal::seal::{Certificate, SigningKey};
-use bpfseal::{RunningHost, make_loader, seal_object};
+use bpfseal::{RunningHost, Sealer, make_loader};
 
 use crate::project;
 
@@ -92,7 +92,7 @@ fn modules(path: &PathBuf) -> anyhow::Result<Vec<String>> {
     let Ok(object) = parse() else {
         return Ok(Vec::new());
     };
-    let Ok(sealed) = seal_object(object, &RunningHost, &key, &certificate) else {
+    let Ok(sealed) = Sealer::new(&certificate).seal(object, &key) else {
         return Ok(Vec::new());
     };
     let made = make_loader(parse()?, &RunningHost, Form::Unsigned)?;

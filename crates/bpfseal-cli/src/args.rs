@@ -3,10 +3,11 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use bpfseal::Sealer;
 use bpfseal::kernel::KeyringId;
 use bpfseal::object::object_name;
 use bpfseal::seal::{
-    Certificate, KeyError, SIGNING_DIGESTS, Scheme, SealOptions, Signer, SigningKey, check_key,
+    Certificate, KeyError, SIGNING_DIGESTS, Scheme, Signer, SigningKey, check_key,
 };
 use clap::Args;
 use zeroize::Zeroizing;
@@ -15,6 +16,7 @@ use crate::Outcome;
 use crate::command_signer::CommandSigner;
 use crate::failure::{Failure, Report};
 use crate::files;
+use crate::host::Values;
 use crate::pkcs11::{self, TokenSigner};
 
 /// Key and certificate.
@@ -182,37 +184,34 @@ impl SchemeArgs {
         Ok(schemes)
     }
 
-    /// The rest, for a signer.
-    pub(crate) fn options(&self, certificate: &Certificate) -> Result<SealOptions, Failure> {
-        let digest = match &self.digest {
-            None => None,
-            Some(name) => {
-                let mut known = SIGNING_DIGESTS.into_iter();
-                let digest = known.find(|digest| digest.name() == name);
-                Some(digest.ok_or_else(|| {
-                    Failure::usage(
-                        format!("`{name}` is no digest to sign with"),
-                        "say sha256, sha384 or sha512",
-                    )
-                })?)
-            }
-        };
-        let mut embed = Vec::new();
-        if let Some(paths) = &self.embed_chain {
-            embed.push(certificate.clone());
-            for path in paths {
-                for found in read_certificates(path)? {
-                    if !embed.contains(&found) {
-                        embed.push(found);
-                    }
-                }
-            }
+    /// What seals so, for the key of a certificate.
+    pub(crate) fn sealer<'a>(
+        &self,
+        certificate: &'a Certificate,
+        host: &'a Values,
+    ) -> Result<Sealer<'a>, Failure> {
+        let mut sealer = Sealer::new(certificate)
+            .schemes(&self.schemes()?)
+            .signing_time(now())
+            .host(host);
+        if let Some(name) = &self.digest {
+            let mut known = SIGNING_DIGESTS.into_iter();
+            let digest = known.find(|digest| digest.name() == name);
+            sealer = sealer.digest(digest.ok_or_else(|| {
+                Failure::usage(
+                    format!("`{name}` is no digest to sign with"),
+                    "say sha256, sha384 or sha512",
+                )
+            })?);
         }
-        Ok(SealOptions {
-            digest,
-            embed,
-            signing_time: now(),
-        })
+        if let Some(paths) = &self.embed_chain {
+            let mut between = Vec::new();
+            for path in paths {
+                between.extend(read_certificates(path)?);
+            }
+            sealer = sealer.embed_chain(between);
+        }
+        Ok(sealer)
     }
 }
 

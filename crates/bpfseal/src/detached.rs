@@ -1,6 +1,6 @@
 //! Detached seals: the loader is made again from the object, and held against what was signed.
 //!
-//! Stands beside [`crate::seal_object_as`]: there an object becomes a loader that is signed, here
+//! Stands beside [`crate::Sealer`]: there an object becomes a loader that is signed, here
 //! the same loader finds its signature again.
 
 use std::borrow::Cow;
@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use bpfseal_artifact::{Artifact, DetachedSeal, Interface, LoaderForm};
 use bpfseal_loader::{EmitOptions, FixedHost, Host, HostError, LoadPlan, Loader};
 use bpfseal_object::{Endian, Object};
-use bpfseal_seal::{DigestAlgorithm, Scheme, excl_prog_hash, hex};
+use bpfseal_seal::{Scheme, excl_prog_hash, hex};
 
+use crate::make::sha256;
 use crate::{MakeError, Sealed};
 
 /// Why an object and a seal do not go together.
@@ -24,6 +25,9 @@ pub enum ReuniteError {
         /// The object's.
         found: String,
     },
+    /// The seal of an object names the digest of its file, which is not known.
+    #[error("the file of the object is not known, and a detached seal names its digest")]
+    NoFile,
     /// The seal says another byte order than the object has.
     #[error("the seal is for {wanted:?}-endian machines, the object is not")]
     OtherEndian {
@@ -63,6 +67,7 @@ impl ReuniteError {
             }
             Self::Host(_) => "give the value with the options for values of the host",
             Self::Make(error) => error.advice(),
+            Self::NoFile => "read the object with `Source::parse`",
             Self::OtherEndian { .. } | Self::OtherLoader { .. } => {
                 "the seal is damaged, or it is from a version of this tool that made other loaders"
             }
@@ -84,7 +89,12 @@ pub fn reunite(object: &[u8], seal: &DetachedSeal) -> Result<Artifact, ReuniteEr
         });
     }
     let object = Object::parse(object, &seal.name).map_err(MakeError::from)?;
-    let plan = LoadPlan::new(&object, &seal.host).map_err(MakeError::from)?;
+    remake(&object, seal)
+}
+
+/// The same of an object that was read already.
+fn remake(object: &Object, seal: &DetachedSeal) -> Result<Artifact, ReuniteError> {
+    let plan = LoadPlan::new(object, &seal.host).map_err(MakeError::from)?;
     if plan.endian != seal.endian {
         return Err(ReuniteError::OtherEndian {
             wanted: seal.endian,
@@ -117,41 +127,33 @@ pub fn reunite(object: &[u8], seal: &DetachedSeal) -> Result<Artifact, ReuniteEr
         });
     }
     Ok(Artifact {
-        interface: Interface::new(&object, &plan.name),
+        interface: Interface::new(object, &plan.name),
         metadata: Cow::Owned(metadata),
         forms: Cow::Owned(forms),
     })
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = DigestAlgorithm::Sha256.digest(bytes);
-    // It always has 32 bytes.
-    digest.try_into().unwrap_or_default()
-}
-
 impl Sealed {
-    /// The signatures alone, for an object that stays as it is. Object and host have to be those
-    /// that this was made of; that they find together again is tried.
+    /// The signatures alone, for an object that stays as it is. The host has to be the one that this
+    /// was made with; that object and seal find together again is tried.
     ///
     /// # Errors
-    /// As [`reunite`]; [`ReuniteError::Host`] when the host can not be asked any more.
-    pub fn into_detached(
-        self,
-        object: &[u8],
-        host: &dyn Host,
-    ) -> Result<DetachedSeal, ReuniteError> {
+    /// [`ReuniteError::NoFile`] unless the object was read by [`Source::parse`](crate::Source::parse);
+    /// [`ReuniteError::Host`] when the host can not be asked any more; else as [`reunite`].
+    pub fn into_detached(self, host: &dyn Host) -> Result<DetachedSeal, ReuniteError> {
+        let object_digest = self.origin.object_digest.ok_or(ReuniteError::NoFile)?;
         let host = FixedHost::taken_from(host, &self.made.plan.host)?;
         let seal = DetachedSeal {
             name: self.made.plan.name.clone(),
             endian: self.made.plan.endian,
             seals: self.forms.into_iter().map(|(_, seal)| seal).collect(),
-            object_digest: sha256(object),
+            object_digest,
             metadata_digest: sha256(&self.made.loader.metadata),
             host,
-            certificates: Vec::new(),
-            provenance: None,
+            certificates: self.origin.certificate.into_iter().collect(),
+            provenance: self.origin.provenance,
         };
-        reunite(object, &seal)?;
+        remake(&self.made.object, &seal)?;
         Ok(seal)
     }
 }

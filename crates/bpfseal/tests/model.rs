@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use bpfseal::Sealer;
 use bpfseal::loader::{FixedHost, LoadPlan};
 use bpfseal::model::explain::{Setting, explain};
 use bpfseal::model::kernel::Profile;
 use bpfseal::object::Object;
-use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore};
-use bpfseal::seal_object_as;
+use bpfseal::seal::{Certificate, Scheme, SigningKey, TrustStore};
 
 fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
@@ -36,8 +36,10 @@ fn every_form_runs_on_the_kernel_that_it_is_for() {
         if !plan.unresolved.is_empty() {
             continue;
         }
-        let options = SealOptions::default();
-        let sealed = seal_object_as(&Scheme::ALL, object, &host, &key, &certificate, &options);
+        let sealed = Sealer::new(&certificate)
+            .schemes(&Scheme::ALL)
+            .host(&host)
+            .seal(object, &key);
         let artifact = sealed.unwrap().into_artifact();
         for form in artifact.forms.iter() {
             let scheme = form.seal().unwrap().scheme;

@@ -7,7 +7,7 @@ use std::path::Path;
 use bpfseal::loader::{FixedHost, Form};
 use bpfseal::object::{Object, object_name};
 use bpfseal::seal::{Certificate, SigningKey, hex};
-use bpfseal::{make_loader, seal_object};
+use bpfseal::{Sealer, make_loader};
 use serde_json::Value;
 use sha2::Digest as _;
 
@@ -45,7 +45,10 @@ fn every_recorded_object() {
         }
         let object = object.unwrap();
         let unsigned = make_loader(object.clone(), &host, Form::Unsigned).unwrap();
-        let sealed = seal_object(object, &host, &key, &certificate).unwrap();
+        let sealed = Sealer::new(&certificate)
+            .host(&host)
+            .seal(object, &key)
+            .unwrap();
         for (expect, loader) in [
             (&entry["unsigned"], &unsigned.loader),
             (&entry["signed"], &sealed.made.loader),

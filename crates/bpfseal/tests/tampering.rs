@@ -5,9 +5,8 @@ use std::path::Path;
 
 use bpfseal::artifact::{Artifact, Bundle, DetachedSeal};
 use bpfseal::loader::FixedHost;
-use bpfseal::object::Object;
-use bpfseal::seal::{Certificate, Scheme, SealOptions, SigningKey, TrustStore};
-use bpfseal::{Sealed, reunite, seal_object_as};
+use bpfseal::seal::{Certificate, Scheme, SigningKey, TrustStore};
+use bpfseal::{Sealed, Sealer, Source, reunite};
 
 const KCONFIG: &[u8] = b"CONFIG_UNUSED=y\nCONFIG_BPF_SYSCALL=y\nCONFIG_NET=y\nCONFIG_HZ=250\n\
     CONFIG_DEFAULT_HOSTNAME=\"host\"\n";
@@ -29,10 +28,13 @@ fn trust() -> TrustStore {
 
 fn sealed(name: &str, schemes: &[Scheme]) -> (Vec<u8>, Sealed) {
     let bytes = testdata(&format!("objects/{name}.bpf.o"));
-    let object = Object::parse(&bytes, name).unwrap();
+    let source = Source::parse(&bytes, name).unwrap();
     let key = SigningKey::from_pem(&testdata("keys/p256.key.pem")).unwrap();
-    let options = SealOptions::default();
-    let sealed = seal_object_as(schemes, object, &host(), &key, &certificate(), &options).unwrap();
+    let sealed = Sealer::new(&certificate())
+        .schemes(schemes)
+        .host(&host())
+        .seal(source, &key)
+        .unwrap();
     (bytes, sealed)
 }
 
@@ -126,7 +128,7 @@ fn a_changed_bundle_says_the_same_or_nothing() {
 fn a_changed_detached_seal_says_the_same_or_nothing() {
     let (object, sealed) = sealed("minimal", &Scheme::KERNELS);
     let wanted = signed(&sealed.clone().into_artifact());
-    let seal = sealed.into_detached(&object, &host()).unwrap();
+    let seal = sealed.into_detached(&host()).unwrap();
     tamper(&seal.encode(), &wanted, &|bytes| {
         reunite(&object, &DetachedSeal::decode(bytes).ok()?).ok()
     });
@@ -148,7 +150,7 @@ fn every_object_finds_its_detached_seal() {
     ] {
         let (object, sealed) = sealed(name, &[Scheme::LoadTime, Scheme::InLoader]);
         let artifact = sealed.clone().into_artifact();
-        let seal = sealed.into_detached(&object, &host()).unwrap();
+        let seal = sealed.into_detached(&host()).unwrap();
         let read = DetachedSeal::decode(&seal.encode()).unwrap();
         assert_eq!(read, seal, "{name}");
         assert_eq!(reunite(&object, &read).unwrap(), artifact, "{name}");

@@ -3,8 +3,8 @@
 
 use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
-use bpfseal::seal::{Scheme, SealOptions, SealedLoader, TrustStore};
-use bpfseal::{Sealed, seal_object_as};
+use bpfseal::seal::{Scheme, SealedLoader, TrustStore};
+use bpfseal::{Sealed, Sealer};
 use bpfseal_proof::attacks::{Material, on};
 use bpfseal_proof::bench::Setup;
 use bpfseal_proof::machine::Running;
@@ -12,9 +12,13 @@ use bpfseal_proof::object;
 
 fn sealed(setup: &Setup, name: &str, bytes: &[u8]) -> Sealed {
     let object = Object::parse(bytes, name).unwrap();
-    let (host, options) = (FixedHost::default(), SealOptions::default());
+    let host = FixedHost::default();
     let (key, certificate) = (&setup.trusted.key, &setup.trusted.certificate);
-    seal_object_as(&Scheme::ALL, object, &host, key, certificate, &options).unwrap()
+    Sealer::new(certificate)
+        .schemes(&Scheme::ALL)
+        .host(&host)
+        .seal(object, key)
+        .unwrap()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use bpfseal::model::explain::{Setting, Step, explain};
 use bpfseal::model::kernel::Profile;
 use bpfseal::object::Object;
 use bpfseal::seal::{Certificate, Scheme, SealOptions, TrustStore, excl_prog_hash};
-use bpfseal::{LoadError, LoadOptions, load, seal_object_as};
+use bpfseal::{LoadError, LoadOptions, Sealer, load};
 use bpfseal_proof::bench::{Person, in_any_machine, person, release};
 use bpfseal_proof::object;
 use bpfseal_proof::scenario::decisive_line;
@@ -48,7 +48,11 @@ fn sealed(scheme: Scheme, signer: &Person, embed: Vec<Certificate>) -> Artifact 
     };
     let (key, certificate) = (&signer.key, &signer.certificate);
     let host = FixedHost::default();
-    seal_object_as(&[scheme], object, &host, key, certificate, &options)
+    Sealer::new(certificate)
+        .schemes(&[scheme])
+        .options(options)
+        .host(&host)
+        .seal(object, key)
         .unwrap()
         .into_artifact()
 }
@@ -199,16 +203,12 @@ fn artifacts() -> Vec<(&'static str, Artifact)> {
             let Person {
                 key, certificate, ..
             } = trusted();
-            seal_object_as(
-                &[Scheme::LoadTime],
-                object,
-                &FixedHost::default(),
-                &key,
-                &certificate,
-                &options,
-            )
-            .unwrap()
-            .into_artifact()
+            Sealer::new(&certificate)
+                .options(options)
+                .host(&FixedHost::default())
+                .seal(object, &key)
+                .unwrap()
+                .into_artifact()
         }),
     ];
     let two = |first: &Person, second: &Person| {

@@ -8,8 +8,8 @@ use bpfseal::artifact::{Artifact, Bundle, LoaderForm};
 use bpfseal::kernel::probe::{self, Verification};
 use bpfseal::kernel::{KeyringId, Link, Linux};
 use bpfseal::object::Object;
-use bpfseal::seal::{Scheme, SealOptions};
-use bpfseal::{LoadError, LoadOptions, Loaded, RunningHost, Sealed};
+use bpfseal::seal::Scheme;
+use bpfseal::{LoadError, LoadOptions, Loaded, Sealed, Sealer};
 use bpfseal_proof::bench::{Person, in_any_machine, person, release, trust};
 use bpfseal_proof::object;
 
@@ -32,8 +32,10 @@ fn sealed(schemes: &[Scheme]) -> Sealed {
         key, certificate, ..
     } = person("rsa2048");
     let object = Object::parse(object!("one_map"), "one_map").unwrap();
-    let options = SealOptions::default();
-    bpfseal::seal_object_as(schemes, object, &RunningHost, &key, &certificate, &options).unwrap()
+    Sealer::new(&certificate)
+        .schemes(schemes)
+        .seal(object, &key)
+        .unwrap()
 }
 
 fn load(artifact: &Artifact) -> Result<Loaded, LoadError> {

@@ -10,10 +10,8 @@ use bpfseal::artifact::Artifact;
 use bpfseal::kernel::{InstallError, KeyringId, Linux, add_certificate, join_session};
 use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
-use bpfseal::seal::{
-    Certificate, DigestAlgorithm, Rejection, Revocation, Scheme, SealOptions, TrustStore,
-};
-use bpfseal::{LoadError, LoadOptions, load, seal_object_as};
+use bpfseal::seal::{Certificate, DigestAlgorithm, Rejection, Revocation, SealOptions, TrustStore};
+use bpfseal::{LoadError, LoadOptions, Sealer, load};
 use bpfseal_proof::bench::{Person, person};
 use bpfseal_proof::object;
 
@@ -43,16 +41,12 @@ fn sealed(signer: &Person, embed: Vec<Certificate>) -> Artifact {
         embed,
         ..SealOptions::default()
     };
-    seal_object_as(
-        &[Scheme::LoadTime],
-        object,
-        &FixedHost::default(),
-        &signer.key,
-        &signer.certificate,
-        &options,
-    )
-    .unwrap()
-    .into_artifact()
+    Sealer::new(&signer.certificate)
+        .options(options)
+        .host(&FixedHost::default())
+        .seal(object, &signer.key)
+        .unwrap()
+        .into_artifact()
 }
 
 /// Signed by the leaf, with the revoked certificate between it and the root.

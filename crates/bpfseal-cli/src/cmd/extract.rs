@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bpfseal::Sealer;
 use bpfseal::loader::Form;
 use bpfseal::object::Object;
 use bpfseal::seal::excl_prog_hash;
@@ -119,7 +120,10 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
             ));
         }
         let (key, certificate) = args.sign.load()?;
-        let sealed = bpfseal::seal_object(object, &host, &*key, &certificate).map_err(report)?;
+        let sealed = Sealer::new(&certificate)
+            .host(&host)
+            .seal(object, &*key)
+            .map_err(report)?;
         let signature = sealed.sealed_loader().seal.signature.to_vec();
         (sealed.made, Some(signature))
     };

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use bpfseal::Made;
 use bpfseal::loader::Form;
 use bpfseal::object::Object;
+use bpfseal::{Made, MakeError, Sealer, Source};
 
 use crate::Outcome;
 use crate::args::{SignArgs, name_of};
@@ -110,16 +110,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let output = Path::new("-");
     let made = if options.sign {
         let (key, certificate) = sign.load()?;
-        let object = read_object(&skeleton.object, name)?;
-        let sealed = bpfseal::seal_object(object, &host, &*key, &certificate).map_err(report)?;
+        let object = read_source(&skeleton.object, name, false)?;
+        let sealed = Sealer::new(&certificate)
+            .host(&host)
+            .seal(object, &*key)
+            .map_err(report)?;
         if rust {
             files::write(output, &sealed.rust_module().map_err(|e| report(e.into()))?)?;
         } else {
-            files::write(output, &sealed.c_header().map_err(|e| report(e.into()))?)?;
+            files::write(output, &sealed.c_header().map_err(report)?)?;
         }
         sealed.made
     } else {
-        let object = read_object(&skeleton.object, name)?;
+        let object = read_source(&skeleton.object, name, false)?;
         let made = bpfseal::make_loader(object, &host, Form::Unsigned).map_err(report)?;
         if rust {
             files::write(output, &made.rust_module().map_err(|e| report(e.into()))?)?;
@@ -134,12 +137,23 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// Reads an object; the bytes of its file are let go of.
-pub(crate) fn read_object(path: &Path, name: Option<&str>) -> Result<Object, Failure> {
+/// Reads an object; the bytes of its file are let go of. Their digest is computed only where it
+/// will be named: that takes as long as much of the rest.
+pub(crate) fn read_source(
+    path: &Path,
+    name: Option<&str>,
+    with_digest: bool,
+) -> Result<Source, Failure> {
     let name = name_of(path, name)?;
     let bytes = files::read(path)?;
-    Ok(Object::parse(&bytes, &name)
-        .map_err(|e| Report::new(&files::shown(path), &e, e.advice()))?)
+    let source = if with_digest {
+        Source::parse(&bytes, &name)
+    } else {
+        Object::parse(&bytes, &name)
+            .map(Source::from)
+            .map_err(MakeError::from)
+    };
+    Ok(source.map_err(|e| Report::new(&files::shown(path), &e, e.advice()))?)
 }
 
 /// What there is to say about a loader that was made.

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bpfseal::artifact::{Artifact, ArtifactKind, Bundle, DetachedSeal, Provenance};
-use bpfseal::object::Object;
-use bpfseal::seal::{Certificate, DigestAlgorithm, Scheme, SealOptions, Signer};
+use bpfseal::artifact::{Artifact, ArtifactKind, Bundle};
+use bpfseal::seal::Signer;
+use bpfseal::{Sealed, Sealer};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::generate::read_source;
 use crate::Outcome;
-use crate::args::{SchemeArgs, SignArgs, name_of};
+use crate::args::{SchemeArgs, SignArgs};
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
@@ -94,6 +95,11 @@ impl Format {
         }
     }
 
+    /// Whether it names the digest of the object's file.
+    pub(super) fn names_file(self) -> bool {
+        matches!(self, Self::Bundle | Self::Detached)
+    }
+
     /// The format that a file's name asks for.
     pub(super) fn of_file(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
@@ -114,14 +120,11 @@ struct Job<'a> {
 }
 
 /// What all jobs share.
-struct Shop {
-    schemes: Vec<Scheme>,
-    options: SealOptions,
-    provenance: bool,
-    key: Box<dyn Signer + Sync>,
-    certificate: Certificate,
-    host: Values,
-    name: Option<String>,
+struct Shop<'a> {
+    sealer: Sealer<'a>,
+    key: &'a (dyn Signer + Sync),
+    host: &'a Values,
+    name: Option<&'a str>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -143,14 +146,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
         ));
     }
     let (key, certificate) = args.sign.load()?;
+    let host = args.host.load()?;
+    let sealer = args.scheme.sealer(&certificate, &host)?;
     let shop = Shop {
-        schemes,
-        options: args.scheme.options(&certificate)?,
-        provenance: args.provenance,
-        key,
-        certificate,
-        host: args.host.load()?,
-        name: args.name.clone(),
+        sealer: sealer.provenance(args.provenance),
+        key: &*key,
+        host: &host,
+        name: args.name.as_deref(),
     };
     if let [job] = jobs.as_slice() {
         let notes = shop.seal(job)?;
@@ -175,10 +177,11 @@ fn add_signatures(args: &Args) -> Outcome {
         ));
     }
     let (key, certificate) = args.sign.load()?;
-    let options = args.scheme.options(&certificate)?;
+    let host = Values::default();
+    let sealer = args.scheme.sealer(&certificate, &host)?;
     for path in &args.objects {
         let add = |artifact: &mut Artifact| {
-            let added = artifact.add_signature(&*key, &certificate, &options);
+            let added = sealer.add_to(artifact, &*key);
             added.map_err(|e| {
                 let help = "check what is there with `bpfseal verify`";
                 Report::new(&files::shown(path), &e, help)
@@ -306,96 +309,50 @@ fn stem(object: &Path) -> String {
     name.strip_suffix(".bpf").unwrap_or(name).to_owned()
 }
 
-impl Shop {
+impl Shop<'_> {
     /// Seals one object; returns what there is to note.
     fn seal(&self, job: &Job<'_>) -> Result<Vec<String>, Failure> {
         let place = files::shown(job.object);
-        let name = name_of(job.object, self.name.as_deref())?;
-        let bytes = files::read(job.object)?;
-        let object =
-            Object::parse(&bytes, &name).map_err(|e| Report::new(&place, &e, e.advice()))?;
-        let object_digest = (job.format == Format::Bundle).then(|| sha256(&bytes));
-        let bytes = (job.format == Format::Detached).then_some(bytes);
-        let sealed = bpfseal::seal_object_as(
-            &self.schemes,
-            object,
-            &self.host,
-            &*self.key,
-            &self.certificate,
-            &self.options,
-        )
-        .map_err(|e| Report::new(&place, &e, e.advice()))?;
-        let notes = super::generate::notes(&place, &sealed.made, &self.host);
-        let report =
-            |e: bpfseal::artifact::skeleton::SkeletonError| Report::new(&place, &e, e.advice());
-        match job.format {
-            Format::Bundle => {
-                let host = sealed.made.plan.host.iter().map(ToString::to_string);
-                let provenance = self.provenance.then(|| self.provenance(host.collect()));
-                let bundle = Bundle {
-                    object_digest,
-                    certificates: self.stated(provenance.as_ref()),
-                    provenance,
-                    ..sealed.into_bundle()
-                };
-                files::write(&job.output, &bundle.encode())?;
-            }
-            Format::Detached => {
-                let host = sealed.made.plan.host.iter().map(ToString::to_string);
-                let provenance = self.provenance.then(|| self.provenance(host.collect()));
-                let detached = sealed
-                    .into_detached(&bytes.unwrap_or_default(), &self.host)
-                    .map_err(|e| Report::new(&place, &e, e.advice()))?;
-                let detached = DetachedSeal {
-                    certificates: self.stated(provenance.as_ref()),
-                    provenance,
-                    ..detached
-                };
-                files::write(&job.output, &detached.encode())?;
-            }
-            Format::C => files::write(&job.output, &sealed.c_header().map_err(report)?)?,
-            Format::Rust => files::write(&job.output, &sealed.rust_module().map_err(report)?)?,
-        }
+        let source = read_source(job.object, self.name, job.format.names_file())?;
+        let sealed = self.sealer.seal(source, self.key);
+        let sealed = sealed.map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let notes = super::generate::notes(&place, &sealed.made, self.host);
+        write_sealed(sealed, &place, self.host, job.format, &job.output)?;
         Ok(notes)
-    }
-
-    /// The certificate, beside a statement of how it was made.
-    fn stated(&self, provenance: Option<&Provenance>) -> Vec<Vec<u8>> {
-        provenance
-            .iter()
-            .map(|_| self.certificate.der().to_vec())
-            .collect()
-    }
-
-    /// How it is made, for who wants to know.
-    fn provenance(&self, host: Vec<String>) -> Provenance {
-        let mut options = vec![format!(
-            "scheme {}",
-            self.schemes
-                .iter()
-                .map(|scheme| scheme.name())
-                .collect::<Vec<_>>()
-                .join(",")
-        )];
-        if let Some(digest) = self.options.digest {
-            options.push(format!("digest {}", digest.name()));
-        }
-        Provenance {
-            tool: concat!("bpfseal ", env!("CARGO_PKG_VERSION")).to_owned(),
-            options,
-            host,
-        }
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = DigestAlgorithm::Sha256.digest(bytes);
-    // It always has 32 bytes.
-    digest.try_into().unwrap_or_default()
+/// Writes what was sealed. Faults of the contents are those of `place`.
+pub(super) fn write_sealed(
+    sealed: Sealed,
+    place: &str,
+    host: &Values,
+    format: Format,
+    output: &Path,
+) -> Outcome {
+    match format {
+        Format::Bundle => files::write(output, &sealed.into_bundle().encode())?,
+        Format::Detached => {
+            let detached = sealed.into_detached(host);
+            let detached = detached.map_err(|e| Report::new(place, &e, e.advice()))?;
+            files::write(output, &detached.encode())?;
+        }
+        Format::C => {
+            let header = sealed.c_header();
+            let header = header.map_err(|e| Report::new(place, &e, e.advice()))?;
+            files::write(output, &header)?;
+        }
+        Format::Rust => {
+            let module = sealed.rust_module();
+            let module = module.map_err(|e| Report::new(place, &e, e.advice()))?;
+            files::write(output, &module)?;
+        }
+    }
+    Ok(())
 }
 
 /// Seals many objects on all cores; goes on after a bad one.
-fn many(shop: &Shop, jobs: &[Job<'_>]) -> Outcome {
+fn many(shop: &Shop<'_>, jobs: &[Job<'_>]) -> Outcome {
     let bar = if std::io::stderr().is_terminal() {
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());

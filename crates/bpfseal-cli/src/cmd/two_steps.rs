@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use bpfseal::object::Object;
+use bpfseal::Prepared;
 use bpfseal::seal::hex;
-use bpfseal::{Prepared, Sealed};
 
-use super::seal::Format;
+use super::generate::read_source;
+use super::seal::{Format, write_sealed};
 use crate::Outcome;
-use crate::args::{SchemeArgs, name_of, parse_scheme, read_certificate};
+use crate::args::{SchemeArgs, parse_scheme, read_certificate};
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
@@ -74,28 +74,27 @@ pub(crate) struct AttachArgs {
 }
 
 impl Subject {
-    /// What is to be signed, and the bytes of the object.
-    fn prepare(&self) -> Result<(Prepared, Vec<u8>), Failure> {
-        let schemes = self.scheme.schemes()?;
+    /// What is to be signed.
+    fn prepare(&self, host: &Values, format: Option<Format>) -> Result<Prepared, Failure> {
         let certificate = read_certificate(&self.cert)?;
-        let options = self.scheme.options(&certificate)?;
-        let host = self.host.load()?;
+        let sealer = self.scheme.sealer(&certificate, host)?;
         let place = files::shown(&self.object);
-        let name = name_of(&self.object, self.name.as_deref())?;
-        let bytes = files::read(&self.object)?;
-        let object =
-            Object::parse(&bytes, &name).map_err(|e| Report::new(&place, &e, e.advice()))?;
-        let prepared = bpfseal::prepare(&schemes, object, &host, &certificate, &options)
-            .map_err(|e| Report::new(&place, &e, e.advice()))?;
-        for note in super::generate::notes(&place, &prepared.made, &host) {
+        let source = read_source(
+            &self.object,
+            self.name.as_deref(),
+            format.is_some_and(Format::names_file),
+        )?;
+        let prepared = sealer.prepare(source);
+        let prepared = prepared.map_err(|e| Report::new(&place, &e, e.advice()))?;
+        for note in super::generate::notes(&place, &prepared.made, host) {
             eprintln!("{note}");
         }
-        Ok((prepared, bytes))
+        Ok(prepared)
     }
 }
 
 pub(crate) fn tbs(args: &TbsArgs) -> Outcome {
-    let (prepared, _) = args.subject.prepare()?;
+    let prepared = args.subject.prepare(&args.subject.host.load()?, None)?;
     std::fs::create_dir_all(&args.dir)
         .map_err(|e| Report::new(&files::shown(&args.dir), &e, "check the place"))?;
     for tbs in prepared.to_be_signed() {
@@ -150,41 +149,18 @@ pub(crate) fn attach(args: &AttachArgs) -> Outcome {
             "write a bundle or a Rust skeleton, or name one scheme",
         ));
     }
-    let place = files::shown(&args.subject.object);
-    let (prepared, object) = args.subject.prepare()?;
-    let sealed = prepared.attach(&signatures).map_err(|e| {
-        Report::new(
-            &place,
-            &e,
-            "sign what `bpfseal tbs` wrote with the same options",
-        )
-    })?;
     let host = args.subject.host.load()?;
-    write(sealed, (&object, &host), format, &args.output)?;
+    let place = files::shown(&args.subject.object);
+    let sealed = args
+        .subject
+        .prepare(&host, Some(format))?
+        .attach(&signatures);
+    let sealed = sealed.map_err(|e| {
+        let help = "sign what `bpfseal tbs` wrote with the same options";
+        Report::new(&place, &e, help)
+    })?;
+    write_sealed(sealed, &place, &host, format, &args.output)?;
     eprintln!("sealed: {}", args.output.display());
-    Ok(())
-}
-
-fn write(
-    sealed: Sealed,
-    (object, host): (&[u8], &Values),
-    format: Format,
-    output: &Path,
-) -> Outcome {
-    let report = |e: bpfseal::artifact::skeleton::SkeletonError| {
-        Report::new(&files::shown(output), &e, e.advice())
-    };
-    match format {
-        Format::Bundle => files::write(output, &sealed.into_bundle().encode())?,
-        Format::C => files::write(output, &sealed.c_header().map_err(report)?)?,
-        Format::Rust => files::write(output, &sealed.rust_module().map_err(report)?)?,
-        Format::Detached => {
-            let seal = sealed
-                .into_detached(object, host)
-                .map_err(|e| Report::new(&files::shown(output), &e, e.advice()))?;
-            files::write(output, &seal.encode())?;
-        }
-    }
     Ok(())
 }
 

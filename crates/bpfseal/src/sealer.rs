@@ -1,0 +1,363 @@
+//! Sealing: objects to signed loaders, in one step or, for keys that are somewhere else, in two.
+//!
+//! ```text
+//! Source ── Sealer ─┬─ seal(key) ──────────────────────────────── Sealed ─┬─ c_header, rust_module
+//!                   └─ prepare ── Prepared ── attach(signatures) ───┘     └─ into_bundle, into_detached
+//! ```
+
+use std::borrow::Cow;
+
+use crate::artifact::skeleton::{CHeader, RustForm, RustModule, SkeletonError, SkeletonSeal};
+use crate::artifact::{Artifact, Bundle, LoaderForm, Provenance};
+use crate::host::RunningHost;
+use crate::loader::{EmitOptions, Host, Loader};
+use crate::make::{Made, MakeError, Source, make_loader};
+use crate::seal::{
+    self, Certificate, DigestAlgorithm, Scheme, Seal, SealError, SealOptions, SealedLoader, Signer,
+    ToBeSigned,
+};
+
+/// Seals objects: who signs, by which schemes, and how.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use bpfseal::seal::{Certificate, Scheme, SigningKey};
+/// use bpfseal::{Sealer, Source};
+///
+/// let key = SigningKey::from_pem(&std::fs::read("key.pem")?)?;
+/// let certificate = Certificate::from_bytes(&std::fs::read("cert.pem")?)?;
+/// let source = Source::parse(&std::fs::read("prog.bpf.o")?, "prog")?;
+///
+/// let sealer = Sealer::new(&certificate).schemes(&Scheme::KERNELS).provenance(true);
+/// let bundle = sealer.seal(source, &key)?.into_bundle();
+/// std::fs::write("prog.bpfseal", bundle.encode())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Sealer<'a> {
+    certificate: &'a Certificate,
+    schemes: Vec<Scheme>,
+    options: SealOptions,
+    host: &'a (dyn Host + Sync),
+    provenance: bool,
+}
+
+impl std::fmt::Debug for Sealer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer")
+            .field("certificate", &self.certificate.subject())
+            .field("schemes", &self.schemes)
+            .field("options", &self.options)
+            .field("provenance", &self.provenance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Sealer<'a> {
+    /// For the key of this certificate: by load-time verification, with SHA-256 (ML-DSA: SHA-512),
+    /// and with the values of the running host.
+    #[must_use]
+    pub fn new(certificate: &'a Certificate) -> Self {
+        Self {
+            certificate,
+            schemes: vec![Scheme::LoadTime],
+            options: SealOptions::default(),
+            host: &RunningHost,
+            provenance: false,
+        }
+    }
+
+    /// Signs by these schemes, in any order: a signature for each.
+    #[must_use]
+    pub fn schemes(mut self, schemes: &[Scheme]) -> Self {
+        self.schemes = schemes.to_vec();
+        self.schemes.sort_unstable();
+        self.schemes.dedup();
+        self
+    }
+
+    /// Signs with these options, instead of those that were set before.
+    #[must_use]
+    pub fn options(mut self, options: SealOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Signs with this digest.
+    #[must_use]
+    pub fn digest(mut self, digest: DigestAlgorithm) -> Self {
+        self.options.digest = Some(digest);
+        self
+    }
+
+    /// Embeds the signer's certificate and those between it and what is trusted. The signer is
+    /// named by issuer and serial number then, as the kernel's walk wants it.
+    #[must_use]
+    pub fn embed_chain(mut self, between: impl IntoIterator<Item = Certificate>) -> Self {
+        self.options.embed = vec![self.certificate.clone()];
+        for certificate in between {
+            if !self.options.embed.contains(&certificate) {
+                self.options.embed.push(certificate);
+            }
+        }
+        self
+    }
+
+    /// Says when it was signed, in seconds since 1970: in Hornet's signatures, which have to.
+    #[must_use]
+    pub fn signing_time(mut self, seconds: u64) -> Self {
+        self.options.signing_time = seconds;
+        self
+    }
+
+    /// Takes values that an object depends on from this host.
+    #[must_use]
+    pub fn host(mut self, host: &'a (dyn Host + Sync)) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Puts the certificate, and how it was made, into bundles and detached seals. That is a
+    /// statement, which is not signed.
+    #[must_use]
+    pub fn provenance(mut self, provenance: bool) -> Self {
+        self.provenance = provenance;
+        self
+    }
+
+    /// Makes an object's loader for each scheme, and signs each. What a signer answers that is not
+    /// a key of this process is checked.
+    ///
+    /// # Errors
+    /// [`MakeError`]: when the object has no loader, key and certificate do not belong together, or
+    /// the key does not sign.
+    pub fn seal(&self, source: impl Into<Source>, key: &dyn Signer) -> Result<Sealed, MakeError> {
+        // Before the object is looked at: it is not to blame.
+        seal::check_key(key, self.certificate)?;
+        self.prepare(source)?.sign(key)
+    }
+
+    /// Makes an object's loader for each scheme, and what is to be signed: the first of two steps,
+    /// for keys that are somewhere else.
+    ///
+    /// # Errors
+    /// As [`Self::seal`]; [`MakeError::NoScheme`] without a scheme.
+    pub fn prepare(&self, source: impl Into<Source>) -> Result<Prepared, MakeError> {
+        let Source { object, digest } = source.into();
+        let first = *self.schemes.first().ok_or(MakeError::NoScheme)?;
+        let made = make_loader(object, self.host, first.form())?;
+        let mut forms = Vec::new();
+        for scheme in &self.schemes {
+            let instructions = if scheme.form() == made.loader.form {
+                made.loader.instructions.clone()
+            } else {
+                Loader::new(&made.plan, EmitOptions::new(scheme.form()))?.instructions
+            };
+            let metadata = &made.loader.metadata;
+            let tbs = ToBeSigned::new(
+                *scheme,
+                &instructions,
+                metadata,
+                self.certificate,
+                &self.options,
+            )?;
+            forms.push((instructions, tbs));
+        }
+        Ok(Prepared {
+            origin: Origin {
+                object_digest: digest,
+                certificate: self.provenance.then(|| self.certificate.der().to_vec()),
+                provenance: self.provenance.then(|| self.statement(&made)),
+            },
+            made,
+            forms,
+        })
+    }
+
+    /// Adds a signature to those that each signed form of an artifact has: vendor and operator,
+    /// say. A kernel takes the artifact when it trusts one of the signers, and refuses it when any
+    /// of the signatures does not hold.
+    ///
+    /// # Errors
+    /// [`SealError`], when the artifact is not signed, or the kernel would take no message with
+    /// both signatures.
+    pub fn add_to(&self, artifact: &mut Artifact, key: &dyn Signer) -> Result<(), SealError> {
+        artifact.add_signature(key, self.certificate, &self.options)
+    }
+
+    /// How something is made, for those who want to know.
+    fn statement(&self, made: &Made) -> Provenance {
+        let schemes: Vec<&str> = self.schemes.iter().map(|scheme| scheme.name()).collect();
+        let mut options = vec![format!("scheme {}", schemes.join(","))];
+        if let Some(digest) = self.options.digest {
+            options.push(format!("digest {}", digest.name()));
+        }
+        Provenance {
+            tool: concat!("bpfseal ", env!("CARGO_PKG_VERSION")).to_owned(),
+            options,
+            host: made.plan.host.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Where something comes from, as far as it is to be said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    /// SHA-256 of the object's file.
+    pub(crate) object_digest: Option<[u8; 32]>,
+    /// The signer's certificate in DER.
+    pub(crate) certificate: Option<Vec<u8>>,
+    pub(crate) provenance: Option<Provenance>,
+}
+
+/// An object's loader, with what is to be signed for each scheme.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The object and its loader, in the form of the first scheme.
+    pub made: Made,
+    forms: Vec<(Vec<u8>, ToBeSigned)>,
+    origin: Origin,
+}
+
+impl Prepared {
+    /// What is to be signed, strongest scheme first.
+    pub fn to_be_signed(&self) -> impl Iterator<Item = &ToBeSigned> {
+        self.forms.iter().map(|(_, tbs)| tbs)
+    }
+
+    /// Signs everything with one key.
+    ///
+    /// # Errors
+    /// When the key can not sign.
+    pub fn sign(self, key: &dyn Signer) -> Result<Sealed, MakeError> {
+        let mut forms = Vec::new();
+        for (instructions, tbs) in self.forms {
+            let seal = tbs.sign(key, &instructions, &self.made.loader.metadata)?;
+            forms.push((instructions, seal));
+        }
+        Ok(Sealed {
+            made: self.made,
+            forms,
+            origin: self.origin,
+        })
+    }
+
+    /// Puts in signatures that were made somewhere else, raw or as CMS, one for each scheme: the
+    /// second step. Each is checked.
+    ///
+    /// # Errors
+    /// [`SealError::WrongSignature`] for one that does not hold, [`MakeError::Missing`] for a
+    /// scheme without one.
+    pub fn attach(self, signatures: &[(Scheme, Vec<u8>)]) -> Result<Sealed, MakeError> {
+        let mut forms = Vec::new();
+        for (instructions, tbs) in self.forms {
+            let scheme = tbs.scheme();
+            let found = signatures.iter().find(|(known, _)| *known == scheme);
+            let (_, signature) = found.ok_or(MakeError::Missing { scheme })?;
+            let seal = tbs.attach(&instructions, &self.made.loader.metadata, signature)?;
+            forms.push((instructions, seal));
+        }
+        Ok(Sealed {
+            made: self.made,
+            forms,
+            origin: self.origin,
+        })
+    }
+}
+
+/// An object's loader, signed by one scheme or several.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The object and its loader, in the form of the first scheme.
+    pub made: Made,
+    /// A seal for each scheme, with the instructions that it is for; strongest first.
+    pub(crate) forms: Vec<(Vec<u8>, Seal)>,
+    pub(crate) origin: Origin,
+}
+
+impl Sealed {
+    /// The seals, with the instructions that each is for; strongest first. There is at least one.
+    pub fn forms(&self) -> impl Iterator<Item = SealedLoader<'_>> {
+        self.forms.iter().map(|(instructions, seal)| SealedLoader {
+            instructions,
+            metadata: &self.made.loader.metadata,
+            seal,
+        })
+    }
+
+    /// The strongest seal and what it is for.
+    #[must_use]
+    pub fn sealed_loader(&self) -> SealedLoader<'_> {
+        let (instructions, seal) = &self.forms[0];
+        SealedLoader {
+            instructions,
+            metadata: &self.made.loader.metadata,
+            seal,
+        }
+    }
+
+    /// The seal as a C light skeleton.
+    ///
+    /// # Errors
+    /// [`MakeError::OneScheme`] for several schemes; [`MakeError::Skeleton`] when the object's global
+    /// variables cannot be declared in C.
+    pub fn c_header(&self) -> Result<CHeader<'_>, MakeError> {
+        let [(instructions, seal)] = self.forms.as_slice() else {
+            return Err(MakeError::OneScheme);
+        };
+        let seal = skeleton_seal(seal);
+        Ok(self.made.skeleton(instructions, Some(seal)).to_header()?)
+    }
+
+    /// All seals as a Rust light skeleton.
+    ///
+    /// # Errors
+    /// When the object's global variables cannot be declared.
+    pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
+        let forms = self.forms.iter().map(|(instructions, seal)| RustForm {
+            scheme: seal.scheme.variant(),
+            instructions,
+            seal: Some(skeleton_seal(seal)),
+        });
+        self.made.rust(forms.collect())
+    }
+
+    /// What is in such a skeleton, ready to be loaded.
+    #[must_use]
+    pub fn into_artifact(self) -> Artifact {
+        let interface = self.made.interface();
+        let forms = self
+            .forms
+            .into_iter()
+            .map(|(instructions, seal)| LoaderForm::Sealed {
+                instructions: Cow::Owned(instructions),
+                seal,
+            });
+        Artifact {
+            interface,
+            metadata: Cow::Owned(self.made.loader.metadata),
+            forms: forms.collect(),
+        }
+    }
+
+    /// All seals as a bundle.
+    #[must_use]
+    pub fn into_bundle(mut self) -> Bundle {
+        let origin = std::mem::take(&mut self.origin);
+        Bundle {
+            endian: self.made.plan.endian,
+            artifact: self.into_artifact(),
+            object_digest: origin.object_digest,
+            certificates: origin.certificate.into_iter().collect(),
+            provenance: origin.provenance,
+        }
+    }
+}
+
+fn skeleton_seal(seal: &Seal) -> SkeletonSeal<'_> {
+    SkeletonSeal {
+        signature: &seal.signature,
+        excl_prog_hash: &seal.excl_prog_hash,
+    }
+}
