@@ -12,6 +12,7 @@ pub(crate) mod command {
     pub(crate) const PROG_LOAD: i32 = 5;
     pub(crate) const BTF_LOAD: i32 = 18;
     pub(crate) const MAP_FREEZE: i32 = 22;
+    pub(crate) const LINK_CREATE: i32 = 28;
 }
 
 /// Most bytes that are looked at: no command has more.
@@ -29,6 +30,7 @@ pub(crate) fn fields(command: i32) -> &'static [Field] {
         command::PROG_LOAD => PROG_LOAD,
         command::BTF_LOAD => BTF_LOAD,
         command::MAP_FREEZE => MAP_FREEZE,
+        command::LINK_CREATE => LINK_CREATE,
         _ => &[],
     }
 }
@@ -60,6 +62,12 @@ const MAP_UPDATE: &[Field] = &[
     ("flags", 24, 8),
 ];
 const MAP_FREEZE: &[Field] = &[("map_fd", 0, 4)];
+const LINK_CREATE: &[Field] = &[
+    ("map_fd", 0, 4),
+    ("target_fd", 4, 4),
+    ("attach_type", 8, 4),
+    ("flags", 12, 4),
+];
 const BTF_LOAD: &[Field] = &[("btf", 0, 8), ("btf_size", 16, 4)];
 const PROG_LOAD: &[Field] = &[
     ("prog_type", 0, 4),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bpfseal_loader::plan::{CoreRef, Info, MapAttr};
-use bpfseal_object::uapi::{AttachType, MapType, ProgType};
+use bpfseal_object::uapi::{AttachType, MapType, ProgType, attach};
 use bpfseal_object::{BPF_INSN_SZ, Contents, CoreRelo, Endian, Insn};
 
 use crate::attr::{Attr, MAX_LEN, command, fields};
@@ -42,6 +42,8 @@ pub(crate) enum Act {
         attr: Box<MapAttr>,
         inner_fd: i32,
         btf_fd: i32,
+        /// `btf_vmlinux_value_type_id`: the type of the value of a struct_ops map.
+        value_type: u32,
         /// `excl_prog_hash`, if an address is given, and its size.
         excl_prog_hash: Option<Vec<u8>>,
         excl_prog_hash_size: u32,
@@ -55,6 +57,11 @@ pub(crate) enum Act {
         flags: u64,
     },
     Freeze {
+        map_fd: i32,
+    },
+    /// `BPF_LINK_CREATE` with attach type `BPF_STRUCT_OPS`.
+    LinkStructOps {
+        fd: i32,
         map_fd: i32,
     },
     LoadProgram(Box<ProgramAct>),
@@ -72,6 +79,7 @@ impl Act {
             Self::CreateMap { attr, .. } => format!("making map `{}`", attr.name),
             Self::Update { map, .. } => format!("writing the value of map `{map}`"),
             Self::Freeze { .. } => "freezing a map".to_owned(),
+            Self::LinkStructOps { .. } => "registering a struct_ops map".to_owned(),
             Self::LoadProgram(program) => format!("loading program `{}`", program.name),
             Self::Other { command } => format!("command {command} of bpf(2)"),
         }
@@ -81,7 +89,9 @@ impl Act {
     fn set_fd(&mut self, answer: i64) {
         let answered = i32::try_from(answer).unwrap_or(i32::MIN);
         match self {
-            Self::LoadBtf { fd, .. } | Self::CreateMap { fd, .. } => *fd = answered,
+            Self::LoadBtf { fd, .. }
+            | Self::CreateMap { fd, .. }
+            | Self::LinkStructOps { fd, .. } => *fd = answered,
             Self::LoadProgram(program) => program.fd = answered,
             Self::Update { .. } | Self::Freeze { .. } | Self::Other { .. } => {}
         }
@@ -278,6 +288,7 @@ impl<A: Answers> Recorder<A> {
             }),
             inner_fd: attr.fd("inner_map_fd"),
             btf_fd: attr.fd("btf_fd"),
+            value_type: attr.word("btf_vmlinux_value_type_id"),
             excl_prog_hash: hash,
             excl_prog_hash_size: size,
         })
@@ -437,6 +448,12 @@ impl<A: Answers> Kernel for Recorder<A> {
                 map_fd: attr.fd("map_fd"),
             },
             command::PROG_LOAD => self.load_program(insn, memory, &attr)?,
+            command::LINK_CREATE if attr.word("attach_type") == attach::BPF_STRUCT_OPS.0 => {
+                Act::LinkStructOps {
+                    fd: 0,
+                    map_fd: attr.fd("map_fd"),
+                }
+            }
             command => Act::Other { command },
         };
         let answer = self.answers.answer(insn, &act);

@@ -315,6 +315,11 @@ fn compare_step(out: &mut Differences, of: &str, found: &Step, wanted: &Step) {
             let words = |words: &[u32]| format!("{words:?}");
             out.value(of, "extra words", words(found_extra), words(wanted_extra));
         }
+        // By what a loader does, the two are the same.
+        (Step::CreateMap { attr: found, .. }, Step::CreateLegacyMap { attr: wanted, .. })
+        | (Step::CreateLegacyMap { attr: found, .. }, Step::CreateMap { attr: wanted, .. }) => {
+            map(out, of, found, wanted);
+        }
         (
             Step::CreateStructOps {
                 attr: found,
@@ -438,7 +443,12 @@ fn struct_ops(
                 MemberValue::Bytes(bytes) => bpfseal_seal::hex(bytes),
                 MemberValue::Program(program) => format!("`{}`", program.name),
             };
-            (member.name.clone(), value)
+            // A loader has no names of members.
+            let name = match member.name.as_str() {
+                "" => format!("at bit {}", member.bit_offset),
+                name => name.to_owned(),
+            };
+            (name, value)
         });
         named.collect()
     };

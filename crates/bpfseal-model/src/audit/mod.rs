@@ -8,6 +8,7 @@
 //! Runs are repeated: once with a context of zeroes, once with one that asks for everything a host
 //! can ask for, and once for each symbol that the loader does not do without.
 
+mod beyond;
 mod compare;
 mod power;
 mod recover;
@@ -58,6 +59,10 @@ pub enum Finding {
     Command { insn: usize, command: i32 },
     /// Something is done to a descriptor that is not a map of the loader's.
     ForeignMap { insn: usize, fd: i32 },
+    /// Something that loaders of libbpf's dialect never do.
+    Dialect { insn: usize, what: &'static str },
+    /// A descriptor that is not one of the loader's programs is put where a program belongs.
+    ForeignProgram { insn: usize, fd: i32 },
     /// A value is put under another key than 0.
     Key {
         insn: usize,
@@ -107,6 +112,14 @@ impl std::fmt::Display for Finding {
                     "instruction {insn}: descriptor {fd} is no map of the loader's"
                 )
             }
+            Self::Dialect { insn, what } => write!(
+                f,
+                "instruction {insn}: it {what}, which loaders of libbpf never do"
+            ),
+            Self::ForeignProgram { insn, fd } => write!(
+                f,
+                "instruction {insn}: descriptor {fd} is not a program of the loader"
+            ),
             Self::Key { insn, map, key } => write!(
                 f,
                 "instruction {insn}: map `{map}` gets a value under the key {key}, not 0"
@@ -153,6 +166,8 @@ impl Finding {
             Self::Fails { .. } => "fails",
             Self::Command { .. } => "command",
             Self::ForeignMap { .. } => "foreign-map",
+            Self::Dialect { .. } => "dialect",
+            Self::ForeignProgram { .. } => "foreign-program",
             Self::Key { .. } => "key",
             Self::ForeignBtf { .. } => "foreign-btf",
             Self::UnknownId { .. } => "unknown-id",
@@ -268,7 +283,10 @@ const FIRST_FD: i32 = 1000;
 impl Answers for Grants {
     fn answer(&mut self, _insn: usize, act: &Act) -> i64 {
         match act {
-            Act::LoadBtf { .. } | Act::CreateMap { .. } | Act::LoadProgram(_) => {
+            Act::LoadBtf { .. }
+            | Act::CreateMap { .. }
+            | Act::LinkStructOps { .. }
+            | Act::LoadProgram(_) => {
                 self.opened += 1;
                 i64::from(FIRST_FD + self.opened)
             }

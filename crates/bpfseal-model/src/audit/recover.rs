@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use bpfseal_loader::LoadPlan;
-use bpfseal_loader::plan::{
-    AttachTarget, KernelRef, KernelRefKind, MAX_MAPS, MapAttr, ProgramLoad, Step,
-};
-use bpfseal_object::uapi::map::{ARRAY_OF_MAPS, HASH_OF_MAPS};
+use bpfseal_loader::plan::{AttachTarget, KernelRef, KernelRefKind, MAX_MAPS, ProgramLoad, Step};
+use bpfseal_object::uapi::map::{ARRAY_OF_MAPS, HASH_OF_MAPS, PROG_ARRAY, STRUCT_OPS};
+use bpfseal_object::uapi::{MapType, prog};
 use bpfseal_object::{
     BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE,
     Contents, Endian, MapIdx,
@@ -23,15 +22,17 @@ struct Known {
     /// Its place, if it has one: templates have none.
     place: Option<MapIdx>,
     name: String,
-    of_maps: bool,
+    map_type: MapType,
 }
 
-struct Recovery<'a> {
-    recorder: &'a Recorder<Grants>,
+pub(super) struct Recovery<'a> {
+    pub(super) recorder: &'a Recorder<Grants>,
     maps: BTreeMap<i32, Known>,
     btf_fd: Option<i32>,
     license: Option<String>,
-    findings: Vec<Finding>,
+    /// Programs by descriptor: their places, and their names.
+    pub(super) programs: BTreeMap<i32, (u32, String)>,
+    pub(super) findings: Vec<Finding>,
 }
 
 pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
@@ -42,6 +43,7 @@ pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
         maps: BTreeMap::new(),
         btf_fd: None,
         license: None,
+        programs: BTreeMap::new(),
         findings: Vec::new(),
     };
     match &run.returned {
@@ -107,8 +109,8 @@ fn words(bytes: &[u8], endian: Endian, count: usize) -> Vec<i32> {
         .collect()
 }
 
-fn is_of_maps(attr: &MapAttr) -> bool {
-    attr.map_type == ARRAY_OF_MAPS || attr.map_type == HASH_OF_MAPS
+fn is_of_maps(map_type: MapType) -> bool {
+    map_type == ARRAY_OF_MAPS || map_type == HASH_OF_MAPS
 }
 
 impl Recovery<'_> {
@@ -123,12 +125,13 @@ impl Recovery<'_> {
                 attr,
                 inner_fd,
                 btf_fd,
+                value_type,
                 ..
             } => {
                 let place = slots.iter().position(|slot| slot == fd);
                 // There are 64 of them.
                 let place = place.map(|place| MapIdx(place as u32));
-                let of_maps = is_of_maps(attr);
+                let map_type = attr.map_type;
                 // A loader gives a BTF for the type of a value; with 0 there is none.
                 let has_btf = attr.btf_value_type_id != 0 || *btf_fd != 0;
                 if has_btf && Some(*btf_fd) != self.btf_fd {
@@ -137,7 +140,7 @@ impl Recovery<'_> {
                         name: attr.name.clone(),
                     });
                 }
-                if of_maps && !self.maps.contains_key(inner_fd) {
+                if is_of_maps(map_type) && !self.maps.contains_key(inner_fd) {
                     let fd = *inner_fd;
                     self.findings.push(Finding::ForeignMap { insn, fd });
                 }
@@ -146,11 +149,14 @@ impl Recovery<'_> {
                     Known {
                         place,
                         name: attr.name.clone(),
-                        of_maps,
+                        map_type,
                     },
                 );
                 let attr = (**attr).clone();
                 Some(match place {
+                    Some(map) if map_type == STRUCT_OPS => {
+                        self.create_struct_ops(insn, map, attr, *value_type)
+                    }
                     Some(map) => Step::CreateMap { map, attr },
                     None => Step::CreateInnerMap { attr },
                 })
@@ -166,7 +172,12 @@ impl Recovery<'_> {
                 let map = self.place(insn, *map_fd)?;
                 Some(Step::FreezeMap { map })
             }
+            Act::LinkStructOps { map_fd, .. } => self.link_struct_ops(insn, *map_fd),
             Act::LoadProgram(program) => {
+                // There are fewer than a loader has instructions.
+                let place = self.programs.len() as u32;
+                self.programs
+                    .insert(program.fd, (place, program.name.clone()));
                 Some(Step::LoadProgram(Box::new(self.program(insn, program))))
             }
             Act::Other { command } => {
@@ -178,7 +189,7 @@ impl Recovery<'_> {
     }
 
     /// The place of a map, or a finding.
-    fn place(&mut self, insn: usize, fd: i32) -> Option<MapIdx> {
+    pub(super) fn place(&mut self, insn: usize, fd: i32) -> Option<MapIdx> {
         let place = self.maps.get(&fd).and_then(|map| map.place);
         if place.is_none() {
             self.findings.push(Finding::ForeignMap { insn, fd });
@@ -196,18 +207,25 @@ impl Recovery<'_> {
     ) -> Option<Step> {
         let map = self.place(insn, fd)?;
         let known = &self.maps[&fd];
-        if known.of_maps {
+        let (of_maps, of_programs) = (is_of_maps(known.map_type), known.map_type == PROG_ARRAY);
+        if of_maps || of_programs {
             let number = |bytes: &[u8]| -> Option<[u8; 4]> { bytes.try_into().ok() };
             let endian = self.recorder.endian;
-            let slot = number(key).map(|bytes| endian.u32(bytes));
+            let slot = number(key).map_or(u32::MAX, |bytes| endian.u32(bytes));
             let value = value.range(0, value.len().min(8));
-            let inner = number(&value).map(|bytes| endian.u32(bytes).cast_signed());
-            let inner = self.place(insn, inner.unwrap_or(-1))?;
+            let fd = number(&value).map_or(-1, |bytes| endian.u32(bytes).cast_signed());
+            if of_programs {
+                return self.set_program(insn, map, slot, fd);
+            }
+            let inner = self.place(insn, fd)?;
             return Some(Step::SetInnerMap {
                 outer: map,
-                slot: slot.unwrap_or(u32::MAX),
+                slot,
                 inner,
             });
+        }
+        if known.map_type == STRUCT_OPS {
+            return Some(self.set_struct_ops(insn, map, value));
         }
         if key.iter().any(|byte| *byte != 0) {
             self.findings.push(Finding::Key {
@@ -240,6 +258,9 @@ impl Recovery<'_> {
             Some(_) => {}
         }
         let attach_target = (act.attach_btf_id != 0).then(|| {
+            if act.prog_type == prog::STRUCT_OPS {
+                return self.struct_ops_target(insn, act);
+            }
             let found = self.recorder.type_of_id(act.attach_btf_id);
             if found.is_none() {
                 self.unknown(insn, act, act.attach_btf_id);

@@ -248,7 +248,8 @@ impl Answers for Nested<'_> {
                 result
             }
             // Of the other commands, `bpf_sys_bpf` lets some through; loaders give none.
-            Act::Other { .. } => Err(Errno::EINVAL),
+            // Not modelled.
+            Act::LinkStructOps { .. } | Act::Other { .. } => Err(Errno::EINVAL),
         };
         match answer {
             Ok(fd) => i64::from(fd),
