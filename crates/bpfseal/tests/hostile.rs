@@ -6,7 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bpfseal::loader::{FixedHost, Form};
+use bpfseal::loader::plan::{MemberValue, Step};
+use bpfseal::loader::{FixedHost, Form, LoadPlan};
 use bpfseal::make_loader;
 use bpfseal::object::Object;
 use proptest::prelude::*;
@@ -45,12 +46,44 @@ fn host() -> FixedHost {
     }
 }
 
+/// About how many bytes of a step grow with the object.
+fn bytes_of(step: &Step) -> usize {
+    match step {
+        Step::LoadBtf { data } => data.len(),
+        Step::SeedMap { value, .. } => value.head().len(),
+        Step::FillArena { contents, .. } => contents.head().len(),
+        Step::CreateLegacyMap { extra, .. } => extra.len() * 4,
+        Step::SetStructOps { members, .. } => {
+            let members = members.iter().map(|member| match &member.value {
+                MemberValue::Bytes(bytes) => bytes.len(),
+                _ => 8,
+            });
+            members.sum()
+        }
+        Step::LoadProgram(program) => {
+            let tables = program.jump_tables.iter();
+            let targets: usize = tables.map(|table| table.targets.len()).sum();
+            (program.insns.len() + targets) * 8
+        }
+        _ => 0,
+    }
+}
+
 /// All that is done with an object.
 fn all_of_it(bytes: &[u8]) {
     let Ok(object) = Object::parse(bytes, "hostile") else {
         return;
     };
-    let Ok(made) = make_loader(object, &host(), Form::Unsigned) else {
+    // What no loader can be made of has a plan all the same, of bounded size.
+    let host = host();
+    if let Ok(plan) = LoadPlan::new(&object, &host) {
+        let size: usize = plan.steps.iter().map(bytes_of).sum();
+        assert!(size <= bytes.len() * MAX_GROWTH + 65536, "{size} bytes");
+        for index in 0..plan.steps.len() {
+            let _ = plan.describe_step(index);
+        }
+    }
+    let Ok(made) = make_loader(object, &host, Form::Unsigned) else {
         return;
     };
     let zeroes: usize = made
