@@ -1,4 +1,4 @@
-//! An object from its bytes to loader and skeletons, in every form.
+//! An object from its bytes to plan, loader and skeletons, in every form.
 #![no_main]
 
 use std::io::Write as _;
@@ -22,6 +22,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(plan) = LoadPlan::new(&object, &host) else {
         return;
     };
+    for index in 0..plan.steps.len() {
+        let _ = write!(std::io::sink(), "{}", plan.describe_step(index));
+    }
+    assert!(bpfseal::model::audit::compare(&plan, &plan).is_empty());
     for form in [
         Form::CheckingExclusive,
         Form::CheckingMetadata,
