@@ -1,7 +1,7 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `schema` writes the schemas of the JSON reports, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `schema` writes the schemas of the JSON reports, `features` compiles the library with each feature alone, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
 //! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
 //! rewrites golden files.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ mod bench_sealing;
 mod codegen;
 mod conformance;
 mod demo;
+mod features;
 mod firmware;
 mod headers;
 mod kernels;
@@ -52,6 +53,8 @@ enum Verb {
     Attacks(attacks::Args),
     /// Write the schemas of the JSON reports
     Schema(schema::Args),
+    /// Compile the library with each of its features alone
+    Features,
     /// Compile the Rust skeletons of every object that can be sealed
     Skeletons,
     /// Scenarios in the model beside real kernels: named ones as a table, and random ones
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Audit(args) => audit::run(&args),
         Verb::Algorithms => algorithms::run(),
         Verb::Codegen(args) => codegen::run(&args),
+        Verb::Features => features::run(),
         Verb::Schema(args) => schema::run(&args),
         Verb::Skeletons => skeletons::run(),
         Verb::Scenarios => kernels::scenarios(),

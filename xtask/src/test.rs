@@ -9,6 +9,7 @@ use crate::attacks;
 use crate::audit;
 use crate::codegen;
 use crate::conformance;
+use crate::features;
 use crate::kernels;
 use crate::project::{self, has, in_ci};
 use crate::schema;
@@ -58,6 +59,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     project::run("cargo", &["test", "--workspace", "--quiet"])?;
     step("catalogue of attacks");
     attacks::check()?;
+    step("features");
+    features::run()?;
     step("schemas");
     schema::check()?;
     step("Rust skeletons");

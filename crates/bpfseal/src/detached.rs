@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 
 use bpfseal_artifact::{Artifact, DetachedSeal, Interface, LoaderForm};
-use bpfseal_loader::{EmitOptions, FixedHost, Host, HostError, LoadPlan, Loader};
+use bpfseal_loader::{EmitOptions, HostError, LoadPlan, Loader};
 use bpfseal_object::{Endian, Object};
 use bpfseal_seal::{Scheme, excl_prog_hash, hex};
 
+use crate::MakeError;
 use crate::make::sha256;
-use crate::{MakeError, Sealed};
 
 /// Why an object and a seal do not go together.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ pub fn reunite(object: &[u8], seal: &DetachedSeal) -> Result<Artifact, ReuniteEr
 }
 
 /// The same of an object that was read already.
-fn remake(object: &Object, seal: &DetachedSeal) -> Result<Artifact, ReuniteError> {
+pub(crate) fn remake(object: &Object, seal: &DetachedSeal) -> Result<Artifact, ReuniteError> {
     let plan = LoadPlan::new(object, &seal.host).map_err(MakeError::from)?;
     if plan.endian != seal.endian {
         return Err(ReuniteError::OtherEndian {
@@ -131,29 +131,4 @@ fn remake(object: &Object, seal: &DetachedSeal) -> Result<Artifact, ReuniteError
         metadata: Cow::Owned(metadata),
         forms: Cow::Owned(forms),
     })
-}
-
-impl Sealed {
-    /// The signatures alone, for an object that stays as it is. The host has to be the one that this
-    /// was made with; that object and seal find together again is tried.
-    ///
-    /// # Errors
-    /// [`ReuniteError::NoFile`] unless the object was read by [`Source::parse`](crate::Source::parse);
-    /// [`ReuniteError::Host`] when the host can not be asked any more; else as [`reunite`].
-    pub fn into_detached(self, host: &dyn Host) -> Result<DetachedSeal, ReuniteError> {
-        let object_digest = self.origin.object_digest.ok_or(ReuniteError::NoFile)?;
-        let host = FixedHost::taken_from(host, &self.made.plan.host)?;
-        let seal = DetachedSeal {
-            name: self.made.plan.name.clone(),
-            endian: self.made.plan.endian,
-            seals: self.forms.into_iter().map(|(_, seal)| seal).collect(),
-            object_digest,
-            metadata_digest: sha256(&self.made.loader.metadata),
-            host,
-            certificates: self.origin.certificate.into_iter().collect(),
-            provenance: self.origin.provenance,
-        };
-        remake(&self.made.object, &seal)?;
-        Ok(seal)
-    }
 }

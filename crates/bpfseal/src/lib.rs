@@ -5,6 +5,19 @@
 //! signatures offline, [`artifact`] writes and reads the files that it comes in, [`kernel`] loads
 //! it into the running kernel.
 //!
+//! | feature | what |
+//! |---|---|
+//! | (none) | reading and verifying artifacts |
+//! | `kernel` | loading into the running kernel |
+//! | `model` | the kernel as a model: `audit`, `explain`, `diff` |
+//! | `sign` | private keys, and sealing |
+//! | `host` | the running host as an input of load plans; comes with `sign` |
+//! | `serde` | reports serialize |
+//! | `schema` | reports describe their JSON |
+//!
+//! `kernel`, `model` and `sign` are on by default. A feature adds names; it changes nothing that is
+//! there without it.
+//!
 //! ```text
 //! .bpf.o ── Object ── LoadPlan ── Loader ── seal ── artifact ── verify
 //! ```
@@ -39,29 +52,47 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "kernel")]
 pub mod data;
 mod detached;
+#[cfg(feature = "host")]
 mod host;
+#[cfg(feature = "kernel")]
 mod load;
+#[cfg(feature = "kernel")]
 mod loaded;
 mod make;
+#[cfg(feature = "kernel")]
 mod pins;
 pub mod report;
+#[cfg(feature = "sign")]
 mod sealer;
+#[cfg(feature = "kernel")]
 pub mod skeleton;
 
 pub use bpfseal_artifact as artifact;
+#[cfg(feature = "kernel")]
 pub use bpfseal_kernel as kernel;
 pub use bpfseal_loader as loader;
+#[cfg(feature = "model")]
 pub use bpfseal_model as model;
 pub use bpfseal_object as object;
 pub use bpfseal_seal as seal;
 
 pub use detached::{ReuniteError, reunite};
+#[cfg(feature = "host")]
 pub use host::{RunningHost, parse_version};
+#[cfg(feature = "kernel")]
 pub use load::{KEYRINGS, LoadError, LoadOptions, insecure_load_unsigned, load};
+#[cfg(feature = "kernel")]
 pub use loaded::{AttachError, Links, Loaded};
 pub use make::{Made, MakeError, Source, make_loader};
+#[cfg(feature = "kernel")]
 pub use pins::{PinError, remove_pins, staging_folder};
-pub use report::{audit, diff, explain, inspect_artifact, inspect_object, list_keyring, verify};
+#[cfg(feature = "kernel")]
+pub use report::list_keyring;
+#[cfg(feature = "model")]
+pub use report::{audit, diff, explain};
+pub use report::{inspect_artifact, inspect_object, verify};
+#[cfg(feature = "sign")]
 pub use sealer::{Prepared, Sealed, Sealer};

@@ -34,6 +34,12 @@ impl Source {
     pub fn object(&self) -> &Object {
         &self.object
     }
+
+    /// SHA-256 of the file, if it was read from its bytes.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.digest
+    }
 }
 
 /// Without the bytes of the file: a bundle will not name their digest, and there is no detached

@@ -8,10 +8,11 @@
 use std::borrow::Cow;
 
 use crate::artifact::skeleton::{CHeader, RustForm, RustModule, SkeletonError, SkeletonSeal};
-use crate::artifact::{Artifact, Bundle, LoaderForm, Provenance};
+use crate::artifact::{Artifact, Bundle, DetachedSeal, LoaderForm, Provenance};
+use crate::detached::{ReuniteError, remake};
 use crate::host::RunningHost;
-use crate::loader::{EmitOptions, Host, Loader};
-use crate::make::{Made, MakeError, Source, make_loader};
+use crate::loader::{EmitOptions, FixedHost, Host, Loader};
+use crate::make::{Made, MakeError, Source, make_loader, sha256};
 use crate::seal::{
     self, Certificate, DigestAlgorithm, Scheme, Seal, SealError, SealOptions, SealedLoader, Signer,
     ToBeSigned,
@@ -352,6 +353,29 @@ impl Sealed {
             certificates: origin.certificate.into_iter().collect(),
             provenance: origin.provenance,
         }
+    }
+
+    /// The signatures alone, for an object that stays as it is. The host has to be the one that this
+    /// was made with; that object and seal find together again is tried.
+    ///
+    /// # Errors
+    /// [`ReuniteError::NoFile`] unless the object was read by [`Source::parse`];
+    /// [`ReuniteError::Host`] when the host can not be asked any more; else as [`reunite`](crate::reunite).
+    pub fn into_detached(self, host: &dyn Host) -> Result<DetachedSeal, ReuniteError> {
+        let object_digest = self.origin.object_digest.ok_or(ReuniteError::NoFile)?;
+        let host = FixedHost::taken_from(host, &self.made.plan.host)?;
+        let seal = DetachedSeal {
+            name: self.made.plan.name.clone(),
+            endian: self.made.plan.endian,
+            seals: self.forms.into_iter().map(|(_, seal)| seal).collect(),
+            object_digest,
+            metadata_digest: sha256(&self.made.loader.metadata),
+            host,
+            certificates: self.origin.certificate.into_iter().collect(),
+            provenance: self.origin.provenance,
+        };
+        remake(&self.made.object, &seal)?;
+        Ok(seal)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::parts::Hex;
+use super::parts::{FindingReport, Hex, HostInfluence};
 use super::plan::{ProgramReport, Step};
 use super::schema;
 use crate::artifact::{Artifact, LoaderForm};
 use crate::loader::LoadPlan;
 use crate::model::Symbols;
-use crate::model::audit::{self as model, Audit, Finding, Powers, Subject};
+use crate::model::audit::{self as model, Audit, Powers, Subject};
 use crate::seal::Scheme;
 
 schema!(
@@ -261,50 +261,6 @@ impl Reason {
 fn capabilities(powers: &[Powers]) -> BTreeSet<String> {
     let each = |one: &Powers| one.helpers.union(&one.symbols).cloned().collect::<Vec<_>>();
     powers.iter().flat_map(each).collect()
-}
-
-/// Something that loaders do not do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct FindingReport {
-    /// What kind it is, as a word.
-    pub kind: &'static str,
-    /// The finding in words.
-    pub text: String,
-}
-
-impl FindingReport {
-    pub(super) fn all_of(audit: &Audit) -> Vec<Self> {
-        let report = |finding: &Finding| Self {
-            kind: finding.kind(),
-            text: finding.to_string(),
-        };
-        audit.findings.iter().map(report).collect()
-    }
-}
-
-/// Something that a host has a say in. No signature covers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct HostInfluence {
-    /// The loader's instruction that uses it.
-    pub instruction: usize,
-    /// What the host gives.
-    pub what: String,
-}
-
-impl HostInfluence {
-    pub(super) fn all_of(audit: &Audit) -> Vec<Self> {
-        let report = |influence: &model::Influence| Self {
-            instruction: influence.insn,
-            what: influence.what.clone(),
-        };
-        audit.influences.iter().map(report).collect()
-    }
 }
 
 /// What a kernel lacks that a loader looks up.

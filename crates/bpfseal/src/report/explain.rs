@@ -2,10 +2,10 @@
 
 use super::schema;
 use crate::artifact::Artifact;
-use crate::kernel::KeyringId;
 use crate::model::Symbols;
 use crate::model::explain::{Explanation, Refusal, Setting, describe_admission};
 use crate::model::kernel::{Admission, Policy, Profile};
+use crate::object::uapi::KeyringId;
 use crate::seal::{Scheme, TrustStore};
 
 schema!(

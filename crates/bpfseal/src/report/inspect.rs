@@ -1,13 +1,10 @@
 //! What is in an object or an artifact. Nothing is verified.
 
-use super::audit::{FindingReport, HostInfluence};
-use super::parts::{Hex, SignerReport};
+use super::parts::{FindingReport, Hex, HostInfluence, SignerReport};
 use super::plan::{PlanReport, Step};
 use super::schema;
-use crate::artifact::{Artifact, AutoAttach, Interface, LoaderForm, ProgramInterface};
-use crate::loader::plan::ProgramLoad;
+use crate::artifact::{Artifact, LoaderForm};
 use crate::loader::{EmitOptions, Form, Host, LoadPlan, Loader};
-use crate::model::audit::{Audit, Subject, audit};
 use crate::object::{Endian, ExternKind, KconfigType, Map, Object, Pinning, Program, RelocKind};
 use crate::seal::{Scheme, SealedLoader, SignatureSummary, excl_prog_hash};
 
@@ -30,6 +27,7 @@ pub enum Detail {
     Brief,
     /// Also what is installed, with instructions and source lines. The loader of an artifact is
     /// run in the model of the kernel for it.
+    #[cfg(feature = "model")]
     Full,
 }
 
@@ -52,9 +50,10 @@ pub fn inspect_object(object: &Object, host: &dyn Host, detail: Detail) -> Objec
         Ok(loader) => report.loader = Some((&loader).into()),
         Err(error) => report.no_loader = Some(format!("{error}; {}", error.advice())),
     }
-    if detail == Detail::Full {
-        let attach = |program: &ProgramLoad| program.section.clone();
-        report.plan = Some(PlanReport::new(&plan, None, attach));
+    match detail {
+        Detail::Brief => {}
+        #[cfg(feature = "model")]
+        Detail::Full => report.plan = Some(PlanReport::of_object(&plan)),
     }
     report
 }
@@ -62,53 +61,21 @@ pub fn inspect_object(object: &Object, host: &dyn Host, detail: Detail) -> Objec
 /// Describes an artifact. `kind` says what kind of file it is, in words.
 #[must_use]
 pub fn inspect_artifact(artifact: &Artifact, kind: &str, detail: Detail) -> ArtifactReport {
-    let mut plan = None;
-    let mut forms = Vec::new();
-    for form in artifact.forms.iter() {
-        let mut report = FormReport::new(artifact, form);
-        if detail == Detail::Full {
-            let audit = audit(&Subject::of(artifact, form));
-            report.findings = Some(FindingReport::all_of(&audit));
-            report.host_influences = Some(HostInfluence::all_of(&audit));
-            if forms.is_empty() {
-                plan = Some(artifact_plan(&audit, &artifact.interface));
-            }
-        }
-        forms.push(report);
-    }
-    ArtifactReport {
+    let forms = artifact.forms.iter();
+    let report = ArtifactReport {
         schema: ArtifactSchema::V1,
         artifact: artifact.interface.name.to_string(),
         name: artifact.interface.name.to_string(),
         kind: kind.to_owned(),
         signed: artifact.sealed().next().is_some(),
         schemes: artifact.sealed().map(|sealed| sealed.seal.scheme).collect(),
-        forms,
-        plan,
-    }
-}
-
-fn artifact_plan(audit: &Audit, interface: &Interface) -> PlanReport {
-    let attach = |program: &ProgramLoad| attach_point(program, interface);
-    PlanReport::new(&audit.plan, Some(&audit.powers), attach)
-}
-
-/// What a program of a loader attaches to. The target of those that are loaded for one is signed;
-/// the rest is what the artifact says, which is not.
-fn attach_point(program: &ProgramLoad, interface: &Interface) -> String {
-    if let Some(target) = &program.attach_target {
-        return target.name().unwrap_or("what its loader names").to_owned();
-    }
-    let is_it = |known: &&ProgramInterface| {
-        known
-            .name
-            .chars()
-            .take(15)
-            .eq(program.name.chars().take(15))
+        forms: forms.map(|form| FormReport::new(artifact, form)).collect(),
+        plan: None,
     };
-    match interface.programs.iter().find(is_it).map(|p| &p.attach) {
-        Some(AutoAttach::RawTracepoint(name)) => format!("raw_tp/{name} (not signed)"),
-        _ => "as its loader likes".to_owned(),
+    match detail {
+        Detail::Brief => report,
+        #[cfg(feature = "model")]
+        Detail::Full => report.in_full(artifact),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What is answered about objects and artifacts: reports, as plain data.
 //!
-//! Each function that asks something ([`crate::verify`], [`crate::audit()`], …) returns one of
+//! Each function that asks something ([`crate::verify`], `audit`, …) returns one of
 //! these. The text, the JSON and the page of the command are all made from them.
+//! Some need a feature: `model` for what loaders do, `kernel` for what is in the running kernel,
+//! `sign` for what is to be signed.
 //!
 //! With the feature `serde` a report serializes to the JSON that the command prints, and with
 //! `schema` it describes that JSON (`docs/schema`). Every document names its schema and version in
@@ -20,27 +22,38 @@
 //! # let _ = is_signed;
 //! ```
 
+#[cfg(feature = "model")]
 mod audit;
+#[cfg(feature = "model")]
+mod detail;
+#[cfg(feature = "model")]
 mod diff;
+#[cfg(feature = "model")]
 mod explain;
+#[cfg(feature = "kernel")]
 mod host;
 mod inspect;
 #[cfg(feature = "serde")]
 mod names;
 mod parts;
 mod plan;
+#[cfg(feature = "sign")]
 mod tbs;
 mod verify;
 
+#[cfg(feature = "model")]
 pub use audit::{
-    AuditOptions, AuditReport, AuditSchema, AuditedForm, Change, Difference, FindingReport,
-    HostInfluence, KernelLacks, Reason, Verdict, audit,
+    AuditOptions, AuditReport, AuditSchema, AuditedForm, Change, Difference, KernelLacks, Reason,
+    Verdict, audit,
 };
+#[cfg(feature = "model")]
 pub use diff::{DiffReport, DiffSchema, DiffSide, SideReport, SignatureClaim, diff};
+#[cfg(feature = "model")]
 pub use explain::{
     AdmissionReport, ExplainOptions, ExplainReport, ExplainSchema, FormAnswer, InstallStep,
     KernelAnswer, RefusalReport, UnknownKernel, explain,
 };
+#[cfg(feature = "kernel")]
 pub use host::{
     DoctorReport, DoctorSchema, HostFinding, HostState, KeyDetails, KeyReport, KeyringReport,
     KeyringSchema, LoadReport, LoadSchema, LoadedMap, LoadedProgram, list_keyring,
@@ -50,11 +63,12 @@ pub use inspect::{
     ObjectExtern, ObjectMap, ObjectProgram, ObjectReport, ObjectSchema, Relocations, SignerClaim,
     inspect_artifact, inspect_object,
 };
-pub use parts::{CertificateReport, Hex, SignerReport};
+pub use parts::{CertificateReport, FindingReport, Hex, HostInfluence, SignerReport};
 pub use plan::{
     CodeLine, MapReport, PlanReport, PlannedMap, PlannedProgram, ProgramReport, SourceLine, Step,
     StepKind,
 };
+#[cfg(feature = "sign")]
 pub use tbs::{MessageReport, TbsReport, TbsSchema};
 pub use verify::{
     FormVerdict, GoodForm, RejectedForm, SignatureReport, VerifyReport, VerifySchema, verify,

@@ -128,3 +128,27 @@ impl std::fmt::Display for CertificateReport {
         }
     }
 }
+
+/// Something that loaders do not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct FindingReport {
+    /// What kind it is, as a word.
+    pub kind: &'static str,
+    /// The finding in words.
+    pub text: String,
+}
+
+/// Something that a host has a say in. No signature covers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct HostInfluence {
+    /// The loader's instruction that uses it.
+    pub instruction: usize,
+    /// What the host gives.
+    pub what: String,
+}

@@ -1,14 +1,9 @@
 //! Load plans in reports: steps with what they are about.
 
-use std::collections::BTreeMap;
-
 use super::inspect::ByteOrder;
 use crate::loader::LoadPlan;
 use crate::loader::plan;
-use crate::model::audit::Powers;
-use crate::model::disasm::{PlanNames, disassemble, target};
 use crate::object::MapIdx;
-use crate::object::btf::Btf;
 
 /// One step of a load plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -262,7 +257,7 @@ pub(super) fn map_name(plan: &LoadPlan, of: MapIdx) -> String {
 }
 
 /// The name of what a program is loaded for.
-fn attach_target(program: &plan::ProgramLoad) -> Option<String> {
+pub(super) fn attach_target(program: &plan::ProgramLoad) -> Option<String> {
     let target = program.attach_target.as_ref()?;
     target.name().map(str::to_owned)
 }
@@ -384,30 +379,6 @@ pub struct ProgramReport {
     pub notable: Vec<&'static str>,
 }
 
-impl ProgramReport {
-    pub(super) fn new(plan: &LoadPlan, program: &plan::ProgramLoad, powers: &Powers) -> Self {
-        let map = |place: &u32| map_name(plan, MapIdx(*place));
-        Self {
-            name: program.name.clone(),
-            program_type: program.prog_type.to_string(),
-            attach_target: attach_target(program),
-            instructions: program.insns.len(),
-            helpers: powers.helpers.iter().cloned().collect(),
-            kernel_symbols: powers.symbols.iter().cloned().collect(),
-            maps: powers.maps.iter().map(map).collect(),
-            notable: powers.notable.iter().copied().collect(),
-        }
-    }
-
-    /// The programs of a plan, in order.
-    pub(super) fn all_of(plan: &LoadPlan, powers: &[Powers]) -> Vec<Self> {
-        plan.programs()
-            .zip(powers)
-            .map(|(program, powers)| Self::new(plan, program, powers))
-            .collect()
-    }
-}
-
 /// All that a plan installs, with instructions and source lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -488,96 +459,4 @@ pub struct SourceLine {
     pub line: u32,
     /// The text.
     pub text: String,
-}
-
-impl PlanReport {
-    /// Of a plan. `powers` are those of its programs where they are known already; `attach` says
-    /// what a program attaches to.
-    pub(super) fn new(
-        plan: &LoadPlan,
-        powers: Option<&[Powers]>,
-        attach: impl Fn(&plan::ProgramLoad) -> String,
-    ) -> Self {
-        let btf = btf_of(plan);
-        let program = |(index, program): (usize, &plan::ProgramLoad)| {
-            let known = powers.and_then(|powers| powers.get(index)).cloned();
-            let powers = known.unwrap_or_else(|| Powers::of(program));
-            PlannedProgram {
-                program: ProgramReport::new(plan, program, &powers),
-                attach: attach(program),
-                map_indexes: powers.maps.iter().copied().collect(),
-                core_relocations: program.core_refs.len(),
-                code: code(plan, program, btf.as_ref()),
-            }
-        };
-        Self {
-            license: plan.license.clone(),
-            byte_order: plan.endian.into(),
-            maps: plan
-                .maps()
-                .map(|(map, attr)| PlannedMap {
-                    index: map.0,
-                    map: attr.into(),
-                })
-                .collect(),
-            programs: plan.programs().enumerate().map(program).collect(),
-            steps: Step::all_of(plan),
-        }
-    }
-}
-
-/// The BTF that the plan loads, which has the source lines.
-fn btf_of(plan: &LoadPlan) -> Option<Btf> {
-    let data = plan.steps.iter().find_map(|step| match step {
-        plan::Step::LoadBtf { data } => Some(data),
-        _ => None,
-    })?;
-    Btf::parse(data, plan.endian).ok()
-}
-
-/// The source lines of a program, by the instruction that they stand before: records of
-/// `struct bpf_line_info` are instruction, file, line, and line number and column in one word.
-fn sources(program: &plan::ProgramLoad, btf: &Btf) -> BTreeMap<u32, SourceLine> {
-    let record = (program.line_info.record_size / 4) as usize;
-    if record < 4 {
-        return BTreeMap::new();
-    }
-    let records = program.line_info.words.chunks_exact(record);
-    let mut all: Vec<(u32, SourceLine)> = records
-        .filter_map(|words| {
-            let source = SourceLine {
-                file: btf.str(words[1])?.to_owned(),
-                line: words[3] >> 10,
-                text: btf.str(words[2])?.trim().to_owned(),
-            };
-            Some((words[0], source))
-        })
-        .collect();
-    // Another column of the same line is said once.
-    all.dedup_by(|next, before| next.1 == before.1);
-    all.into_iter().collect()
-}
-
-fn code(plan: &LoadPlan, program: &plan::ProgramLoad, btf: Option<&Btf>) -> Vec<CodeLine> {
-    let mut sources = btf.map(|btf| sources(program, btf)).unwrap_or_default();
-    let starts: BTreeMap<u32, &String> = program
-        .subprograms
-        .iter()
-        .map(|(at, name)| (*at, name))
-        .collect();
-    let lines = disassemble(&program.insns, &PlanNames { plan, program });
-    lines
-        .into_iter()
-        .map(|line| {
-            let at = u32::try_from(line.insn).unwrap_or(u32::MAX);
-            let insn = program.insns.get(line.insn);
-            CodeLine {
-                instruction: line.insn,
-                target: insn.and_then(|insn| target(line.insn, *insn, program.insns.len())),
-                text: line.text,
-                function: starts.get(&at).map(|name| (*name).clone()),
-                source: sources.remove(&at),
-            }
-        })
-        .collect()
 }
