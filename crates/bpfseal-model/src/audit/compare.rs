@@ -1,13 +1,13 @@
 //! Two plans side by side: what a loader does, and what it should do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Display;
 
 use bpfseal_loader::LoadPlan;
 use bpfseal_loader::plan::{
     KernelRefKind, MapAttr, MemberValue, ProgramLoad, Step, StructOpsMember, StructOpsType,
 };
-use bpfseal_object::{Contents, Insn, MAX_KERNEL_NAME, Pinning};
+use bpfseal_object::{Contents, Insn, MAX_KERNEL_NAME, MapIdx, Pinning};
 
 use super::Powers;
 
@@ -143,32 +143,32 @@ pub fn compare(found: &LoadPlan, wanted: &LoadPlan) -> Vec<Difference> {
         let name = |plan: &LoadPlan| format!("`{}`", plan.license);
         out.value("the plan", "license", name(&found), name(&wanted));
     }
+    let keys = keys(&found);
+    let mut by_key: HashMap<&str, VecDeque<usize>> = HashMap::new();
+    for (index, key) in keys.iter().enumerate() {
+        by_key.entry(key).or_default().push_back(index);
+    }
     let mut matched = BTreeSet::new();
     let mut order = Vec::new();
-    for step in &wanted.steps {
-        let key = key_of(step, &wanted);
-        let mut same_key = found.steps.iter().enumerate().filter(|(index, candidate)| {
-            !matched.contains(index) && key_of(candidate, &found) == key
-        });
-        match same_key.next() {
-            Some((index, candidate)) => {
+    for (step, key) in wanted.steps.iter().zip(self::keys(&wanted)) {
+        match by_key.get_mut(key.as_str()).and_then(VecDeque::pop_front) {
+            Some(index) => {
                 matched.insert(index);
                 order.push(index);
-                compare_step(&mut out, &key, candidate, step);
+                compare_step(&mut out, &key, &found.steps[index], step);
             }
             None => out.add(&key, Change::LeftOut),
         }
     }
-    for (index, step) in found.steps.iter().enumerate() {
+    for (index, key) in keys.iter().enumerate() {
         if !matched.contains(&index) {
-            out.add(&key_of(step, &found), Change::Added);
+            out.add(key, Change::Added);
         }
     }
     if out.0.is_empty() && !order.is_sorted() {
         let late = order.windows(2).find(|pair| pair[0] > pair[1]);
-        let step = late.and_then(|pair| found.steps.get(pair[1]));
-        let key = step.map_or_else(String::new, |step| key_of(step, &found));
-        out.add(&key, Change::TooEarly);
+        let key = late.and_then(|pair| keys.get(pair[1]));
+        out.add(key.map_or("", String::as_str), Change::TooEarly);
     }
     out.0
 }
@@ -246,11 +246,20 @@ fn normal(plan: &LoadPlan) -> LoadPlan {
     plan
 }
 
-/// What a step is about: the same step in another plan has the same.
-fn key_of(step: &Step, plan: &LoadPlan) -> String {
-    let name = |map| {
-        let attr = plan.maps().find(|(known, _)| *known == map);
-        attr.map_or_else(|| format!("{}", map.0), |(_, attr)| attr.name.clone())
+/// What each step of a plan is about: the same step in another plan has the same.
+fn keys(plan: &LoadPlan) -> Vec<String> {
+    let names: HashMap<MapIdx, &str> = plan
+        .maps()
+        .map(|(map, attr)| (map, attr.name.as_str()))
+        .collect();
+    let key = |step| key_of(step, &names);
+    plan.steps.iter().map(key).collect()
+}
+
+fn key_of(step: &Step, names: &HashMap<MapIdx, &str>) -> String {
+    let name = |map: MapIdx| match names.get(&map) {
+        Some(name) => (*name).to_owned(),
+        None => map.0.to_string(),
     };
     match step {
         Step::LoadBtf { .. } => "the BTF".to_owned(),
