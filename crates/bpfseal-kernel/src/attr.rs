@@ -1,12 +1,13 @@
-//! `union bpf_attr`, built in one place: zeroed, with fields at the offsets of
-//! `include/uapi/linux/bpf.h` (Linux 7.3).
+//! `union bpf_attr`, built in one place: zeroed, with the fields of [`bpfseal_uapi::attr`].
 
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use crate::system::Command;
+use bpfseal_uapi::attr::{map_create, prog_load};
+use bpfseal_uapi::{Command, Fd, Field, FieldType, Pointer, Text, cmd, perf};
 
-/// Bytes of the union up to the last field that is used here (`keyring_id`).
-const SIZE: usize = 168;
+/// Bytes of the union up to the last field that is used here.
+const SIZE: usize = prog_load::KEYRING_ID.end();
 
 /// The size or count of something that the kernel only reads, as a call tells it.
 ///
@@ -28,40 +29,71 @@ impl Claim {
     #[must_use]
     pub fn command(self) -> Command {
         match self {
-            Self::ExclProgHashSize => Command::MapCreate,
-            Self::FdArrayCount | Self::SignatureSize => Command::ProgLoad,
+            Self::ExclProgHashSize => cmd::MAP_CREATE,
+            Self::FdArrayCount | Self::SignatureSize => cmd::PROG_LOAD,
         }
     }
 
-    fn offset(self) -> usize {
+    fn field(self) -> Field<u32> {
         match self {
-            Self::ExclProgHashSize => 88,
-            Self::FdArrayCount => 148,
-            Self::SignatureSize => 160,
+            Self::ExclProgHashSize => map_create::EXCL_PROG_HASH_SIZE,
+            Self::FdArrayCount => prog_load::FD_ARRAY_CNT,
+            Self::SignatureSize => prog_load::SIGNATURE_SIZE,
         }
     }
 }
 
-/// Attributes of one call. Whatever they point at is borrowed for `'a`.
+/// A call of `bpf(2)`: the command and its attributes. Whatever they point at is borrowed for `'a`.
 ///
-/// Only this crate makes them; [`System`](crate::System) hands them on.
+/// Only this crate makes them; [`System`](crate::System) hands them on. So no command is given
+/// attributes that were made for another.
 #[derive(Debug)]
 pub struct Attr<'a> {
+    command: Command,
     // The kernel reads and writes it as 64-bit words.
     words: [u64; SIZE / 8],
     len: usize,
+    /// Sizes of keys and values are the kernel's own ([`Attr::with_real_sizes`]).
+    real_sizes: bool,
     borrows: PhantomData<&'a mut [u8]>,
 }
 
 impl<'a> Attr<'a> {
     /// Attributes of `len` bytes, all zero.
-    pub(crate) fn new(len: usize) -> Self {
+    pub(crate) fn new(command: Command, len: usize) -> Self {
         assert!(len <= SIZE, "no call here has more attributes");
         Self {
+            command,
             words: [0; SIZE / 8],
             len,
+            real_sizes: false,
             borrows: PhantomData,
         }
+    }
+
+    /// For calls that move whole keys and values, without saying how large they are: whether the
+    /// buffers are as large as the running kernel says of this map.
+    pub(crate) fn with_real_sizes(self, real_sizes: bool) -> Self {
+        Self { real_sizes, ..self }
+    }
+
+    /// Whether the kernel moves no more than the buffers have.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let by_map = matches!(
+            self.command,
+            cmd::MAP_LOOKUP_ELEM
+                | cmd::MAP_LOOKUP_AND_DELETE_ELEM
+                | cmd::MAP_UPDATE_ELEM
+                | cmd::MAP_DELETE_ELEM
+                | cmd::MAP_GET_NEXT_KEY
+        );
+        !by_map || self.real_sizes
+    }
+
+    /// What the kernel is asked for.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        self.command
     }
 
     /// What the kernel gets, and writes back into.
@@ -74,77 +106,91 @@ impl<'a> Attr<'a> {
         self.len
     }
 
+    /// Tells the kernel another size or count than that of what it gets. Nothing happens to a call
+    /// other than [`Claim::command`].
+    ///
+    /// Too large a one does no harm here: the kernel reads what lies behind, or answers `EFAULT`.
+    pub fn claim(&mut self, claim: Claim, value: u32) {
+        if claim.command() == self.command {
+            self.len = self.len.max(claim.field().end());
+            self.put_u32(claim.field(), value);
+        }
+    }
+
     /// A 32-bit field.
-    pub(crate) fn u32(&self, at: usize) -> u32 {
+    pub(crate) fn u32(&self, field: Field<u32>) -> u32 {
+        let at = field.offset();
         let word = self.words[at / 8].to_ne_bytes();
         let at = at % 8;
         u32::from_ne_bytes([word[at], word[at + 1], word[at + 2], word[at + 3]])
     }
 
-    /// Sets a 32-bit field.
-    pub(crate) fn put_u32(&mut self, at: usize, value: u32) -> &mut Self {
-        let mut word = self.words[at / 8].to_ne_bytes();
-        word[at % 8..at % 8 + 4].copy_from_slice(&value.to_ne_bytes());
-        self.words[at / 8] = u64::from_ne_bytes(word);
-        self
-    }
-
-    /// Sets a 32-bit field to a descriptor.
-    pub(crate) fn put_fd(&mut self, at: usize, fd: i32) -> &mut Self {
-        self.put_u32(at, fd.cast_unsigned())
-    }
-
-    /// Sets a 64-bit field.
-    pub(crate) fn put_u64(&mut self, at: usize, value: u64) -> &mut Self {
-        assert!(at.is_multiple_of(8));
-        self.words[at / 8] = value;
-        self
-    }
-
-    /// Tells the kernel another size or count than that of what it gets. It is to be one of a call
-    /// of [`Claim::command`].
-    ///
-    /// Too large a one does no harm here: the kernel reads what lies behind, or answers `EFAULT`.
-    pub fn claim(&mut self, claim: Claim, value: u32) {
-        self.len = self.len.max(claim.offset() + 4);
-        self.put_u32(claim.offset(), value);
-    }
-
-    /// Points a field at bytes that the kernel reads; at nothing when there are none.
-    pub(crate) fn put_bytes(&mut self, at: usize, bytes: &'a [u8]) -> &mut Self {
-        // The kernel tells nothing from something by the address.
-        let address = if bytes.is_empty() {
-            0
-        } else {
-            bytes.as_ptr() as u64
-        };
-        self.put_u64(at, address)
-    }
-
-    /// Points a field at bytes that the kernel reads, also when there are none.
-    pub(crate) fn put_any_bytes(&mut self, at: usize, bytes: &'a [u8]) -> &mut Self {
-        self.put_u64(at, bytes.as_ptr() as u64)
-    }
-
-    /// Points a field at bytes that the kernel writes.
-    pub(crate) fn put_buffer(&mut self, at: usize, bytes: &'a mut [u8]) -> &mut Self {
-        self.put_u64(at, bytes.as_mut_ptr() as u64)
-    }
-
-    /// Writes a name of at most 15 bytes; what is longer is cut.
-    pub(crate) fn put_name(&mut self, at: usize, name: &str) -> &mut Self {
-        for (i, byte) in name.bytes().take(15).enumerate() {
-            let at = at + i;
+    fn put<T: FieldType>(&mut self, field: Field<T>, bytes: &[u8]) -> &mut Self {
+        for (at, byte) in field.range().zip(bytes) {
             let mut word = self.words[at / 8].to_ne_bytes();
-            word[at % 8] = byte;
+            word[at % 8] = *byte;
             self.words[at / 8] = u64::from_ne_bytes(word);
         }
         self
     }
+
+    /// Sets a 32-bit field.
+    pub(crate) fn put_u32(&mut self, field: Field<u32>, value: u32) -> &mut Self {
+        self.put(field, &value.to_ne_bytes())
+    }
+
+    /// Sets a 32-bit field with a sign.
+    pub(crate) fn put_i32(&mut self, field: Field<i32>, value: i32) -> &mut Self {
+        self.put(field, &value.to_ne_bytes())
+    }
+
+    /// Sets a field to a descriptor.
+    pub(crate) fn put_fd(&mut self, field: Field<Fd>, fd: BorrowedFd<'_>) -> &mut Self {
+        self.put(field, &fd.as_raw_fd().to_ne_bytes())
+    }
+
+    /// Sets a field to a number that may be no descriptor.
+    pub(crate) fn put_number(&mut self, field: Field<Fd>, number: i32) -> &mut Self {
+        self.put(field, &number.to_ne_bytes())
+    }
+
+    /// Sets a 64-bit field.
+    pub(crate) fn put_u64(&mut self, field: Field<u64>, value: u64) -> &mut Self {
+        self.put(field, &value.to_ne_bytes())
+    }
+
+    /// Points a field at bytes that the kernel reads; at nothing when there are none.
+    pub(crate) fn put_bytes(&mut self, field: Field<Pointer>, bytes: &'a [u8]) -> &mut Self {
+        // The kernel tells nothing from something by the address.
+        if bytes.is_empty() {
+            return self.put(field, &[0; 8]);
+        }
+        self.put_any_bytes(field, bytes)
+    }
+
+    /// Points a field at bytes that the kernel reads, also when there are none.
+    pub(crate) fn put_any_bytes(&mut self, field: Field<Pointer>, bytes: &'a [u8]) -> &mut Self {
+        self.put(field, &(bytes.as_ptr() as u64).to_ne_bytes())
+    }
+
+    /// Points a field at bytes that the kernel writes.
+    pub(crate) fn put_buffer(&mut self, field: Field<Pointer>, bytes: &'a mut [u8]) -> &mut Self {
+        self.put(field, &(bytes.as_mut_ptr() as u64).to_ne_bytes())
+    }
+
+    /// Writes a name; what is longer than the field is cut.
+    pub(crate) fn put_name<const N: usize>(
+        &mut self,
+        field: Field<Text<N>>,
+        name: &str,
+    ) -> &mut Self {
+        let len = name.len().min(N - 1);
+        self.put(field, &name.as_bytes()[..len])
+    }
 }
 
 /// Bytes of `struct perf_event_attr` up to `config2`, included (`PERF_ATTR_SIZE_VER1`).
-const PERF_SIZE: usize = 72;
+const PERF_SIZE: usize = perf::attr::CONFIG2.end();
 
 /// `struct perf_event_attr`, zeroed but for what it is made with.
 #[derive(Debug)]
@@ -157,20 +203,31 @@ impl<'a> PerfAttr<'a> {
     /// An event by type (`PERF_TYPE_*`, or that of a dynamic event source) and what the type
     /// wants. `period` is that of samples.
     pub(crate) fn new(event_type: u32, config: u64, period: u64) -> Self {
-        let mut words = [0; PERF_SIZE / 8];
-        words[0] = u64::from(event_type) | (PERF_SIZE as u64) << 32;
-        words[1] = config;
-        words[2] = period;
-        Self {
-            words,
+        use perf::attr as at;
+        let mut attr = Self {
+            words: [0; PERF_SIZE / 8],
             borrows: PhantomData,
+        };
+        attr.put(at::TYPE, &event_type.to_ne_bytes());
+        attr.put(at::SIZE, &(PERF_SIZE as u32).to_ne_bytes());
+        attr.put(at::CONFIG, &config.to_ne_bytes());
+        attr.put(at::SAMPLE_PERIOD, &period.to_ne_bytes());
+        attr
+    }
+
+    fn put<T: FieldType>(&mut self, field: Field<T>, bytes: &[u8]) {
+        for (at, byte) in field.range().zip(bytes) {
+            let mut word = self.words[at / 8].to_ne_bytes();
+            word[at % 8] = *byte;
+            self.words[at / 8] = u64::from_ne_bytes(word);
         }
     }
 
     /// Sets `config1` to the address of a text, and `config2` to an offset.
     pub(crate) fn with_text(mut self, text: &'a std::ffi::CStr, offset: u64) -> Self {
-        self.words[7] = text.as_ptr() as u64;
-        self.words[8] = offset;
+        let address = text.as_ptr() as u64;
+        self.put(perf::attr::CONFIG1, &address.to_ne_bytes());
+        self.put(perf::attr::CONFIG2, &offset.to_ne_bytes());
         self
     }
 
@@ -186,20 +243,35 @@ mod tests {
 
     #[test]
     fn a_claim_makes_room_for_itself() {
-        let mut attr = Attr::new(72);
+        let size = map_create::EXCL_PROG_HASH_SIZE;
+        let mut attr = Attr::new(cmd::MAP_CREATE, map_create::MAP_EXTRA.end());
         attr.claim(Claim::ExclProgHashSize, 31);
-        assert_eq!((attr.len(), attr.u32(88)), (92, 31));
+        assert_eq!((attr.len(), attr.u32(size)), (size.end(), 31));
         attr.claim(Claim::ExclProgHashSize, 33);
-        assert_eq!((attr.len(), attr.u32(88)), (92, 33));
+        assert_eq!((attr.len(), attr.u32(size)), (size.end(), 33));
+        attr.claim(Claim::SignatureSize, 7);
+        assert_eq!(attr.len(), size.end());
     }
 
     #[test]
     fn fields_do_not_touch_each_other() {
-        let mut attr = Attr::new(64);
-        attr.put_u32(4, 7).put_u32(0, 9).put_u64(8, 11);
-        assert_eq!((attr.u32(0), attr.u32(4), attr.u32(8)), (9, 7, 11));
-        attr.put_name(28, "abcd");
-        assert_eq!(attr.u32(28).to_ne_bytes(), *b"abcd");
-        assert_eq!(attr.u32(32), 0);
+        use map_create as at;
+        let mut attr = Attr::new(cmd::MAP_CREATE, at::MAP_EXTRA.end());
+        attr.put_u32(at::KEY_SIZE, 7).put_u32(at::MAP_TYPE, 9);
+        attr.put_u64(at::MAP_EXTRA, u64::MAX);
+        attr.put_name(at::MAP_NAME, "a name of sixteen bytes or more");
+        assert_eq!((attr.u32(at::MAP_TYPE), attr.u32(at::KEY_SIZE)), (9, 7));
+        assert_eq!(attr.u32(at::MAP_IFINDEX), 0);
+        assert_eq!(attr.u32(at::BTF_VMLINUX_VALUE_TYPE_ID), 0);
+        assert_eq!(attr.words[5].to_ne_bytes()[..4], *b"xte\0");
+    }
+
+    #[test]
+    fn what_moves_keys_and_values_has_to_know_their_sizes() {
+        let bounded = |command| Attr::new(command, 32).is_bounded();
+        assert!(!bounded(cmd::MAP_LOOKUP_ELEM) && !bounded(cmd::MAP_GET_NEXT_KEY));
+        assert!(bounded(cmd::MAP_FREEZE) && bounded(cmd::PROG_RUN));
+        let attr = Attr::new(cmd::MAP_LOOKUP_ELEM, 32).with_real_sizes(true);
+        assert!(attr.is_bounded());
     }
 }

@@ -2,10 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use bpfseal_uapi::attr::btf_load as at;
+use bpfseal_uapi::cmd;
+
 use crate::attr::Attr;
 use crate::error::SyscallError;
-use crate::map::owned_fd;
-use crate::system::{Command, System};
+use crate::system::{System, make};
 
 /// Type information that is held by its descriptor.
 #[derive(Debug)]
@@ -19,13 +21,12 @@ impl Btf {
     /// # Errors
     /// `EINVAL` for what the kernel does not take.
     pub fn load(system: &dyn System, bytes: &[u8]) -> Result<Self, SyscallError> {
-        let mut attr = Attr::new(28);
-        attr.put_bytes(0, bytes)
-            .put_u32(16, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        let fd = system.bpf(Command::BtfLoad, &mut attr).map_err(|errno| {
-            SyscallError::new(Command::BtfLoad.name(), "type information", errno)
-        })?;
-        Ok(Self { fd: owned_fd(fd) })
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let mut attr = Attr::new(cmd::BTF_LOAD, at::BTF_LOG_LEVEL.end());
+        attr.put_bytes(at::BTF, bytes).put_u32(at::BTF_SIZE, size);
+        let fd = make(system, &mut attr)
+            .map_err(|errno| SyscallError::new(cmd::BTF_LOAD.call(), "type information", errno))?;
+        Ok(Self { fd })
     }
 }
 

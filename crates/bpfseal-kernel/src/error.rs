@@ -1,5 +1,7 @@
 //! How a system call fails.
 
+use bpfseal_uapi::Errno;
+
 /// A system call that failed: which, on what, and with which errno.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{call} of {on}: {}", errno_text(*.errno))]
@@ -9,13 +11,13 @@ pub struct SyscallError {
     /// What it was called on.
     pub on: String,
     /// The errno.
-    pub errno: i32,
+    pub errno: Errno,
     /// What the kernel said in its log, if it was asked to.
     pub log: String,
 }
 
 impl SyscallError {
-    pub(crate) fn new(call: &'static str, on: impl Into<String>, errno: i32) -> Self {
+    pub(crate) fn new(call: &'static str, on: impl Into<String>, errno: Errno) -> Self {
         Self {
             call,
             on: on.into(),
@@ -24,61 +26,30 @@ impl SyscallError {
         }
     }
 
-    /// The errno's name, such as `EPERM`; a number for one without a name here.
+    /// The errno's name, such as `EPERM`; a number for one without a name.
     #[must_use]
     pub fn errno_name(&self) -> String {
-        errno_name(self.errno).map_or_else(|| self.errno.to_string(), str::to_owned)
+        let name = self.errno.name();
+        name.map_or_else(|| self.errno.0.to_string(), str::to_owned)
     }
 }
 
-/// Errnos that BPF and keys answer, by name.
-const ERRNOS: [(i32, &str); 27] = [
-    (libc::E2BIG, "E2BIG"),
-    (libc::EACCES, "EACCES"),
-    (libc::EAGAIN, "EAGAIN"),
-    (libc::EBADF, "EBADF"),
-    (libc::EBADMSG, "EBADMSG"),
-    (libc::EBUSY, "EBUSY"),
-    (libc::EDQUOT, "EDQUOT"),
-    (libc::EEXIST, "EEXIST"),
-    (libc::EFAULT, "EFAULT"),
-    (libc::EINVAL, "EINVAL"),
-    (libc::EKEYEXPIRED, "EKEYEXPIRED"),
-    (libc::EKEYREJECTED, "EKEYREJECTED"),
-    (libc::EKEYREVOKED, "EKEYREVOKED"),
-    (libc::EMFILE, "EMFILE"),
-    (libc::ENODEV, "ENODEV"),
-    (libc::ENOENT, "ENOENT"),
-    (libc::ENOKEY, "ENOKEY"),
-    (libc::ENOMEM, "ENOMEM"),
-    (libc::ENOPKG, "ENOPKG"),
-    (libc::ENOSPC, "ENOSPC"),
-    (libc::ENOSYS, "ENOSYS"),
-    (libc::ENOTSUP, "EOPNOTSUPP"),
-    (libc::EPERM, "EPERM"),
-    (libc::ERANGE, "ERANGE"),
-    (libc::ESRCH, "ESRCH"),
-    (libc::ENODATA, "ENODATA"),
-    (524, "ENOTSUPP"),
-];
-
-/// An errno's name, if it is one that BPF and keys answer.
-#[must_use]
-pub fn errno_name(errno: i32) -> Option<&'static str> {
-    ERRNOS
-        .iter()
-        .find(|(number, _)| *number == errno)
-        .map(|(_, name)| *name)
+/// What it means, and its name.
+fn errno_text(errno: Errno) -> String {
+    match (errno.meaning(), errno.name()) {
+        (Some(meaning), Some(name)) => format!("{meaning} ({name})"),
+        _ => format!("Unknown error ({})", errno.0),
+    }
 }
 
-fn errno_text(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    // The standard library adds the number in brackets; the name says more.
-    let text = text.split(" (os error").next().unwrap_or(&text).to_owned();
-    match errno_name(errno) {
-        Some(name) => format!("{text} ({name})"),
-        None => format!("{text} ({errno})"),
-    }
+/// The errno of the C library's last call that failed in this thread.
+pub(crate) fn last_errno() -> Errno {
+    of_io(&std::io::Error::last_os_error())
+}
+
+/// The errno of an error of the standard library; `EIO` for one that did not come from the kernel.
+pub(crate) fn of_io(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno)
 }
 
 #[cfg(test)]
@@ -87,17 +58,31 @@ mod tests {
 
     #[test]
     fn an_error_names_call_object_and_errno() {
-        let error = SyscallError::new("BPF_MAP_FREEZE", "map `a`", libc::EBUSY);
+        let error = SyscallError::new("BPF_MAP_FREEZE", "map `a`", Errno::EBUSY);
         let text = error.to_string();
-        assert!(text.starts_with("BPF_MAP_FREEZE of map `a`: "), "{text}");
-        assert!(text.ends_with("(EBUSY)"), "{text}");
+        assert_eq!(
+            text,
+            "BPF_MAP_FREEZE of map `a`: Device or resource busy (EBUSY)"
+        );
+        let unknown = SyscallError::new("bpf", "map `a`", Errno(9999));
+        assert_eq!(unknown.errno_name(), "9999");
+        assert!(unknown.to_string().ends_with("Unknown error (9999)"));
     }
 
+    /// The numbers are those of the machine that this is built for.
     #[test]
-    fn every_errno_has_one_name() {
-        let mut numbers: Vec<_> = ERRNOS.iter().map(|(number, _)| number).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), ERRNOS.len());
+    fn numbers_are_the_c_librarys() {
+        for (errno, number) in [
+            (Errno::EPERM, libc::EPERM),
+            (Errno::EDQUOT, libc::EDQUOT),
+            (Errno::ENOPKG, libc::ENOPKG),
+            (Errno::ENOKEY, libc::ENOKEY),
+            (Errno::EKEYREJECTED, libc::EKEYREJECTED),
+            (Errno::EBADMSG, libc::EBADMSG),
+            (Errno::EOPNOTSUPP, libc::ENOTSUP),
+            (Errno::ENOSYS, libc::ENOSYS),
+        ] {
+            assert_eq!(errno.0, number, "{errno}");
+        }
     }
 }

@@ -7,24 +7,19 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use bpfseal_loader::ContextLayout;
 use bpfseal_seal::{Scheme, SealedLoader, excl_prog_hash};
+use bpfseal_uapi::{
+    BPF_F_SLEEPABLE, BPF_LOG_STATS, Command, Errno, KeyringId, cmd, limits, loader, map, prog,
+};
 
 use crate::error::SyscallError;
-use crate::keyring::KeyringId;
-use crate::map::{ARRAY, Map, MapSpec, owned_fd, text};
+use crate::map::{Map, MapSpec};
 use crate::program::{Program, ProgramSpec, Signature};
-use crate::system::{Command, System};
+use crate::running::{self, Id, Kind};
+use crate::system::{Left, System};
+use crate::text::text;
 
-/// `BPF_PROG_TYPE_SYSCALL`.
-const SYSCALL: u32 = 31;
-/// `BPF_F_SLEEPABLE`.
-const SLEEPABLE: u32 = 1 << 4;
-/// Bytes of `struct bpf_loader_ctx`.
-const CTX_HEADER: usize = 24;
-/// Bytes of `struct bpf_map_desc`.
-const MAP_DESC: usize = 16;
-/// `BPF_LOG_STATS`: errors are logged, and not every instruction on the way to them, which takes
-/// many times as long.
-const BRIEF_LOG: u32 = 4;
+/// Errors are logged, and not every instruction on the way to them, which takes many times as long.
+const BRIEF_LOG: u32 = BPF_LOG_STATS;
 /// Bytes that the log of what a loader loads may have; of a longer one the end is kept.
 const LOG_LEN: usize = 1024 * 1024;
 
@@ -101,7 +96,8 @@ pub enum InstallError {
         #[source]
         source: SyscallError,
     },
-    /// The loader ran and answered 0, but left something else than descriptors.
+    /// The loader ran and answered 0, but left something else than descriptors of maps and programs
+    /// that it made.
     #[error(
         "the loader ran, but left {found} where a descriptor should be, at offset {offset} of its context"
     )]
@@ -112,10 +108,10 @@ pub enum InstallError {
         found: i32,
     },
     /// The loader ran, and one of its own calls failed.
-    #[error("the loader ran and answered errno {errno} ({}): a map or program of the object was refused", crate::errno_name(*.errno).unwrap_or("unnamed"))]
+    #[error("the loader ran and answered errno {} ({}): a map or program of the object was refused", .errno.0, .errno.name().unwrap_or("unnamed"))]
     Loader {
-        /// The errno, positive.
-        errno: i32,
+        /// The errno.
+        errno: Errno,
         /// What the verifier said of the program that it refused; empty when it was not a program.
         log: String,
     },
@@ -124,11 +120,11 @@ pub enum InstallError {
 impl InstallError {
     /// The errno, wherever it came from.
     #[must_use]
-    pub fn errno(&self) -> i32 {
+    pub fn errno(&self) -> Errno {
         match self {
             Self::Call { source, .. } => source.errno,
             Self::Loader { errno, .. } => *errno,
-            Self::Descriptor { .. } => libc::EBADF,
+            Self::Descriptor { .. } => Errno::EBADF,
         }
     }
 }
@@ -187,7 +183,7 @@ pub fn install_with(
     context: ContextLayout,
     options: &InstallOptions<'_>,
 ) -> Result<Installed, InstallError> {
-    let program = load_loader(system, image, options)?;
+    let (program, before) = load_loader(system, image, options)?;
     let (mut answer, mut bytes, mut log) =
         run_loader(system, &program, context, options, options.log_level)?;
     if answer < 0 && options.log_level == 0 {
@@ -196,13 +192,21 @@ pub fn install_with(
     }
     if answer < 0 {
         return Err(InstallError::Loader {
-            errno: -answer,
+            errno: Errno(answer.saturating_neg()),
             log,
         });
     }
-    let mut installed = take(&bytes, context)?;
+    let mut installed = take(system, &bytes, context, before)?;
     installed.log = log;
     Ok(installed)
+}
+
+/// The last map and program that were made before a loader runs, where the running kernel knows
+/// them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    map: Option<Id>,
+    program: Option<Id>,
 }
 
 /// Makes the metadata map, and loads the loader that alone may use it.
@@ -210,13 +214,13 @@ fn load_loader(
     system: &dyn System,
     image: &LoaderImage<'_>,
     options: &InstallOptions<'_>,
-) -> Result<Program, InstallError> {
+) -> Result<(Program, Before), InstallError> {
     let at = |step| move |source| InstallError::Call { step, source };
     let value_size = u32::try_from(image.metadata.len()).unwrap_or(u32::MAX);
     let map = Map::create(
         system,
         &MapSpec {
-            map_type: ARRAY,
+            map_type: map::ARRAY,
             key_size: 4,
             value_size,
             max_entries: 1,
@@ -230,14 +234,15 @@ fn load_loader(
         .map_err(at(Step::FillMetadata))?;
     map.freeze(system).map_err(at(Step::FreezeMetadata))?;
     if image.scheme.checks_in_loader() {
-        map.hash(system, 32).map_err(at(Step::DigestMetadata))?;
+        map.hash(system, limits::HASH_SIZE as u32)
+            .map_err(at(Step::DigestMetadata))?;
     }
     let spec = ProgramSpec {
-        prog_type: SYSCALL,
+        prog_type: prog::SYSCALL,
         instructions: image.instructions,
         license: "Dual BSD/GPL",
         name: "__loader.prog",
-        flags: SLEEPABLE,
+        flags: BPF_F_SLEEPABLE,
         fd_array: &[map.as_fd().as_raw_fd()],
         // The kernel folds bound maps into what the signature covers.
         bind: image.signature.is_some() && image.scheme.binds_map(),
@@ -247,7 +252,7 @@ fn load_loader(
         log_level: options.log_level,
     };
     // A second time with a log, if it fails: most loads do not need one.
-    Program::load(system, &spec)
+    let program = Program::load(system, &spec)
         .or_else(|first| {
             if options.log_level > 0 {
                 return Err(first);
@@ -262,7 +267,12 @@ fn load_loader(
                 Err(_) => Err(first),
             }
         })
-        .map_err(at(Step::LoadLoader))
+        .map_err(at(Step::LoadLoader))?;
+    let before = Before {
+        map: running::id(map.as_fd()).ok(),
+        program: running::id(program.as_fd()).ok(),
+    };
+    Ok((program, before))
 }
 
 /// Runs it once: its answer, its context, and what was logged.
@@ -275,12 +285,16 @@ fn run_loader(
 ) -> Result<(i32, Vec<u8>, String), InstallError> {
     let mut bytes = vec![0; context.size() as usize];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(0, &context.size().to_ne_bytes());
+    put(loader::ctx::SZ.offset(), &context.size().to_ne_bytes());
     let mut log = vec![0; if log_level > 0 { LOG_LEN } else { 0 }];
     if log_level > 0 {
-        put(8, &log_level.to_ne_bytes());
-        put(12, &(LOG_LEN as u32).to_ne_bytes());
-        put(16, &(log.as_mut_ptr() as u64).to_ne_bytes());
+        let address = log.as_mut_ptr() as u64;
+        put(loader::ctx::LOG_LEVEL.offset(), &log_level.to_ne_bytes());
+        put(
+            loader::ctx::LOG_SIZE.offset(),
+            &(LOG_LEN as u32).to_ne_bytes(),
+        );
+        put(loader::ctx::LOG_BUF.offset(), &address.to_ne_bytes());
     }
     for (index, input) in options
         .inputs
@@ -288,10 +302,14 @@ fn run_loader(
         .take(context.maps as usize)
         .enumerate()
     {
-        let at = CTX_HEADER + index * MAP_DESC;
-        put(at + 4, &input.max_entries.to_ne_bytes());
+        let at = map_at(index);
+        let max_entries = at + loader::map::MAX_ENTRIES.offset();
+        put(max_entries, &input.max_entries.to_ne_bytes());
         let address = input.initial_value.map_or(0, |value| value.as_ptr() as u64);
-        put(at + 8, &address.to_ne_bytes());
+        put(
+            at + loader::map::INITIAL_VALUE.offset(),
+            &address.to_ne_bytes(),
+        );
     }
     let answer = program
         .run(system, &mut bytes)
@@ -303,34 +321,52 @@ fn run_loader(
     Ok((answer, bytes, text(&log)))
 }
 
+/// Offset of a map in a context.
+fn map_at(index: usize) -> usize {
+    loader::ctx::LEN + index * loader::map::LEN
+}
+
 /// The descriptors that the loader has left in its context.
 ///
-/// Standard input, output and error are nothing that it can have made, nor is anything twice: who
-/// closes such a descriptor would close another's.
-fn take(bytes: &[u8], context: ContextLayout) -> Result<Installed, InstallError> {
+/// Each has to be of a map or program that the loader made, and no number may stand twice: who
+/// closes another's descriptor breaks what is not his. Whatever is wrong with one, the others are
+/// taken, so that they are closed.
+fn take(
+    system: &dyn System,
+    bytes: &[u8],
+    context: ContextLayout,
+    before: Before,
+) -> Result<Installed, InstallError> {
+    let (maps, programs) = (context.maps as usize, context.programs as usize);
+    let of_maps = (0..maps).map(|i| (Kind::Map, map_at(i) + loader::map::MAP_FD.offset()));
+    let of_programs = (0..programs).map(|i| (Kind::Program, map_at(maps) + i * loader::prog::LEN));
     let mut seen = std::collections::BTreeSet::new();
-    let mut offsets = Vec::new();
-    let maps = context.maps as usize;
-    let programs = CTX_HEADER + maps * MAP_DESC;
-    offsets.extend((0..maps).map(|i| CTX_HEADER + i * MAP_DESC));
-    offsets.extend((0..context.programs as usize).map(|i| programs + i * 4));
-    let mut fds = Vec::new();
-    for (index, offset) in offsets.into_iter().enumerate() {
-        let word = [
-            bytes[offset],
-            bytes[offset + 1],
-            bytes[offset + 2],
-            bytes[offset + 3],
-        ];
-        let found = i32::from_ne_bytes(word);
+    let (mut fds, mut wrong) = (Vec::new(), None);
+    for (kind, offset) in of_maps.chain(of_programs) {
+        let found = number_at(bytes, offset);
         // The places behind those of the loaded programs stay as they were.
-        if found == 0 && index >= maps {
+        if found == 0 && kind == Kind::Program {
             break;
         }
-        if found <= 2 || !seen.insert(found) {
-            return Err(InstallError::Descriptor { offset, found });
+        let left = Left {
+            number: found,
+            kind,
+            before: match kind {
+                Kind::Map => before.map,
+                Kind::Program => before.program,
+            },
+        };
+        // A number that stands twice would be closed twice.
+        let fd = seen.insert(found).then(|| system.adopt(left));
+        match fd {
+            Some(Ok(fd)) => fds.push(fd),
+            Some(Err(_)) | None => {
+                wrong.get_or_insert(InstallError::Descriptor { offset, found });
+            }
         }
-        fds.push(owned_fd(i64::from(found)));
+    }
+    if let Some(wrong) = wrong {
+        return Err(wrong);
     }
     let programs = fds.split_off(maps);
     Ok(Installed {
@@ -338,6 +374,13 @@ fn take(bytes: &[u8], context: ContextLayout) -> Result<Installed, InstallError>
         programs,
         log: String::new(),
     })
+}
+
+fn number_at(bytes: &[u8], offset: usize) -> i32 {
+    let word = bytes
+        .get(offset..offset + 4)
+        .and_then(|b| b.try_into().ok());
+    word.map_or(0, i32::from_ne_bytes)
 }
 
 /// The calls of an installation, for whoever explains it.
@@ -359,12 +402,12 @@ impl Step {
     #[must_use]
     pub fn command(self) -> Command {
         match self {
-            Self::CreateMetadata => Command::MapCreate,
-            Self::FillMetadata => Command::MapUpdateElem,
-            Self::FreezeMetadata => Command::MapFreeze,
-            Self::DigestMetadata => Command::ObjGetInfoByFd,
-            Self::LoadLoader => Command::ProgLoad,
-            Self::RunLoader => Command::ProgRun,
+            Self::CreateMetadata => cmd::MAP_CREATE,
+            Self::FillMetadata => cmd::MAP_UPDATE_ELEM,
+            Self::FreezeMetadata => cmd::MAP_FREEZE,
+            Self::DigestMetadata => cmd::OBJ_GET_INFO_BY_FD,
+            Self::LoadLoader => cmd::PROG_LOAD,
+            Self::RunLoader => cmd::PROG_RUN,
         }
     }
 }
@@ -375,37 +418,49 @@ mod tests {
     use crate::attr::Attr;
     use std::cell::RefCell;
 
-    /// A kernel that writes down the calls and fails at the one that it is told.
+    /// A kernel that writes down the calls, fails at the one that it is told, and whose loader has
+    /// made what has an even number.
+    #[derive(Default)]
     struct Double {
         calls: RefCell<Vec<Command>>,
         fail: Option<Command>,
+        adopted: RefCell<Vec<i32>>,
+    }
+
+    /// A real descriptor, so that dropping it closes nothing else.
+    fn descriptor() -> Result<OwnedFd, Errno> {
+        let file = std::fs::File::open("/dev/null").map_err(|_| Errno::EIO)?;
+        Ok(file.into())
     }
 
     impl System for Double {
-        fn bpf(&self, command: Command, attr: &mut Attr<'_>) -> Result<i64, i32> {
+        fn bpf(&self, attr: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno> {
+            let command = attr.command();
             self.calls.borrow_mut().push(command);
             if self.fail == Some(command) {
-                return Err(libc::EPERM);
+                return Err(Errno::EPERM);
             }
-            if command == Command::ProgLoad {
+            if command == cmd::PROG_LOAD {
                 // Signed: the one map is bound.
-                assert_eq!(attr.u32(148), 1);
+                assert_eq!(attr.u32(bpfseal_uapi::attr::prog_load::FD_ARRAY_CNT), 1);
             }
-            match command {
-                // Real descriptors, so that dropping them closes nothing else.
-                Command::MapCreate | Command::ProgLoad => {
-                    let file = std::fs::File::open("/dev/null").map_err(|_| libc::EIO)?;
-                    Ok(i64::from(std::os::fd::IntoRawFd::into_raw_fd(file)))
-                }
-                _ => Ok(0),
+            let makes = command.makes_descriptor();
+            makes.then(descriptor).transpose()
+        }
+
+        fn adopt(&self, left: Left) -> Result<OwnedFd, Errno> {
+            self.adopted.borrow_mut().push(left.number());
+            if left.number() % 2 != 0 {
+                return Err(Errno::EBADF);
             }
+            descriptor()
         }
     }
 
     fn run(fail: Option<Command>) -> (Vec<Command>, Result<Installed, InstallError>) {
         let double = Double {
-            calls: RefCell::new(Vec::new()),
             fail,
+            ..Double::default()
         };
         let image = LoaderImage {
             signature: Some((b"signature", KeyringId::SESSION)),
@@ -426,11 +481,11 @@ mod tests {
         assert_eq!(
             calls,
             [
-                Command::MapCreate,
-                Command::MapUpdateElem,
-                Command::MapFreeze,
-                Command::ProgLoad,
-                Command::ProgRun
+                cmd::MAP_CREATE,
+                cmd::MAP_UPDATE_ELEM,
+                cmd::MAP_FREEZE,
+                cmd::PROG_LOAD,
+                cmd::PROG_RUN
             ]
         );
     }
@@ -453,18 +508,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_no_descriptor_is_not_taken() {
+    /// Takes what a loader of two maps and two programs has left.
+    fn take_from(system: &dyn System, left: [i32; 4]) -> Result<Installed, InstallError> {
         let context = ContextLayout {
-            maps: 0,
-            programs: 1,
+            maps: 2,
+            programs: 2,
         };
-        for bad in [1, 2, -1] {
-            let mut bytes = vec![0; context.size() as usize];
-            bytes[24..28].copy_from_slice(&i32::to_ne_bytes(bad));
-            assert!(take(&bytes, context).is_err());
+        let mut bytes = vec![0; context.size() as usize];
+        for (offset, number) in [24, 40, 56, 60].into_iter().zip(left) {
+            bytes[offset..offset + 4].copy_from_slice(&i32::to_ne_bytes(number));
         }
-        let nothing = vec![0; context.size() as usize];
-        assert!(take(&nothing, context).unwrap().programs.is_empty());
+        take(system, &bytes, context, Before::default())
+    }
+
+    #[test]
+    fn what_the_loader_made_is_taken() {
+        let double = Double::default();
+        let installed = take_from(&double, [4, 6, 8, 10]).unwrap();
+        assert_eq!((installed.maps.len(), installed.programs.len()), (2, 2));
+        // Behind a program that is not loaded by default there are none.
+        let installed = take_from(&double, [4, 6, 8, 0]).unwrap();
+        assert_eq!((installed.maps.len(), installed.programs.len()), (2, 1));
+    }
+
+    #[test]
+    fn one_that_is_wrong_does_not_keep_the_others_open() {
+        for (left, offset) in [([4, 5, 8, 10], 40), ([4, 4, 8, 10], 40), ([4, 6, 8, 7], 60)] {
+            let double = Double::default();
+            match take_from(&double, left) {
+                Err(InstallError::Descriptor { offset: at, .. }) => assert_eq!(at, offset),
+                other => panic!("{other:?}"),
+            }
+            let mut asked = left.to_vec();
+            asked.dedup();
+            assert_eq!(*double.adopted.borrow(), asked);
+        }
+    }
+
+    #[test]
+    fn what_this_process_had_before_stays_open() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        for number in [file.as_raw_fd(), 0, 1, 2, -1, 999_999] {
+            assert!(take_from(&crate::Linux, [number; 4]).is_err());
+        }
+        assert!(file.metadata().is_ok());
     }
 }

@@ -2,60 +2,11 @@
 
 use std::ffi::{CStr, CString};
 
+use bpfseal_uapi::{Errno, KeyringId, key_type};
+
 use crate::error::SyscallError;
 use crate::system::{KeyCall, System};
-
-/// A keyring by what `keyring_id` of a load takes: a serial number, or one of the special ids.
-/// Open-ended: kernels after 7.3 know more of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyringId(pub i32);
-
-impl KeyringId {
-    /// Keys that were compiled into the kernel.
-    pub const BUILTIN: Self = Self(0);
-    /// Keys that were added to it, and vouched for by builtin ones.
-    pub const SECONDARY: Self = Self(1);
-    /// Keys of the platform's firmware.
-    pub const PLATFORM: Self = Self(2);
-    /// Keyring of this process (`KEY_SPEC_PROCESS_KEYRING`).
-    pub const PROCESS: Self = Self(-2);
-    /// Keyring of this session (`KEY_SPEC_SESSION_KEYRING`).
-    pub const SESSION: Self = Self(-3);
-    /// Keyring of this user (`KEY_SPEC_USER_KEYRING`).
-    pub const USER: Self = Self(-4);
-    /// The sealed keyring `.bpf`, of development kernels after 7.3.
-    pub const BPF: Self = Self(-9);
-
-    /// Names on the command line.
-    const NAMES: [(Self, &'static str); 7] = [
-        (Self::BPF, "bpf"),
-        (Self::BUILTIN, "builtin"),
-        (Self::PLATFORM, "platform"),
-        (Self::PROCESS, "process"),
-        (Self::SECONDARY, "secondary"),
-        (Self::SESSION, "session"),
-        (Self::USER, "user"),
-    ];
-
-    /// By name, or by number.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(_, name)| *name == text)
-            .map(|(id, _)| *id)
-            .or_else(|| text.parse().ok().map(Self))
-    }
-}
-
-impl std::fmt::Display for KeyringId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match Self::NAMES.iter().find(|(id, _)| id == self) {
-            Some((_, name)) => f.write_str(name),
-            None => write!(f, "{}", self.0),
-        }
-    }
-}
+use crate::text::text as until_nul;
 
 /// The serial number of a key or keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,7 +48,13 @@ pub fn add_certificate(
     description: &str,
     certificate: &[u8],
 ) -> Result<KeySerial, SyscallError> {
-    add(system, c"asymmetric", description, certificate, keyring)
+    add(
+        system,
+        key_type::ASYMMETRIC,
+        description,
+        certificate,
+        keyring,
+    )
 }
 
 /// Makes a keyring in another one.
@@ -109,7 +66,7 @@ pub fn new_keyring(
     parent: KeyringId,
     description: &str,
 ) -> Result<KeySerial, SyscallError> {
-    add(system, c"keyring", description, &[], parent)
+    add(system, key_type::KEYRING, description, &[], parent)
 }
 
 fn add(
@@ -158,7 +115,7 @@ pub fn describe_key(system: &dyn System, key: KeySerial) -> Result<KeyInfo, Sysc
         buffer: &mut buffer,
     };
     run(system, call, format!("key {}", key.0))?;
-    let said = crate::map::text(&buffer);
+    let said = until_nul(&buffer);
     let mut parts = said.splitn(5, ';');
     let mut next = || parts.next().unwrap_or_default();
     let key_type = next().to_owned();
@@ -214,7 +171,7 @@ pub fn find_by_key_id(
     let description = text(&format!("id:{key_id}"), &on)?;
     let call = KeyCall::Search {
         keyring: keyring.0,
-        key_type: c"asymmetric",
+        key_type: key_type::ASYMMETRIC,
         description: &description,
     };
     run(system, call, on).map(serial)
@@ -302,7 +259,7 @@ pub fn restrict_keyring(
     let rule = rule.map(|rule| text(&rule, &on)).transpose()?;
     let call = KeyCall::Restrict {
         keyring: keyring.0,
-        rule: rule.as_deref().map(|rule| (c"asymmetric", rule)),
+        rule: rule.as_deref().map(|rule| (key_type::ASYMMETRIC, rule)),
     };
     run(system, call, on).map(drop)
 }
@@ -320,14 +277,14 @@ fn serial(answer: i64) -> KeySerial {
 }
 
 fn text(text: &str, on: &str) -> Result<CString, SyscallError> {
-    CString::new(text).map_err(|_| SyscallError::new("keyctl", on, libc::EINVAL))
+    CString::new(text).map_err(|_| SyscallError::new("keyctl", on, Errno::EINVAL))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::attr::Attr;
-    use crate::system::Command;
+    use std::os::fd::OwnedFd;
 
     /// A kernel with one keyring of `count` keys, which all have the same description.
     struct Double {
@@ -335,11 +292,11 @@ mod tests {
     }
 
     impl System for Double {
-        fn bpf(&self, _: Command, _: &mut Attr<'_>) -> Result<i64, i32> {
-            Err(libc::ENOSYS)
+        fn bpf(&self, _: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno> {
+            Err(Errno::ENOSYS)
         }
 
-        fn key(&self, call: KeyCall<'_>) -> Result<i64, i32> {
+        fn key(&self, call: KeyCall<'_>) -> Result<i64, Errno> {
             match call {
                 KeyCall::Read { buffer, .. } => {
                     for (word, serial) in buffer.chunks_exact_mut(4).zip(0..self.count) {
@@ -353,12 +310,12 @@ mod tests {
                     Ok(said.len() as i64)
                 }
                 KeyCall::Restrict { rule, .. } => {
-                    let (key_type, rule) = rule.ok_or(libc::EEXIST)?;
+                    let (key_type, rule) = rule.ok_or(Errno::EEXIST)?;
                     assert_eq!(key_type, c"asymmetric");
                     assert_eq!(rule, c"key_or_keyring:9:chain");
                     Ok(0)
                 }
-                _ => Err(libc::ENOKEY),
+                _ => Err(Errno::ENOKEY),
             }
         }
     }
@@ -388,16 +345,6 @@ mod tests {
         assert!(restrict_keyring(&double, KeyringId::SESSION, &rule).is_ok());
         let nothing = Restriction::Nothing;
         let error = restrict_keyring(&double, KeyringId::SESSION, &nothing).unwrap_err();
-        assert_eq!(error.errno, libc::EEXIST);
-    }
-
-    #[test]
-    fn keyrings_by_name_and_number() {
-        assert_eq!(KeyringId::parse("session"), Some(KeyringId::SESSION));
-        assert_eq!(KeyringId::parse("-3"), Some(KeyringId::SESSION));
-        assert_eq!(KeyringId::parse("12345"), Some(KeyringId(12345)));
-        assert_eq!(KeyringId::parse("nonsense"), None);
-        assert_eq!(KeyringId(12345).to_string(), "12345");
-        assert_eq!(KeyringId::BUILTIN.to_string(), "builtin");
+        assert_eq!(error.errno, Errno::EEXIST);
     }
 }

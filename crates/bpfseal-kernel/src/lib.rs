@@ -16,34 +16,39 @@ mod attr;
 mod btf;
 mod error;
 mod explain;
+mod get_info;
 mod ids;
 mod install;
 mod keyring;
 mod link;
 mod map;
+mod mapping;
 mod perf;
 mod pin;
 pub mod probe;
 mod program;
 mod ring;
+mod running;
 mod system;
+mod text;
 
 pub use attr::{Attr, Claim, PerfAttr};
+pub use bpfseal_uapi::{Command, Errno, KeyringId};
 pub use btf::Btf;
-pub use error::{SyscallError, errno_name};
+pub use error::SyscallError;
 pub use ids::{map_ids, program_ids};
 pub use install::{
     Input, InstallError, InstallOptions, Installed, LoaderImage, Step, install, install_with,
 };
 pub use keyring::{
-    KeyInfo, KeySerial, KeyringId, Restriction, add_certificate, describe_key, find_by_key_id,
-    join_session, keyring_serial, keys_of, link_key, new_keyring, restrict_keyring, revoke_key,
-    unlink_key,
+    KeyInfo, KeySerial, Restriction, add_certificate, describe_key, find_by_key_id, join_session,
+    keyring_serial, keys_of, link_key, new_keyring, restrict_keyring, revoke_key, unlink_key,
 };
 pub use link::{Direction, Link, LinkInfo, NetfilterHook, filter_socket};
-pub use map::{Map, MapInfo, MapSpec, Mapping};
+pub use map::{Map, MapInfo, MapSpec};
+pub use mapping::Mapping;
 pub use perf::PerfEvent;
 pub use pin::{get, pin};
 pub use program::{Program, ProgramInfo, ProgramSpec, Signature};
 pub use ring::RingBuffer;
-pub use system::{Command, KeyCall, Linux, System};
+pub use system::{KeyCall, Left, Linux, System};

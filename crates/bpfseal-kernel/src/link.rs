@@ -1,37 +1,30 @@
 //! Links: programs attached, until the link is dropped.
 //!
 //! One constructor for each kind of attachment; what the kinds of programs need is in
-//! `include/uapi/linux/bpf.h` (`BPF_LINK_CREATE`, `BPF_RAW_TRACEPOINT_OPEN`) of Linux 7.3.
+//! [`bpfseal_uapi::attr`] (`BPF_LINK_CREATE`, `BPF_RAW_TRACEPOINT_OPEN`).
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use bpfseal_uapi::attr::{iter_create, link_create as at, raw_tracepoint};
+use bpfseal_uapi::{
+    AttachType, BPF_F_KPROBE_MULTI_RETURN, BPF_F_UPROBE_MULTI_RETURN, Errno, LinkType, attach, cmd,
+    info,
+};
+
 use crate::attr::Attr;
 use crate::error::SyscallError;
-use crate::map::{Map, get_info, owned_fd};
+use crate::get_info::get_info;
+use crate::map::Map;
 use crate::perf::PerfEvent;
 use crate::program::Program;
-use crate::system::{Command, System};
+use crate::system::{System, make};
+use crate::text::word;
 
-/// Numbers of `enum bpf_attach_type` that are not chosen by who attaches.
-mod kind {
-    pub(super) const ITER: u32 = 28;
-    pub(super) const XDP: u32 = 37;
-    pub(super) const PERF_EVENT: u32 = 41;
-    pub(super) const KPROBE_MULTI: u32 = 42;
-    pub(super) const STRUCT_OPS: u32 = 44;
-    pub(super) const NETFILTER: u32 = 45;
-    pub(super) const TCX_INGRESS: u32 = 46;
-    pub(super) const TCX_EGRESS: u32 = 47;
-    pub(super) const UPROBE_MULTI: u32 = 48;
-}
-
-/// `BPF_F_KPROBE_MULTI_RETURN` and `BPF_F_UPROBE_MULTI_RETURN`.
-const MULTI_RETURN: u32 = 1;
 /// Bytes of the attributes up to the last field that is used here.
-const LEN: usize = 64;
+const LEN: usize = at::UPROBE_MULTI_PATH_FD.end();
 
 /// The way of packets that a program of a network device sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,8 +48,8 @@ pub struct NetfilterHook {
 /// What the kernel says of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkInfo {
-    /// `BPF_LINK_TYPE_*`.
-    pub link_type: u32,
+    /// Type.
+    pub link_type: LinkType,
     /// Its number in this kernel.
     pub id: u32,
     /// The program's number.
@@ -84,21 +77,19 @@ impl Link {
             let on = name.map_or("its target".to_owned(), |name| {
                 format!("tracepoint `{name}`")
             });
-            SyscallError::new(Command::RawTracepointOpen.name(), on, errno)
+            SyscallError::new(cmd::RAW_TRACEPOINT_OPEN.call(), on, errno)
         };
         let text = name
             .map(CString::new)
             .transpose()
-            .map_err(|_| error(libc::EINVAL))?;
-        let mut attr = Attr::new(12);
+            .map_err(|_| error(Errno::EINVAL))?;
+        let mut attr = Attr::new(cmd::RAW_TRACEPOINT_OPEN, raw_tracepoint::PROG_FD.end());
         if let Some(text) = &text {
-            attr.put_bytes(0, text.as_bytes_with_nul());
+            attr.put_bytes(raw_tracepoint::NAME, text.as_bytes_with_nul());
         }
-        attr.put_fd(8, program.as_fd().as_raw_fd());
-        let fd = system
-            .bpf(Command::RawTracepointOpen, &mut attr)
-            .map_err(error)?;
-        Ok(Self { fd: owned_fd(fd) })
+        attr.put_fd(raw_tracepoint::PROG_FD, program.as_fd());
+        let fd = make(system, &mut attr).map_err(error)?;
+        Ok(Self { fd })
     }
 
     /// `BPF_LINK_CREATE` on a descriptor or interface index, for kinds that need no more.
@@ -109,11 +100,11 @@ impl Link {
         system: &dyn System,
         program: &Program,
         target: i32,
-        attach_type: u32,
+        attach_type: AttachType,
         flags: u32,
     ) -> Result<Self, SyscallError> {
         let mut attr = start(program, target, attach_type);
-        attr.put_u32(12, flags);
+        attr.put_u32(at::FLAGS, flags);
         create(system, &mut attr, &format!("target {target}"))
     }
 
@@ -122,7 +113,11 @@ impl Link {
     /// # Errors
     /// `EINVAL` for one that needs to be told over what.
     pub fn iterator(system: &dyn System, program: &Program) -> Result<Self, SyscallError> {
-        create(system, &mut start(program, 0, kind::ITER), "its iterator")
+        create(
+            system,
+            &mut start(program, 0, attach::BPF_TRACE_ITER),
+            "its iterator",
+        )
     }
 
     /// An iterator over the elements of a map.
@@ -137,8 +132,9 @@ impl Link {
         // `union bpf_iter_link_info`, of which the map's descriptor is the first word.
         let mut info = [0; 16];
         info[..4].copy_from_slice(&map.as_fd().as_raw_fd().to_ne_bytes());
-        let mut attr = start(program, 0, kind::ITER);
-        attr.put_bytes(16, &info).put_u32(24, info.len() as u32);
+        let mut attr = start(program, 0, attach::BPF_TRACE_ITER);
+        attr.put_bytes(at::ITER_INFO, &info)
+            .put_u32(at::ITER_INFO_LEN, info.len() as u32);
         create(system, &mut attr, "the map's iterator")
     }
 
@@ -152,8 +148,8 @@ impl Link {
         interface: u32,
         flags: u32,
     ) -> Result<Self, SyscallError> {
-        let mut attr = start(program, interface.cast_signed(), kind::XDP);
-        attr.put_u32(12, flags);
+        let mut attr = start(program, interface.cast_signed(), attach::BPF_XDP);
+        attr.put_u32(at::FLAGS, flags);
         create(system, &mut attr, &format!("interface {interface}"))
     }
 
@@ -168,8 +164,8 @@ impl Link {
         direction: Direction,
     ) -> Result<Self, SyscallError> {
         let attach_type = match direction {
-            Direction::Egress => kind::TCX_EGRESS,
-            Direction::Ingress => kind::TCX_INGRESS,
+            Direction::Egress => attach::BPF_TCX_EGRESS,
+            Direction::Ingress => attach::BPF_TCX_INGRESS,
         };
         let mut attr = start(program, interface.cast_signed(), attach_type);
         create(system, &mut attr, &format!("interface {interface}"))
@@ -184,7 +180,7 @@ impl Link {
         system: &dyn System,
         program: &Program,
         cgroup: BorrowedFd<'_>,
-        attach_type: u32,
+        attach_type: AttachType,
     ) -> Result<Self, SyscallError> {
         let mut attr = start(program, cgroup.as_raw_fd(), attach_type);
         create(system, &mut attr, "the cgroup")
@@ -200,10 +196,10 @@ impl Link {
         program: &Program,
         hook: NetfilterHook,
     ) -> Result<Self, SyscallError> {
-        let mut attr = start(program, 0, kind::NETFILTER);
-        attr.put_u32(16, hook.protocol)
-            .put_u32(20, hook.hook)
-            .put_u32(24, hook.priority.cast_unsigned());
+        let mut attr = start(program, 0, attach::BPF_NETFILTER);
+        attr.put_u32(at::NETFILTER_PF, hook.protocol)
+            .put_u32(at::NETFILTER_HOOKNUM, hook.hook)
+            .put_i32(at::NETFILTER_PRIORITY, hook.priority);
         create(system, &mut attr, "the netfilter hook")
     }
 
@@ -223,15 +219,21 @@ impl Link {
             .iter()
             .map(|symbol| CString::new(*symbol))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| SyscallError::new(Command::LinkCreate.name(), &on, libc::EINVAL))?;
+            .map_err(|_| SyscallError::new(cmd::LINK_CREATE.call(), &on, Errno::EINVAL))?;
         let addresses: Vec<u8> = texts
             .iter()
             .flat_map(|text| (text.as_ptr() as u64).to_ne_bytes())
             .collect();
-        let mut attr = start(program, 0, kind::KPROBE_MULTI);
-        attr.put_u32(16, if at_return { MULTI_RETURN } else { 0 })
-            .put_u32(20, u32::try_from(symbols.len()).unwrap_or(u32::MAX))
-            .put_bytes(24, &addresses);
+        let mut attr = start(program, 0, attach::BPF_TRACE_KPROBE_MULTI);
+        let flags = if at_return {
+            BPF_F_KPROBE_MULTI_RETURN
+        } else {
+            0
+        };
+        let count = u32::try_from(symbols.len()).unwrap_or(u32::MAX);
+        attr.put_u32(at::KPROBE_MULTI_FLAGS, flags)
+            .put_u32(at::KPROBE_MULTI_CNT, count)
+            .put_bytes(at::KPROBE_MULTI_SYMS, &addresses);
         create(system, &mut attr, &on)
     }
 
@@ -250,14 +252,20 @@ impl Link {
     ) -> Result<Self, SyscallError> {
         let on = format!("`{}`", path.display());
         let text = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| SyscallError::new(Command::LinkCreate.name(), &on, libc::EINVAL))?;
+            .map_err(|_| SyscallError::new(cmd::LINK_CREATE.call(), &on, Errno::EINVAL))?;
         let bytes: Vec<u8> = offsets.iter().flat_map(|o| o.to_ne_bytes()).collect();
-        let mut attr = start(program, 0, kind::UPROBE_MULTI);
-        attr.put_bytes(16, text.as_bytes_with_nul())
-            .put_bytes(24, &bytes)
-            .put_u32(48, u32::try_from(offsets.len()).unwrap_or(u32::MAX))
-            .put_u32(52, if at_return { MULTI_RETURN } else { 0 })
-            .put_u32(56, pid);
+        let mut attr = start(program, 0, attach::BPF_TRACE_UPROBE_MULTI);
+        let flags = if at_return {
+            BPF_F_UPROBE_MULTI_RETURN
+        } else {
+            0
+        };
+        let count = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+        attr.put_bytes(at::UPROBE_MULTI_PATH, text.as_bytes_with_nul())
+            .put_bytes(at::UPROBE_MULTI_OFFSETS, &bytes)
+            .put_u32(at::UPROBE_MULTI_CNT, count)
+            .put_u32(at::UPROBE_MULTI_FLAGS, flags)
+            .put_u32(at::UPROBE_MULTI_PID, pid);
         create(system, &mut attr, &on)
     }
 
@@ -271,7 +279,7 @@ impl Link {
         event: &PerfEvent,
     ) -> Result<Self, SyscallError> {
         let fd = event.as_fd().as_raw_fd();
-        let mut attr = start(program, fd, kind::PERF_EVENT);
+        let mut attr = start(program, fd, attach::BPF_PERF_EVENT);
         create(system, &mut attr, "the event")
     }
 
@@ -280,9 +288,9 @@ impl Link {
     /// # Errors
     /// `EINVAL` for another map.
     pub fn struct_ops(system: &dyn System, map: &Map) -> Result<Self, SyscallError> {
-        let mut attr = Attr::new(LEN);
-        attr.put_fd(0, map.as_fd().as_raw_fd())
-            .put_u32(8, kind::STRUCT_OPS);
+        let mut attr = Attr::new(cmd::LINK_CREATE, LEN);
+        attr.put_fd(at::MAP_FD, map.as_fd())
+            .put_u32(at::ATTACH_TYPE, attach::BPF_STRUCT_OPS.0);
         create(system, &mut attr, "the struct_ops map")
     }
 
@@ -299,12 +307,11 @@ impl Link {
     /// # Errors
     /// `EINVAL` for a link of another kind.
     pub fn iterate(&self, system: &dyn System) -> Result<std::fs::File, SyscallError> {
-        let mut attr = Attr::new(8);
-        attr.put_fd(0, self.fd.as_raw_fd());
-        let fd = system
-            .bpf(Command::IterCreate, &mut attr)
-            .map_err(|errno| SyscallError::new(Command::IterCreate.name(), "a link", errno))?;
-        Ok(std::fs::File::from(owned_fd(fd)))
+        let mut attr = Attr::new(cmd::ITER_CREATE, iter_create::LEN);
+        attr.put_fd(iter_create::LINK_FD, self.fd.as_fd());
+        let fd = make(system, &mut attr)
+            .map_err(|errno| SyscallError::new(cmd::ITER_CREATE.call(), "a link", errno))?;
+        Ok(std::fs::File::from(fd))
     }
 
     /// What the kernel says of it.
@@ -312,16 +319,13 @@ impl Link {
     /// # Errors
     /// When the kernel does not say.
     pub fn info(&self, system: &dyn System) -> Result<LinkInfo, SyscallError> {
-        let mut buffer = [0; 16];
+        let mut buffer = [0; info::link::LEN];
         get_info(system, self.fd.as_fd(), &mut buffer)
-            .map_err(|errno| SyscallError::new(Command::ObjGetInfoByFd.name(), "a link", errno))?;
-        let word = |at: usize| {
-            u32::from_ne_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]])
-        };
+            .map_err(|errno| SyscallError::new(cmd::OBJ_GET_INFO_BY_FD.call(), "a link", errno))?;
         Ok(LinkInfo {
-            link_type: word(0),
-            id: word(4),
-            program: word(8),
+            link_type: LinkType(word(&buffer, info::link::TYPE)),
+            id: word(&buffer, info::link::ID),
+            program: word(&buffer, info::link::PROG_ID),
         })
     }
 }
@@ -339,19 +343,18 @@ impl From<Link> for OwnedFd {
 }
 
 /// Attributes with what every kind has.
-fn start<'a>(program: &Program, target: i32, attach_type: u32) -> Attr<'a> {
-    let mut attr = Attr::new(LEN);
-    attr.put_fd(0, program.as_fd().as_raw_fd())
-        .put_fd(4, target)
-        .put_u32(8, attach_type);
+fn start<'a>(program: &Program, target: i32, attach_type: AttachType) -> Attr<'a> {
+    let mut attr = Attr::new(cmd::LINK_CREATE, LEN);
+    attr.put_fd(at::PROG_FD, program.as_fd())
+        .put_number(at::TARGET_FD, target)
+        .put_u32(at::ATTACH_TYPE, attach_type.0);
     attr
 }
 
 fn create(system: &dyn System, attr: &mut Attr<'_>, on: &str) -> Result<Link, SyscallError> {
-    system
-        .bpf(Command::LinkCreate, attr)
-        .map(|fd| Link { fd: owned_fd(fd) })
-        .map_err(|errno| SyscallError::new(Command::LinkCreate.name(), on, errno))
+    make(system, attr)
+        .map(|fd| Link { fd })
+        .map_err(|errno| SyscallError::new(cmd::LINK_CREATE.call(), on, errno))
 }
 
 /// Makes a program the filter of a socket (`SO_ATTACH_BPF`): it decides what the socket receives,

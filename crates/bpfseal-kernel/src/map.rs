@@ -1,22 +1,27 @@
 //! Maps: made, filled, frozen, read, and what the kernel says of them.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use bpfseal_uapi::attr::{map_create, map_elem};
+use bpfseal_uapi::{Command, Errno, MapType, cmd, info};
 
 use crate::attr::Attr;
 use crate::error::SyscallError;
-use crate::system::{Command, System};
+use crate::get_info::get_info;
+use crate::mapping::Mapping;
+use crate::running::{self, Sizes, possible_cpus};
+use crate::system::{System, make};
+use crate::text::{text, word};
 
-/// `BPF_MAP_TYPE_ARRAY`.
-pub(crate) const ARRAY: u32 = 2;
-/// Bytes of `struct bpf_map_info` up to `hash_size`, included.
-const INFO_LEN: usize = 104;
+/// Bytes of `struct bpf_map_info`, which is aligned.
+const INFO_LEN: usize = info::map::LEN.next_multiple_of(8);
 
 /// What a map is to be. The kernel checks it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MapSpec<'a> {
-    /// `BPF_MAP_TYPE_*`.
-    pub map_type: u32,
+    /// Type.
+    pub map_type: MapType,
     /// Bytes of a key.
     pub key_size: u32,
     /// Bytes of a value.
@@ -33,11 +38,27 @@ pub struct MapSpec<'a> {
     pub excl_prog_hash: Option<&'a [u8]>,
 }
 
+impl Default for MapSpec<'_> {
+    /// A map of no type and no size, without a name.
+    fn default() -> Self {
+        Self {
+            map_type: bpfseal_uapi::map::UNSPEC,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 0,
+            flags: 0,
+            name: "",
+            inner_map: None,
+            excl_prog_hash: None,
+        }
+    }
+}
+
 /// What the kernel says of a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapInfo {
-    /// `BPF_MAP_TYPE_*`.
-    pub map_type: u32,
+    /// Type.
+    pub map_type: MapType,
     /// Its number in this kernel.
     pub id: u32,
     /// Bytes of a key.
@@ -56,21 +77,15 @@ pub struct MapInfo {
 #[derive(Debug)]
 pub struct Map {
     fd: OwnedFd,
-    /// Kept, so that no call is given too small a buffer.
     key_size: usize,
     value_size: usize,
-    /// Bytes of what a lookup writes: the values of all CPUs, where each has its own.
+    /// Bytes of what a look-up writes: the values of all CPUs, where each has its own.
     room: usize,
     max_entries: usize,
+    /// The running kernel has said these sizes of this descriptor, so that buffers of them are
+    /// large enough. Others may come from a test double.
+    real_sizes: bool,
     name: String,
-}
-
-/// Takes a descriptor that a call has just returned.
-pub(crate) fn owned_fd(fd: i64) -> OwnedFd {
-    // A descriptor fits; one that does not would be refused by every call.
-    let fd = RawFd::try_from(fd).unwrap_or(-1);
-    // SAFETY: the kernel has just made the descriptor for us, and nobody else has it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 impl Map {
@@ -79,36 +94,51 @@ impl Map {
     /// # Errors
     /// `EINVAL` for a digest of another size than 32, or what the type of map does not take.
     pub fn create(system: &dyn System, spec: &MapSpec<'_>) -> Result<Self, SyscallError> {
+        use map_create as at;
         // Without a digest the call is the one of older kernels.
-        let len = if spec.excl_prog_hash.is_some() {
-            92
-        } else {
-            72
+        let len = match spec.excl_prog_hash {
+            Some(_) => at::EXCL_PROG_HASH_SIZE.end(),
+            None => at::MAP_EXTRA.end(),
         };
-        let mut attr = Attr::new(len);
-        attr.put_u32(0, spec.map_type)
-            .put_u32(4, spec.key_size)
-            .put_u32(8, spec.value_size)
-            .put_u32(12, spec.max_entries)
-            .put_u32(16, spec.flags)
-            .put_name(28, spec.name);
+        let mut attr = Attr::new(cmd::MAP_CREATE, len);
+        attr.put_u32(at::MAP_TYPE, spec.map_type.0)
+            .put_u32(at::KEY_SIZE, spec.key_size)
+            .put_u32(at::VALUE_SIZE, spec.value_size)
+            .put_u32(at::MAX_ENTRIES, spec.max_entries)
+            .put_u32(at::MAP_FLAGS, spec.flags)
+            .put_name(at::MAP_NAME, spec.name);
         if let Some(inner) = spec.inner_map {
-            attr.put_fd(20, inner.as_fd().as_raw_fd());
+            attr.put_fd(at::INNER_MAP_FD, inner.as_fd());
         }
         if let Some(hash) = spec.excl_prog_hash {
-            attr.put_any_bytes(80, hash)
-                .put_u32(88, u32::try_from(hash.len()).unwrap_or(u32::MAX));
+            let size = u32::try_from(hash.len()).unwrap_or(u32::MAX);
+            attr.put_any_bytes(at::EXCL_PROG_HASH, hash)
+                .put_u32(at::EXCL_PROG_HASH_SIZE, size);
         }
-        let fd = system
-            .bpf(Command::MapCreate, &mut attr)
-            .map_err(|errno| Self::error_of(Command::MapCreate, spec.name, errno))?;
+        let fd = make(system, &mut attr)
+            .map_err(|errno| Self::error_of(cmd::MAP_CREATE, spec.name, errno))?;
+        let sizes = Sizes {
+            map_type: spec.map_type,
+            key_size: spec.key_size,
+            value_size: spec.value_size,
+            max_entries: spec.max_entries,
+        };
+        Self::new(fd, sizes, spec.name.to_owned())
+    }
+
+    /// A map with sizes that are said of it, unless the running kernel says others.
+    fn new(fd: OwnedFd, said: Sizes, name: String) -> Result<Self, SyscallError> {
+        let real = running::sizes(fd.as_fd());
+        let sizes = real.unwrap_or(said);
+        let value_size = sizes.value_size as usize;
         Ok(Self {
-            fd: owned_fd(fd),
-            key_size: spec.key_size as usize,
-            value_size: spec.value_size as usize,
-            room: room(spec.map_type, spec.value_size)?,
-            max_entries: spec.max_entries as usize,
-            name: spec.name.to_owned(),
+            fd,
+            key_size: sizes.key_size as usize,
+            value_size,
+            room: room(sizes.map_type, value_size)?,
+            max_entries: sizes.max_entries as usize,
+            real_sizes: real.is_ok(),
+            name,
         })
     }
 
@@ -126,22 +156,29 @@ impl Map {
     /// When it is none.
     pub fn from_fd(system: &dyn System, fd: OwnedFd) -> Result<Self, SyscallError> {
         let info = info(system, fd.as_fd(), "descriptor")?;
-        Ok(Self {
-            fd,
-            key_size: info.key_size as usize,
-            value_size: info.value_size as usize,
-            room: room(info.map_type, info.value_size)?,
-            max_entries: info.max_entries as usize,
-            name: info.name,
-        })
+        let sizes = Sizes {
+            map_type: info.map_type,
+            key_size: info.key_size,
+            value_size: info.value_size,
+            max_entries: info.max_entries,
+        };
+        Self::new(fd, sizes, info.name)
     }
 
-    fn error_of(command: Command, name: &str, errno: i32) -> SyscallError {
-        SyscallError::new(command.name(), format!("map `{name}`"), errno)
+    fn error_of(command: Command, name: &str, errno: Errno) -> SyscallError {
+        SyscallError::new(command.call(), format!("map `{name}`"), errno)
     }
 
-    fn error(&self, command: Command, errno: i32) -> SyscallError {
+    fn error(&self, command: Command, errno: Errno) -> SyscallError {
         Self::error_of(command, &self.name, errno)
+    }
+
+    /// Attributes of a call about an element.
+    fn attr<'a>(&self, command: Command) -> Attr<'a> {
+        let attr = Attr::new(command, map_elem::LEN);
+        let mut attr = attr.with_real_sizes(self.real_sizes);
+        attr.put_fd(map_elem::MAP_FD, self.fd.as_fd());
+        attr
     }
 
     /// `BPF_MAP_UPDATE_ELEM`. Where each CPU has its own value, `value` is all of them, each
@@ -157,17 +194,16 @@ impl Map {
         flags: u64,
     ) -> Result<(), SyscallError> {
         if key.len() != self.key_size || value.len() != self.room {
-            return Err(self.error(Command::MapUpdateElem, libc::EINVAL));
+            return Err(self.error(cmd::MAP_UPDATE_ELEM, Errno::EINVAL));
         }
-        let mut attr = Attr::new(32);
-        attr.put_fd(0, self.fd.as_raw_fd())
-            .put_bytes(8, key)
-            .put_bytes(16, value)
-            .put_u64(24, flags);
+        let mut attr = self.attr(cmd::MAP_UPDATE_ELEM);
+        attr.put_bytes(map_elem::KEY, key)
+            .put_bytes(map_elem::VALUE, value)
+            .put_u64(map_elem::FLAGS, flags);
         system
-            .bpf(Command::MapUpdateElem, &mut attr)
+            .bpf(&mut attr)
             .map(drop)
-            .map_err(|errno| self.error(Command::MapUpdateElem, errno))
+            .map_err(|errno| self.error(cmd::MAP_UPDATE_ELEM, errno))
     }
 
     /// `BPF_MAP_LOOKUP_ELEM`. Where each CPU has its own value, all of them come back, each padded
@@ -176,7 +212,7 @@ impl Map {
     /// # Errors
     /// `ENOENT` when there is no such key; `EINVAL` for a key of another size.
     pub fn lookup(&self, system: &dyn System, key: &[u8]) -> Result<Vec<u8>, SyscallError> {
-        self.read(system, Command::MapLookupElem, key)
+        self.read(system, cmd::MAP_LOOKUP_ELEM, key)
     }
 
     /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`: takes a value out of a hash, queue or stack.
@@ -184,7 +220,7 @@ impl Map {
     /// # Errors
     /// `ENOENT` when there is none; `EINVAL` for a key of another size.
     pub fn take(&self, system: &dyn System, key: &[u8]) -> Result<Vec<u8>, SyscallError> {
-        self.read(system, Command::MapLookupAndDeleteElem, key)
+        self.read(system, cmd::MAP_LOOKUP_AND_DELETE_ELEM, key)
     }
 
     fn read(
@@ -194,15 +230,14 @@ impl Map {
         key: &[u8],
     ) -> Result<Vec<u8>, SyscallError> {
         if key.len() != self.key_size {
-            return Err(self.error(command, libc::EINVAL));
+            return Err(self.error(command, Errno::EINVAL));
         }
         let mut value = vec![0; self.room];
-        let mut attr = Attr::new(32);
-        attr.put_fd(0, self.fd.as_raw_fd())
-            .put_bytes(8, key)
-            .put_buffer(16, &mut value);
+        let mut attr = self.attr(command);
+        attr.put_bytes(map_elem::KEY, key)
+            .put_buffer(map_elem::VALUE, &mut value);
         system
-            .bpf(command, &mut attr)
+            .bpf(&mut attr)
             .map_err(|errno| self.error(command, errno))?;
         Ok(value)
     }
@@ -213,14 +248,14 @@ impl Map {
     /// `ENOENT` when there is no such key; `EINVAL` for a key of another size.
     pub fn delete(&self, system: &dyn System, key: &[u8]) -> Result<(), SyscallError> {
         if key.len() != self.key_size {
-            return Err(self.error(Command::MapDeleteElem, libc::EINVAL));
+            return Err(self.error(cmd::MAP_DELETE_ELEM, Errno::EINVAL));
         }
-        let mut attr = Attr::new(32);
-        attr.put_fd(0, self.fd.as_raw_fd()).put_bytes(8, key);
+        let mut attr = self.attr(cmd::MAP_DELETE_ELEM);
+        attr.put_bytes(map_elem::KEY, key);
         system
-            .bpf(Command::MapDeleteElem, &mut attr)
+            .bpf(&mut attr)
             .map(drop)
-            .map_err(|errno| self.error(Command::MapDeleteElem, errno))
+            .map_err(|errno| self.error(cmd::MAP_DELETE_ELEM, errno))
     }
 
     /// `BPF_MAP_GET_NEXT_KEY`: the key behind another one, or the first; `None` behind the last.
@@ -232,18 +267,17 @@ impl Map {
         system: &dyn System,
         key: Option<&[u8]>,
     ) -> Result<Option<Vec<u8>>, SyscallError> {
-        let error = |errno| self.error(Command::MapGetNextKey, errno);
+        let error = |errno| self.error(cmd::MAP_GET_NEXT_KEY, errno);
         if key.is_some_and(|key| key.len() != self.key_size) {
-            return Err(error(libc::EINVAL));
+            return Err(error(Errno::EINVAL));
         }
         let mut next = vec![0; self.key_size];
-        let mut attr = Attr::new(32);
-        attr.put_fd(0, self.fd.as_raw_fd())
-            .put_bytes(8, key.unwrap_or_default())
-            .put_buffer(16, &mut next);
-        match system.bpf(Command::MapGetNextKey, &mut attr) {
+        let mut attr = self.attr(cmd::MAP_GET_NEXT_KEY);
+        attr.put_bytes(map_elem::KEY, key.unwrap_or_default())
+            .put_buffer(map_elem::NEXT_KEY, &mut next);
+        match system.bpf(&mut attr) {
             Ok(_) => Ok(Some(next)),
-            Err(libc::ENOENT) => Ok(None),
+            Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(error(errno)),
         }
     }
@@ -253,12 +287,12 @@ impl Map {
     /// # Errors
     /// `EBUSY` when it is frozen already, or mapped writable.
     pub fn freeze(&self, system: &dyn System) -> Result<(), SyscallError> {
-        let mut attr = Attr::new(4);
-        attr.put_fd(0, self.fd.as_raw_fd());
+        let mut attr = Attr::new(cmd::MAP_FREEZE, map_elem::MAP_FD.end());
+        attr.put_fd(map_elem::MAP_FD, self.fd.as_fd());
         system
-            .bpf(Command::MapFreeze, &mut attr)
+            .bpf(&mut attr)
             .map(drop)
-            .map_err(|errno| self.error(Command::MapFreeze, errno))
+            .map_err(|errno| self.error(cmd::MAP_FREEZE, errno))
     }
 
     /// What the kernel says of it.
@@ -276,12 +310,13 @@ impl Map {
     /// `EINVAL` for a map that is no array or a size other than 32; `EPERM` for one that is not
     /// frozen.
     pub fn hash(&self, system: &dyn System, size: u32) -> Result<Vec<u8>, SyscallError> {
-        let mut hash = vec![0; size as usize];
+        let mut hash: Vec<u8> = vec![0; size as usize];
         let mut buffer = [0; INFO_LEN];
-        buffer[88..96].copy_from_slice(&(hash.as_mut_ptr() as u64).to_ne_bytes());
-        buffer[96..100].copy_from_slice(&size.to_ne_bytes());
+        let address = hash.as_mut_ptr() as u64;
+        buffer[info::map::HASH.range()].copy_from_slice(&address.to_ne_bytes());
+        buffer[info::map::HASH_SIZE.range()].copy_from_slice(&size.to_ne_bytes());
         get_info(system, self.fd.as_fd(), &mut buffer)
-            .map_err(|errno| self.error(Command::ObjGetInfoByFd, errno))?;
+            .map_err(|errno| self.error(cmd::OBJ_GET_INFO_BY_FD, errno))?;
         // `hash` lives until here: the kernel has written through its address.
         Ok(hash)
     }
@@ -310,221 +345,122 @@ impl From<Map> for OwnedFd {
     }
 }
 
-/// Values of a map in memory, until it is dropped. They change while programs run, so there is no
-/// access to them by reference.
-#[derive(Debug)]
-pub struct Mapping {
-    address: *mut libc::c_void,
-    len: usize,
-    writable: bool,
-}
-
-// SAFETY: the memory is shared with the kernel already; every access is volatile, and no reference
-// to it is ever given out.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// Maps `len` bytes of what a descriptor stands for.
-    pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Self, i32> {
-        let protection = if writable {
-            libc::PROT_READ | libc::PROT_WRITE
-        } else {
-            libc::PROT_READ
-        };
-        // SAFETY: the kernel chooses the address, so no memory of ours is replaced.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                protection,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error()
-                .raw_os_error()
-                .unwrap_or(libc::EIO));
-        }
-        Ok(Self {
-            address,
-            len,
-            writable,
-        })
+/// Bytes that a look-up writes: the values of all CPUs, where each has its own.
+fn room(map_type: MapType, value_size: usize) -> Result<usize, SyscallError> {
+    if !map_type.is_per_cpu() {
+        return Ok(value_size);
     }
-
-    /// Bytes of it.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Whether it can be written.
-    #[must_use]
-    pub fn is_writable(&self) -> bool {
-        self.writable
-    }
-
-    /// A copy of all bytes as they are now.
-    #[must_use]
-    pub fn read(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.len];
-        let _whole = self.read_at(0, &mut bytes);
-        bytes
-    }
-
-    /// Copies bytes out of it; whether they are inside. 1, 2, 4 or 8 bytes at an offset that is a
-    /// multiple of their count are read at once, as a program writes them.
-    #[must_use = "nothing is copied when the bytes are not inside"]
-    pub fn read_at(&self, offset: usize, to: &mut [u8]) -> bool {
-        let Some(from) = self.inside(offset, to.len()) else {
-            return false;
-        };
-        // SAFETY (all): `inside` has checked the range; the mapping is readable and lives as long
-        // as `self`; it starts at a page, so that offsets align addresses.
-        match to.len() {
-            2 if offset.is_multiple_of(2) => {
-                // SAFETY: see above.
-                let value = unsafe { from.cast::<u16>().read_volatile() };
-                to.copy_from_slice(&value.to_ne_bytes());
-            }
-            4 if offset.is_multiple_of(4) => {
-                // SAFETY: see above.
-                let value = unsafe { from.cast::<u32>().read_volatile() };
-                to.copy_from_slice(&value.to_ne_bytes());
-            }
-            8 if offset.is_multiple_of(8) => {
-                // SAFETY: see above.
-                let value = unsafe { from.cast::<u64>().read_volatile() };
-                to.copy_from_slice(&value.to_ne_bytes());
-            }
-            _ => {
-                for (at, byte) in to.iter_mut().enumerate() {
-                    // SAFETY: see above.
-                    *byte = unsafe { from.add(at).read_volatile() };
-                }
-            }
-        }
-        true
-    }
-
-    /// Copies bytes into it; whether they are inside, and it is writable. Written at once as they
-    /// are read.
-    #[must_use = "nothing is written when the bytes are not inside"]
-    pub fn write_at(&self, offset: usize, bytes: &[u8]) -> bool {
-        let Some(to) = self.inside(offset, bytes.len()).filter(|_| self.writable) else {
-            return false;
-        };
-        // SAFETY (all): as for `read_at`, and the mapping is writable.
-        match *bytes {
-            [a, b] if offset.is_multiple_of(2) => {
-                // SAFETY: see above.
-                unsafe { to.cast::<u16>().write_volatile(u16::from_ne_bytes([a, b])) };
-            }
-            [a, b, c, d] if offset.is_multiple_of(4) => {
-                let value = u32::from_ne_bytes([a, b, c, d]);
-                // SAFETY: see above.
-                unsafe { to.cast::<u32>().write_volatile(value) };
-            }
-            [a, b, c, d, e, f, g, h] if offset.is_multiple_of(8) => {
-                let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-                // SAFETY: see above.
-                unsafe { to.cast::<u64>().write_volatile(value) };
-            }
-            _ => {
-                for (at, byte) in bytes.iter().enumerate() {
-                    // SAFETY: see above.
-                    unsafe { to.add(at).write_volatile(*byte) };
-                }
-            }
-        }
-        true
-    }
-
-    fn inside(&self, offset: usize, len: usize) -> Option<*mut u8> {
-        let end = offset.checked_add(len)?;
-        // SAFETY: not behind the end of the mapping.
-        (end <= self.len).then(|| unsafe { self.address.cast::<u8>().add(offset) })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: address and length are those that `mmap` returned, and nothing borrows from it.
-        unsafe { libc::munmap(self.address, self.len) };
-    }
-}
-
-/// Types of maps in which each CPU has a value of its own.
-const PER_CPU: [u32; 4] = [5, 6, 10, 21];
-
-/// Bytes that a lookup of a map writes.
-fn room(map_type: u32, value_size: u32) -> Result<usize, SyscallError> {
-    let size = value_size as usize;
-    if !PER_CPU.contains(&map_type) {
-        return Ok(size);
-    }
-    let cpus = possible_cpus().ok_or_else(|| {
-        SyscallError::new("read", "/sys/devices/system/cpu/possible", libc::ENOENT)
-    })?;
-    Ok(size.next_multiple_of(8) * cpus)
-}
-
-/// How many CPUs the kernel has places for. Read from sysfs: the C library counts CPUs that are
-/// there.
-fn possible_cpus() -> Option<usize> {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
-    let mut count = 0;
-    for range in text.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        count += last.checked_sub(first)? + 1;
-    }
-    Some(count)
-}
-
-pub(crate) fn get_info(
-    system: &dyn System,
-    fd: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Result<(), i32> {
-    let len = u32::try_from(buffer.len()).unwrap_or(0);
-    let mut attr = Attr::new(16);
-    attr.put_fd(0, fd.as_raw_fd())
-        .put_u32(4, len)
-        .put_buffer(8, buffer);
-    system.bpf(Command::ObjGetInfoByFd, &mut attr).map(drop)
+    let cpus = possible_cpus()
+        .map_err(|errno| SyscallError::new("read", "/sys/devices/system/cpu/possible", errno))?;
+    Ok(value_size.next_multiple_of(8).saturating_mul(cpus))
 }
 
 fn info(system: &dyn System, fd: BorrowedFd<'_>, name: &str) -> Result<MapInfo, SyscallError> {
+    use info::map as at;
     let mut buffer = [0; INFO_LEN];
     get_info(system, fd, &mut buffer)
-        .map_err(|errno| Map::error_of(Command::ObjGetInfoByFd, name, errno))?;
-    let word = |at: usize| {
-        u32::from_ne_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]])
-    };
+        .map_err(|errno| Map::error_of(cmd::OBJ_GET_INFO_BY_FD, name, errno))?;
     Ok(MapInfo {
-        map_type: word(0),
-        id: word(4),
-        key_size: word(8),
-        value_size: word(12),
-        max_entries: word(16),
-        flags: word(20),
-        name: text(&buffer[24..40]),
+        map_type: MapType(word(&buffer, at::TYPE)),
+        id: word(&buffer, at::ID),
+        key_size: word(&buffer, at::KEY_SIZE),
+        value_size: word(&buffer, at::VALUE_SIZE),
+        max_entries: word(&buffer, at::MAX_ENTRIES),
+        flags: word(&buffer, at::MAP_FLAGS),
+        name: text(&buffer[at::NAME.range()]),
     })
 }
 
-/// Text up to its NUL.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Left, Linux};
+    use bpfseal_uapi::map as types;
+
+    /// The running kernel behind somebody who keeps what is asked about objects to himself.
+    struct Silent;
+
+    impl System for Silent {
+        fn bpf(&self, attr: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno> {
+            if attr.command() == cmd::OBJ_GET_INFO_BY_FD {
+                return Ok(None);
+            }
+            Linux.bpf(attr)
+        }
+
+        fn adopt(&self, left: Left) -> Result<OwnedFd, Errno> {
+            Linux.adopt(left)
+        }
+    }
+
+    /// A map of the running kernel, where this process may make one.
+    fn map(map_type: MapType) -> Option<Map> {
+        let made = Map::create(
+            &Linux,
+            &MapSpec {
+                map_type,
+                key_size: 4,
+                value_size: 12,
+                max_entries: 1,
+                name: "sizes",
+                ..MapSpec::default()
+            },
+        );
+        match made {
+            Ok(map) => Some(map),
+            Err(error) if matches!(error.errno, Errno::EPERM | Errno::ENOSYS) => {
+                eprintln!("skipped: {error}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn sizes_are_the_running_kernels() {
+        for map_type in [types::ARRAY, types::PERCPU_ARRAY] {
+            let Some(map) = map(map_type) else { return };
+            let honest = map.lookup(&Linux, &[0; 4]).unwrap();
+            // As if it had keys and values of no bytes, and one CPU.
+            let map = Map::from_fd(&Silent, map.into()).unwrap();
+            assert_eq!(map.lookup(&Linux, &[0; 4]).unwrap(), honest);
+            assert_eq!(map.lookup(&Silent, &[0; 4]).unwrap().len(), honest.len());
+            assert_eq!(map.next_key(&Linux, None).unwrap(), Some(vec![0; 4]));
+            let wrong = map.lookup(&Linux, &[]).unwrap_err();
+            assert_eq!(wrong.errno, Errno::EINVAL);
+        }
+    }
+
+    #[test]
+    fn what_is_no_map_of_the_kernel_does_not_get_there() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let map = Map::from_fd(&Silent, file.into()).unwrap();
+        let error = map.lookup(&Linux, &[]).unwrap_err();
+        assert_eq!(error.errno, Errno::EINVAL);
+    }
+
+    #[test]
+    fn only_what_was_made_since_is_adopted() {
+        use crate::running::{Kind, adopt, id};
+        use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+        let (Some(first), Some(second)) = (map(types::ARRAY), map(types::HASH)) else {
+            return;
+        };
+        let (old, new) = (id(first.as_fd()).unwrap(), id(second.as_fd()).unwrap());
+        // Older than, or the same as, what was made before the run.
+        let number = first.as_fd().as_raw_fd();
+        assert_eq!(adopt(number, Kind::Map, new).unwrap_err(), Errno::EBADF);
+        assert_eq!(adopt(number, Kind::Map, old).unwrap_err(), Errno::EBADF);
+        // Of another kind.
+        let number = second.as_fd().as_raw_fd();
+        assert_eq!(
+            adopt(number, Kind::Program, old).unwrap_err(),
+            Errno::EINVAL
+        );
+        assert!(second.info(&Linux).is_ok(), "it is still open");
+        // As a loader leaves it.
+        let number = OwnedFd::from(second).into_raw_fd();
+        let adopted = adopt(number, Kind::Map, old).unwrap();
+        assert_eq!(adopted.as_raw_fd(), number);
+    }
 }

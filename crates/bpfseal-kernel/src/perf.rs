@@ -5,16 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::attr::PerfAttr;
-use crate::error::SyscallError;
-use crate::map::owned_fd;
-use crate::system::System;
+use bpfseal_uapi::{Errno, PERF_COUNT_SW_CPU_CLOCK, PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT};
 
-/// `PERF_TYPE_SOFTWARE`, `PERF_TYPE_TRACEPOINT`.
-const SOFTWARE: u32 = 1;
-const TRACEPOINT: u32 = 2;
-/// `PERF_COUNT_SW_CPU_CLOCK`.
-const CPU_CLOCK: u64 = 0;
+use crate::attr::PerfAttr;
+use crate::error::{SyscallError, of_io};
+use crate::system::System;
 
 /// An open event. Dropping it closes it; a link keeps it open.
 #[derive(Debug)]
@@ -35,7 +30,13 @@ impl PerfEvent {
         let path = format!("/sys/kernel/tracing/events/{category}/{name}/id");
         let id = number(&path, str::parse)?;
         let on = format!("tracepoint {category}/{name}");
-        open(system, PerfAttr::new(TRACEPOINT, id, 1), -1, 0, on)
+        open(
+            system,
+            PerfAttr::new(PERF_TYPE_TRACEPOINT, id, 1),
+            -1,
+            0,
+            on,
+        )
     }
 
     /// The entry of a kernel's function, or its return.
@@ -50,7 +51,7 @@ impl PerfEvent {
     ) -> Result<Self, SyscallError> {
         let on = format!("function `{function}`");
         let text = CString::new(function)
-            .map_err(|_| SyscallError::new("perf_event_open", &on, libc::EINVAL))?;
+            .map_err(|_| SyscallError::new("perf_event_open", &on, Errno::EINVAL))?;
         let attr = probe("kprobe", at_return)?.with_text(&text, offset);
         open(system, attr, -1, 0, on)
     }
@@ -69,7 +70,7 @@ impl PerfEvent {
     ) -> Result<Self, SyscallError> {
         let on = format!("`{}`", path.display());
         let text = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| SyscallError::new("perf_event_open", &on, libc::EINVAL))?;
+            .map_err(|_| SyscallError::new("perf_event_open", &on, Errno::EINVAL))?;
         let attr = probe("uprobe", at_return)?.with_text(&text, offset);
         let cpu = if pid < 0 { 0 } else { -1 };
         open(system, attr, pid, cpu, on)
@@ -80,7 +81,7 @@ impl PerfEvent {
     /// # Errors
     /// `ENODEV` when there is no such CPU.
     pub fn cpu_clock(system: &dyn System, cpu: i32, period: u64) -> Result<Self, SyscallError> {
-        let attr = PerfAttr::new(SOFTWARE, CPU_CLOCK, period);
+        let attr = PerfAttr::new(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK, period);
         open(system, attr, -1, cpu, format!("the clock of CPU {cpu}"))
     }
 }
@@ -100,7 +101,7 @@ fn open(
 ) -> Result<PerfEvent, SyscallError> {
     system
         .perf_event_open(&mut attr, pid, cpu)
-        .map(|fd| PerfEvent { fd: owned_fd(fd) })
+        .map(|fd| PerfEvent { fd })
         .map_err(|errno| SyscallError::new("perf_event_open", on, errno))
 }
 
@@ -123,7 +124,6 @@ fn probe<'a>(source: &str, at_return: bool) -> Result<PerfAttr<'a>, SyscallError
 
 fn number<T, E>(path: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, SyscallError> {
     let error = |errno| SyscallError::new("read", format!("`{path}`"), errno);
-    let text =
-        std::fs::read_to_string(path).map_err(|e| error(e.raw_os_error().unwrap_or(libc::EIO)))?;
-    parse(text.trim()).map_err(|_| error(libc::EIO))
+    let text = std::fs::read_to_string(path).map_err(|e| error(of_io(&e)))?;
+    parse(text.trim()).map_err(|_| error(Errno::EIO))
 }

@@ -5,18 +5,15 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
+use bpfseal_uapi::{BPF_F_SLEEPABLE, BPF_LOG_LEVEL1, Errno, KeyringId, map, prog};
+
 use crate::error::SyscallError;
-use crate::keyring::KeyringId;
-use crate::map::{ARRAY, Map, MapSpec};
+use crate::map::{Map, MapSpec};
 use crate::program::{Program, ProgramSpec, Signature};
 use crate::system::System;
 
 /// `r0 = 0; exit`.
 const RETURN_ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-/// `BPF_PROG_TYPE_SYSCALL`.
-const SYSCALL: u32 = 31;
-/// `BPF_F_SLEEPABLE`.
-const SLEEPABLE: u32 = 1 << 4;
 
 /// What a trial has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +62,7 @@ fn trial_map(system: &dyn System, hash: Option<&[u8]>) -> Result<Map, SyscallErr
     Map::create(
         system,
         &MapSpec {
-            map_type: ARRAY,
+            map_type: map::ARRAY,
             key_size: 4,
             value_size: 8,
             max_entries: 1,
@@ -79,7 +76,7 @@ fn trial_map(system: &dyn System, hash: Option<&[u8]>) -> Result<Map, SyscallErr
 fn ability<T>(result: &Result<T, SyscallError>) -> Ability {
     match result {
         Ok(_) => Ability::Yes,
-        Err(error) if error.errno == libc::EPERM => Ability::Unknown,
+        Err(error) if error.errno == Errno::EPERM => Ability::Unknown,
         Err(_) => Ability::No,
     }
 }
@@ -101,28 +98,28 @@ pub fn verification(system: &dyn System) -> Verification {
     let result = Program::load(
         system,
         &ProgramSpec {
-            prog_type: SYSCALL,
+            prog_type: prog::SYSCALL,
             instructions: &RETURN_ZERO,
             license: "GPL",
             name: "bpfseal_trial",
-            flags: SLEEPABLE,
+            flags: BPF_F_SLEEPABLE,
             fd_array: &[map.as_fd().as_raw_fd()],
             bind: true,
             signature: Some(Signature {
                 bytes: b"no signature",
                 keyring: KeyringId::BUILTIN,
             }),
-            log_level: 1,
+            log_level: BPF_LOG_LEVEL1,
         },
     );
     match result {
         // Nobody has looked at it.
         Ok(_) => Verification::None,
         Err(error) => match error.errno {
-            libc::EPERM if error.log.contains("exclusive") => Verification::LoadTime,
-            libc::EPERM => Verification::Unknown,
-            libc::EBADMSG => Verification::InLoader,
-            libc::ENOTSUP => Verification::NotBuiltIn,
+            Errno::EPERM if error.log.contains("exclusive") => Verification::LoadTime,
+            Errno::EPERM => Verification::Unknown,
+            Errno::EBADMSG => Verification::InLoader,
+            Errno::EOPNOTSUPP => Verification::NotBuiltIn,
             _ => Verification::None,
         },
     }
@@ -132,24 +129,25 @@ pub fn verification(system: &dyn System) -> Verification {
 mod tests {
     use super::*;
     use crate::attr::Attr;
-    use crate::system::Command;
+    use bpfseal_uapi::cmd;
+    use std::os::fd::OwnedFd;
 
     /// A kernel that answers every map and every program in one way.
     struct Double {
-        map: Result<(), i32>,
-        program: i32,
+        map: Result<(), Errno>,
+        program: Errno,
     }
 
     impl System for Double {
-        fn bpf(&self, command: Command, _: &mut Attr<'_>) -> Result<i64, i32> {
-            match command {
-                Command::MapCreate => {
+        fn bpf(&self, attr: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno> {
+            match attr.command() {
+                cmd::MAP_CREATE => {
                     self.map?;
-                    let file = std::fs::File::open("/dev/null").map_err(|_| libc::EIO)?;
-                    Ok(i64::from(std::os::fd::IntoRawFd::into_raw_fd(file)))
+                    let file = std::fs::File::open("/dev/null").map_err(|_| Errno::EIO)?;
+                    Ok(Some(file.into()))
                 }
-                Command::ProgLoad => Err(self.program),
-                _ => Ok(0),
+                cmd::PROG_LOAD => Err(self.program),
+                _ => Ok(None),
             }
         }
     }
@@ -157,11 +155,11 @@ mod tests {
     #[test]
     fn the_errno_tells_the_scheme() {
         for (program, expect) in [
-            (libc::EBADMSG, Verification::InLoader),
-            (libc::ENOTSUP, Verification::NotBuiltIn),
-            (libc::EINVAL, Verification::None),
+            (Errno::EBADMSG, Verification::InLoader),
+            (Errno::EOPNOTSUPP, Verification::NotBuiltIn),
+            (Errno::EINVAL, Verification::None),
             // Without the log's words it may be anything.
-            (libc::EPERM, Verification::Unknown),
+            (Errno::EPERM, Verification::Unknown),
         ] {
             let map = Ok(());
             assert_eq!(verification(&Double { map, program }), expect);
@@ -171,15 +169,15 @@ mod tests {
     #[test]
     fn without_rights_nothing_is_claimed() {
         let double = Double {
-            map: Err(libc::EPERM),
-            program: libc::EPERM,
+            map: Err(Errno::EPERM),
+            program: Errno::EPERM,
         };
         assert_eq!(bpf(&double), Ability::Unknown);
         assert_eq!(exclusive_maps(&double), Ability::Unknown);
         assert_eq!(verification(&double), Verification::Unknown);
         let none = Double {
-            map: Err(libc::ENOSYS),
-            program: libc::ENOSYS,
+            map: Err(Errno::ENOSYS),
+            program: Errno::ENOSYS,
         };
         assert_eq!(bpf(&none), Ability::No);
         assert_eq!(verification(&none), Verification::None);

@@ -1,16 +1,21 @@
 //! Programs: loaded, signed or not, run, and what the kernel says of them.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use bpfseal_uapi::attr::{prog_load, prog_run};
+use bpfseal_uapi::{Command, Errno, KeyringId, ProgType, cmd, info};
 
 use crate::attr::Attr;
 use crate::error::SyscallError;
-use crate::keyring::KeyringId;
-use crate::map::{get_info, owned_fd, text};
-use crate::system::{Command, System};
+use crate::get_info::get_info;
+use crate::system::{System, make};
+use crate::text::{text, word};
 
 /// Bytes of `struct bpf_prog_info` up to the name, included.
-const INFO_LEN: usize = 80;
+const INFO_LEN: usize = info::prog::NAME.end();
+/// Bytes of the attributes of a run, rounded up as the kernel's union is.
+const RUN_LEN: usize = prog_run::LEN.next_multiple_of(8);
 /// Bytes that the kernel's log may have.
 const LOG_LEN: usize = 64 * 1024;
 
@@ -26,8 +31,8 @@ pub struct Signature<'a> {
 /// What is to be loaded.
 #[derive(Debug, Clone)]
 pub struct ProgramSpec<'a> {
-    /// `BPF_PROG_TYPE_*`.
-    pub prog_type: u32,
+    /// Type.
+    pub prog_type: ProgType,
     /// Instructions, 8 bytes each.
     pub instructions: &'a [u8],
     /// Licence, without a NUL.
@@ -49,8 +54,8 @@ pub struct ProgramSpec<'a> {
 /// What the kernel says of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramInfo {
-    /// `BPF_PROG_TYPE_*`.
-    pub prog_type: u32,
+    /// Type.
+    pub prog_type: ProgType,
     /// Its number in this kernel.
     pub id: u32,
     /// Digest of its instructions, shortened by the kernel.
@@ -81,40 +86,39 @@ impl Program {
             .collect();
         let mut log = vec![0; if spec.log_level > 0 { LOG_LEN } else { 0 }];
         let count = u32::try_from(spec.instructions.len() / 8).unwrap_or(u32::MAX);
-        let mut attr = Attr::new(168);
-        attr.put_u32(0, spec.prog_type)
-            .put_u32(4, count)
-            .put_bytes(8, spec.instructions)
-            .put_bytes(16, &license)
-            .put_u32(44, spec.flags)
-            .put_name(48, spec.name);
-        if !fds.is_empty() {
-            attr.put_bytes(120, &fds);
-        }
+        use prog_load as at;
+        let mut attr = Attr::new(cmd::PROG_LOAD, at::KEYRING_ID.end());
+        attr.put_u32(at::PROG_TYPE, spec.prog_type.0)
+            .put_u32(at::INSN_CNT, count)
+            .put_bytes(at::INSNS, spec.instructions)
+            .put_bytes(at::LICENSE, &license)
+            .put_u32(at::PROG_FLAGS, spec.flags)
+            .put_name(at::PROG_NAME, spec.name)
+            .put_bytes(at::FD_ARRAY, &fds);
         if spec.bind {
-            attr.put_u32(148, u32::try_from(spec.fd_array.len()).unwrap_or(u32::MAX));
+            let count = u32::try_from(spec.fd_array.len()).unwrap_or(u32::MAX);
+            attr.put_u32(at::FD_ARRAY_CNT, count);
         }
         if let Some(signature) = &spec.signature {
             let size = u32::try_from(signature.bytes.len()).unwrap_or(u32::MAX);
             // An empty one too: without an address the load would not be a signed one.
-            attr.put_any_bytes(152, signature.bytes)
-                .put_u32(160, size)
-                .put_fd(164, signature.keyring.0);
+            attr.put_any_bytes(at::SIGNATURE, signature.bytes)
+                .put_u32(at::SIGNATURE_SIZE, size)
+                .put_i32(at::KEYRING_ID, signature.keyring.0);
         }
         if spec.log_level > 0 {
-            attr.put_u32(24, spec.log_level)
-                .put_u32(28, LOG_LEN as u32)
-                .put_buffer(32, &mut log);
+            attr.put_u32(at::LOG_LEVEL, spec.log_level)
+                .put_u32(at::LOG_SIZE, LOG_LEN as u32)
+                .put_buffer(at::LOG_BUF, &mut log);
         }
-        let result = system.bpf(Command::ProgLoad, &mut attr);
-        match result {
+        match make(system, &mut attr) {
             Ok(fd) => Ok(Self {
-                fd: owned_fd(fd),
+                fd,
                 name: spec.name.to_owned(),
             }),
             Err(errno) => {
                 let on = format!("program `{}`", spec.name);
-                let mut error = SyscallError::new(Command::ProgLoad.name(), on, errno);
+                let mut error = SyscallError::new(cmd::PROG_LOAD.call(), on, errno);
                 error.log = text(&log);
                 Err(error)
             }
@@ -146,14 +150,14 @@ impl Program {
     /// When the program was not run.
     pub fn run(&self, system: &dyn System, context: &mut [u8]) -> Result<i32, SyscallError> {
         let len = u32::try_from(context.len()).unwrap_or(u32::MAX);
-        let mut attr = Attr::new(80);
-        attr.put_fd(0, self.fd.as_raw_fd())
-            .put_u32(40, len)
-            .put_buffer(48, context);
+        let mut attr = Attr::new(cmd::PROG_RUN, RUN_LEN);
+        attr.put_fd(prog_run::PROG_FD, self.fd.as_fd())
+            .put_u32(prog_run::CTX_SIZE_IN, len)
+            .put_buffer(prog_run::CTX_IN, context);
         system
-            .bpf(Command::ProgRun, &mut attr)
-            .map_err(|errno| self.error(Command::ProgRun, errno))?;
-        Ok(attr.u32(4).cast_signed())
+            .bpf(&mut attr)
+            .map_err(|errno| self.error(cmd::PROG_RUN, errno))?;
+        Ok(attr.u32(prog_run::RETVAL).cast_signed())
     }
 
     /// `BPF_PROG_RUN` of a program that takes a packet, XDP's or a socket's: the program's return
@@ -163,15 +167,15 @@ impl Program {
     /// When the program was not run.
     pub fn run_on_packet(&self, system: &dyn System, packet: &[u8]) -> Result<u32, SyscallError> {
         let len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-        let mut attr = Attr::new(80);
-        attr.put_fd(0, self.fd.as_raw_fd())
-            .put_u32(8, len)
-            .put_bytes(16, packet)
-            .put_u32(32, 1);
+        let mut attr = Attr::new(cmd::PROG_RUN, RUN_LEN);
+        attr.put_fd(prog_run::PROG_FD, self.fd.as_fd())
+            .put_u32(prog_run::DATA_SIZE_IN, len)
+            .put_bytes(prog_run::DATA_IN, packet)
+            .put_u32(prog_run::REPEAT, 1);
         system
-            .bpf(Command::ProgRun, &mut attr)
-            .map_err(|errno| self.error(Command::ProgRun, errno))?;
-        Ok(attr.u32(4))
+            .bpf(&mut attr)
+            .map_err(|errno| self.error(cmd::PROG_RUN, errno))?;
+        Ok(attr.u32(prog_run::RETVAL))
     }
 
     /// A program that was pinned in bpffs.
@@ -183,8 +187,8 @@ impl Program {
         Ok(Self::from_fd(fd, &path.display().to_string()))
     }
 
-    fn error(&self, command: Command, errno: i32) -> SyscallError {
-        SyscallError::new(command.name(), format!("program `{}`", self.name), errno)
+    fn error(&self, command: Command, errno: Errno) -> SyscallError {
+        SyscallError::new(command.call(), format!("program `{}`", self.name), errno)
     }
 
     /// What the kernel says of it.
@@ -194,17 +198,15 @@ impl Program {
     pub fn info(&self, system: &dyn System) -> Result<ProgramInfo, SyscallError> {
         let mut buffer = [0; INFO_LEN];
         get_info(system, self.fd.as_fd(), &mut buffer)
-            .map_err(|errno| self.error(Command::ObjGetInfoByFd, errno))?;
-        let word = |at: usize| {
-            u32::from_ne_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]])
-        };
+            .map_err(|errno| self.error(cmd::OBJ_GET_INFO_BY_FD, errno))?;
+        use info::prog as at;
         let mut tag = [0; 8];
-        tag.copy_from_slice(&buffer[8..16]);
+        tag.copy_from_slice(&buffer[at::TAG.range()]);
         Ok(ProgramInfo {
-            prog_type: word(0),
-            id: word(4),
+            prog_type: ProgType(word(&buffer, at::TYPE)),
+            id: word(&buffer, at::ID),
             tag,
-            name: text(&buffer[64..80]),
+            name: text(&buffer[at::NAME.range()]),
         })
     }
 }

@@ -11,17 +11,17 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::error::SyscallError;
+use bpfseal_uapi::{
+    BPF_F_RB_OVERWRITE, BPF_RINGBUF_BUSY_BIT as BUSY, BPF_RINGBUF_DISCARD_BIT as DISCARDED,
+    BPF_RINGBUF_HDR_SZ, Errno, map,
+};
+
+use crate::error::{SyscallError, last_errno, of_io};
 use crate::map::Map;
 use crate::system::System;
 
-/// `BPF_MAP_TYPE_RINGBUF`, `BPF_F_RB_OVERWRITE`.
-const RINGBUF: u32 = 27;
-const OVERWRITE: u32 = 1 << 19;
-/// `BPF_RINGBUF_BUSY_BIT`, `BPF_RINGBUF_DISCARD_BIT`, `BPF_RINGBUF_HDR_SZ`.
-const BUSY: u32 = 1 << 31;
-const DISCARDED: u32 = 1 << 30;
-const HEADER: usize = 8;
+/// Bytes before a record.
+const HEADER: usize = BPF_RINGBUF_HDR_SZ as usize;
 
 /// The reader of a ring buffer (`BPF_MAP_TYPE_RINGBUF`, Linux 5.8). A ring buffer has one reader:
 /// two take each other's records away.
@@ -61,14 +61,14 @@ impl RingBuffer {
     pub fn new(system: &dyn System, map: &Map) -> Result<Self, SyscallError> {
         let info = map.info(system)?;
         let fail = |call, errno| SyscallError::new(call, format!("map `{}`", info.name), errno);
-        if info.map_type != RINGBUF {
-            return Err(fail("mmap", libc::EINVAL));
+        if info.map_type != map::RINGBUF {
+            return Err(fail("mmap", Errno::EINVAL));
         }
-        if info.flags & OVERWRITE != 0 {
-            return Err(fail("mmap", libc::EOPNOTSUPP));
+        if info.flags & BPF_F_RB_OVERWRITE != 0 {
+            return Err(fail("mmap", Errno::EOPNOTSUPP));
         }
         let fd = map.as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|e| fail("dup", e.raw_os_error().unwrap_or(libc::EIO)))?;
+        let fd = fd.map_err(|e| fail("dup", of_io(&e)))?;
         let size = info.max_entries as usize;
         let memory = Memory::map(fd.as_fd(), size).map_err(|errno| fail("mmap", errno))?;
         let position = memory.consumer().load(Ordering::Relaxed);
@@ -143,7 +143,7 @@ impl RingBuffer {
             match poll(self.fd.as_fd(), left) {
                 Ok(0) if end.is_some_and(|end| Instant::now() < end) => {}
                 Ok(ready) => return Ok(ready > 0),
-                Err(libc::EINTR) => {}
+                Err(Errno::EINTR) => {}
                 Err(errno) => {
                     let on = format!("map `{}`", self.name);
                     return Err(SyscallError::new("poll", on, errno));
@@ -161,7 +161,7 @@ impl AsFd for RingBuffer {
     }
 }
 
-fn poll(fd: BorrowedFd<'_>, timeout: i32) -> Result<i32, i32> {
+fn poll(fd: BorrowedFd<'_>, timeout: i32) -> Result<i32, Errno> {
     let mut asked = libc::pollfd {
         fd: fd.as_raw_fd(),
         events: libc::POLLIN,
@@ -174,12 +174,6 @@ fn poll(fd: BorrowedFd<'_>, timeout: i32) -> Result<i32, i32> {
     } else {
         Ok(ready)
     }
-}
-
-fn last_errno() -> i32 {
-    std::io::Error::last_os_error()
-        .raw_os_error()
-        .unwrap_or(libc::EIO)
 }
 
 /// The pages of a ring buffer.
@@ -195,15 +189,15 @@ struct Memory {
 }
 
 impl Memory {
-    fn map(fd: BorrowedFd<'_>, size: usize) -> Result<Self, i32> {
+    fn map(fd: BorrowedFd<'_>, size: usize) -> Result<Self, Errno> {
         // SAFETY: it only answers.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let page = usize::try_from(page).map_err(|_| libc::EINVAL)?;
+        let page = usize::try_from(page).map_err(|_| Errno::EINVAL)?;
         if !size.is_power_of_two() || !size.is_multiple_of(page) {
-            return Err(libc::EINVAL);
+            return Err(Errno::EINVAL);
         }
         let all = size.checked_mul(2).and_then(|data| data.checked_add(page));
-        let all = all.ok_or(libc::EINVAL)?;
+        let all = all.ok_or(Errno::EINVAL)?;
         Ok(Self {
             own: Pages::map(fd, 0, page, libc::PROT_READ | libc::PROT_WRITE)?,
             theirs: Pages::map(fd, page, all, libc::PROT_READ)?,
@@ -265,9 +259,9 @@ unsafe impl Send for Pages {}
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    fn map(fd: BorrowedFd<'_>, offset: usize, len: usize, protection: i32) -> Result<Self, i32> {
-        let len = NonZeroUsize::new(len).ok_or(libc::EINVAL)?;
-        let offset = libc::off_t::try_from(offset).map_err(|_| libc::EINVAL)?;
+    fn map(fd: BorrowedFd<'_>, offset: usize, len: usize, protection: i32) -> Result<Self, Errno> {
+        let len = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EINVAL)?;
         // SAFETY: the kernel chooses the address, so no memory of ours is replaced.
         let address = unsafe {
             libc::mmap(
@@ -434,7 +428,7 @@ mod tests {
         let (fake, _ring) = Fake::new(0);
         for size in [0, 1, fake.page * 3, usize::MAX] {
             let refused = Memory::map(fake.file.as_fd(), size).unwrap_err();
-            assert_eq!(refused, libc::EINVAL, "{size}");
+            assert_eq!(refused, Errno::EINVAL, "{size}");
         }
     }
 }

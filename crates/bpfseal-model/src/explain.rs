@@ -8,13 +8,13 @@ use bpfseal_artifact::{Artifact, LoaderForm};
 use bpfseal_seal::{Scheme, TrustStore};
 
 use crate::audit::endian_of;
-use crate::errno::Errno;
 use crate::kernel::{
     Admission, Denied, End, Fd, Hook, Hornet, Kernel, KeyringType, MapCreate, Policy, PolicyModule,
     Profile, ProgLoad, SESSION, Signature, Told,
 };
 use crate::run::Fault;
 use crate::symbols::Symbols;
+use bpfseal_uapi::Errno;
 
 /// A step of the loading side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -13,7 +13,6 @@
 mod attr;
 pub mod audit;
 pub mod disasm;
-mod errno;
 pub mod explain;
 mod helpers;
 pub mod kernel;
@@ -22,7 +21,7 @@ mod record;
 mod run;
 mod symbols;
 
-pub use errno::Errno;
+pub use bpfseal_uapi::Errno;
 pub use helpers::{helper_name, helper_power};
 pub use memory::OutOfBounds;
 pub use run::Fault;

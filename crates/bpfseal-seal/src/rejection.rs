@@ -5,7 +5,7 @@ use bpfseal_uapi::Errno;
 use crate::fault::SignatureFault;
 use crate::x509::CertificateFault;
 
-/// Why a signature is refused. The kernel's answer is [`Rejection::errno_name`].
+/// Why a signature is refused. The kernel's answer is [`Rejection::errno`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]

@@ -122,6 +122,28 @@ impl Command {
     pub fn call(self) -> &'static str {
         self.kernel_name().unwrap_or("bpf")
     }
+
+    /// Whether it answers with a new descriptor.
+    #[must_use]
+    pub const fn makes_descriptor(self) -> bool {
+        use crate::cmd;
+        matches!(
+            self,
+            cmd::MAP_CREATE
+                | cmd::PROG_LOAD
+                | cmd::OBJ_GET
+                | cmd::PROG_GET_FD_BY_ID
+                | cmd::MAP_GET_FD_BY_ID
+                | cmd::BTF_GET_FD_BY_ID
+                | cmd::LINK_GET_FD_BY_ID
+                | cmd::RAW_TRACEPOINT_OPEN
+                | cmd::BTF_LOAD
+                | cmd::LINK_CREATE
+                | cmd::ENABLE_STATS
+                | cmd::ITER_CREATE
+                | cmd::TOKEN_CREATE
+        )
+    }
 }
 
 impl fmt::Display for Command {

@@ -3,7 +3,7 @@
 //! One front door to the crates behind it: [`object`] reads a `.bpf.o`, [`loader`] plans how it
 //! is installed and compiles the plan to a loader, [`seal`] signs the loader and verifies
 //! signatures offline, [`artifact`] writes and reads the files that it comes in, [`kernel`] loads
-//! it into the running kernel.
+//! it into the running kernel; [`uapi`] has the kernel's numbers.
 //!
 //! | feature | what |
 //! |---|---|
@@ -78,6 +78,7 @@ pub use bpfseal_loader as loader;
 pub use bpfseal_model as model;
 pub use bpfseal_object as object;
 pub use bpfseal_seal as seal;
+pub use bpfseal_uapi as uapi;
 
 pub use detached::{ReuniteError, reunite};
 #[cfg(feature = "host")]

@@ -4,6 +4,8 @@
 
 use std::sync::OnceLock;
 
+use bpfseal_uapi::Errno;
+
 use crate::artifact::Artifact;
 use crate::kernel::probe::{self, Verification};
 use crate::kernel::{
@@ -164,7 +166,7 @@ pub fn load(artifact: &Artifact, options: &LoadOptions) -> Result<Loaded, LoadEr
                 }
                 Err(error) if is_elsewhere(&error) => {
                     // That a key is missing says more than that a keyring is.
-                    let better = error.errno() == ENOKEY || last.is_none();
+                    let better = error.errno() == Errno::ENOKEY || last.is_none();
                     if better {
                         last = Some(error);
                     }
@@ -219,7 +221,7 @@ fn verification() -> Verification {
 /// Whether the kernel may take an older scheme's loader, but not this one's: the mark of exclusive
 /// maps, which Linux 7.2 has, can not be read before.
 fn is_for_newer(error: &InstallError) -> bool {
-    matches!(error, InstallError::Call { step: Step::LoadLoader, source } if source.errno == EACCES)
+    matches!(error, InstallError::Call { step: Step::LoadLoader, source } if source.errno == Errno::EACCES)
 }
 
 /// Loads the unsigned form of an artifact: nobody vouches for it.
@@ -236,13 +238,6 @@ pub fn insecure_load_unsigned(
     Loaded::new(artifact, installed, None)
 }
 
-/// `ENOKEY`.
-const ENOKEY: i32 = 126;
-/// `EACCES`.
-const EACCES: i32 = 13;
-/// `EINVAL`.
-const EINVAL: i32 = 22;
-
 /// Whether another keyring may have the key: this one has not, or is not there.
 fn is_elsewhere(error: &InstallError) -> bool {
     match error {
@@ -250,9 +245,9 @@ fn is_elsewhere(error: &InstallError) -> bool {
             step: Step::LoadLoader,
             source,
         } => {
-            source.errno == ENOKEY
+            source.errno == Errno::ENOKEY
                 // Kernels before 7.3 say nothing in their log.
-                || (source.errno == EINVAL
+                || (source.errno == Errno::EINVAL
                     && (source.log.is_empty() || source.log.contains("keyring")))
         }
         _ => false,

@@ -5,6 +5,8 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use bpfseal_uapi::BPF_F_RDONLY_PROG;
+
 use crate::artifact::{Artifact, AutoAttach, Interface};
 use crate::kernel::{self, Installed, KeyringId, Link, Linux, Map, Mapping, Program, SyscallError};
 use crate::load::LoadError;
@@ -166,11 +168,10 @@ impl Loaded {
     /// # Errors
     /// As [`Self::data`].
     pub fn data_at(&self, index: usize, expected: usize) -> Result<Mapping, LoadError> {
-        /// `BPF_F_RDONLY_PROG`: such a map is frozen too.
-        const READ_ONLY: u32 = 1 << 7;
         let map = self.map_at(index);
         let info = map.info(&Linux).map_err(LoadError::Call)?;
-        let writable = info.flags & READ_ONLY == 0;
+        // A map that programs only read is frozen too.
+        let writable = info.flags & BPF_F_RDONLY_PROG == 0;
         let mapping = map.mmap(&Linux, writable).map_err(LoadError::Call)?;
         if mapping.len() < expected {
             return Err(LoadError::Data {

@@ -9,19 +9,14 @@ use bpfseal::loader::Form;
 
 use bpfseal_proof::bench::{SESSION, Subject, errno, fd, in_machine, load, sign, trust};
 use bpfseal_proof::object;
-
-const UNSIGNED: i32 = 0;
-const VERIFIED: i32 = 1;
-const KEYRING_NONE: i32 = 0;
-const KEYRING_USER: i32 = 4;
-const SYSCALL: u32 = 31;
+use bpfseal_uapi::{KeyringType, ProgType, SigVerdict, keyring_type, prog, verdict};
 
 /// One admission: type of program, verdict, keyring type, keyring serial, by the kernel itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Admission {
-    prog_type: u32,
-    verdict: i32,
-    keyring_type: i32,
+    prog_type: ProgType,
+    verdict: SigVerdict,
+    keyring_type: KeyringType,
     keyring_serial: i32,
     by_kernel: bool,
 }
@@ -86,9 +81,9 @@ impl Observer {
                     .lookup(&Linux, &index.to_ne_bytes())
                     .unwrap();
                 Admission {
-                    prog_type: word(&bytes, 0).cast_unsigned(),
-                    verdict: word(&bytes, 4),
-                    keyring_type: word(&bytes, 8),
+                    prog_type: ProgType(word(&bytes, 0).cast_unsigned()),
+                    verdict: SigVerdict(word(&bytes, 4).cast_unsigned()),
+                    keyring_type: KeyringType(word(&bytes, 8).cast_unsigned()),
                     keyring_serial: word(&bytes, 12),
                     by_kernel: word(&bytes, 16) != 0,
                 }
@@ -113,14 +108,14 @@ fn the_observer_sees_what_was_verified() {
     let image = LoaderImage::unsigned(&subject.instructions, &subject.metadata);
     install(&Linux, &image, subject.context).unwrap();
     let unsigned = Admission {
-        prog_type: SYSCALL,
-        verdict: UNSIGNED,
-        keyring_type: KEYRING_NONE,
+        prog_type: prog::SYSCALL,
+        verdict: verdict::UNSIGNED,
+        keyring_type: keyring_type::NONE,
         keyring_serial: 0,
         by_kernel: false,
     };
     let installed = Admission {
-        prog_type: 1,
+        prog_type: prog::SOCKET_FILTER,
         by_kernel: true,
         ..unsigned
     };
@@ -129,8 +124,8 @@ fn the_observer_sees_what_was_verified() {
     // Signed: the loader is verified, what it installs is not signed of its own.
     install(&Linux, &subject.image(), subject.context).unwrap();
     let verified = Admission {
-        verdict: VERIFIED,
-        keyring_type: KEYRING_USER,
+        verdict: verdict::VERIFIED,
+        keyring_type: keyring_type::USER,
         keyring_serial: serial,
         ..unsigned
     };

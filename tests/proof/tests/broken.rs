@@ -276,10 +276,10 @@ fn real(artifact: &Artifact) -> Answer {
         Ok(_) => None,
         Err(LoadError::Refused(InstallError::Call { step: at, source })) => {
             let line = decisive_line(source.log.lines());
-            Some((step(at), Errno(source.errno), line))
+            Some((step(at), source.errno, line))
         }
         Err(LoadError::Refused(error @ InstallError::Loader { .. })) => {
-            Some((Step::RunLoader, Errno(error.errno()), None))
+            Some((Step::RunLoader, error.errno(), None))
         }
         Err(other) => panic!("{other}"),
     }

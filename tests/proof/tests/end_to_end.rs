@@ -6,6 +6,7 @@ use bpfseal::artifact::Artifact;
 use bpfseal::kernel::probe::{self, Verification};
 use bpfseal::kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
 use bpfseal::loader::Form;
+use bpfseal_uapi::Errno;
 
 use bpfseal_proof::bench::{SESSION, Subject, in_any_machine, in_machine, trust};
 use bpfseal_proof::object;
@@ -81,7 +82,7 @@ fn the_corpus_gets_the_answers_of_the_references() {
         let sealed = artifact.sealed().next().unwrap();
         let context = artifact.interface.context();
         let result = install(&Linux, &LoaderImage::sealed(sealed, SESSION), context);
-        let errno = result.as_ref().map_or_else(InstallError::errno, |_| 0);
+        let errno = result.as_ref().map_or_else(|error| error.errno().0, |_| 0);
         let answer = match result {
             Ok(_) => "loads".to_owned(),
             // The loader itself has been verified and run.
@@ -123,8 +124,9 @@ fn the_corpus_gets_the_answers_of_the_references() {
     }
 }
 
-fn text(errno: i32) -> String {
-    bpfseal::kernel::errno_name(errno).map_or_else(|| errno.to_string(), str::to_owned)
+fn text(errno: Errno) -> String {
+    let name = errno.name();
+    name.map_or_else(|| errno.0.to_string(), str::to_owned)
 }
 
 /// Kernels before 7.3 verify the instructions alone, so what was signed with the metadata does

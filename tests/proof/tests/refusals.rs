@@ -10,10 +10,11 @@ use bpfseal::kernel::{
 };
 use bpfseal::loader::Form;
 use bpfseal::seal::excl_prog_hash;
+use bpfseal_uapi::map;
 
 use bpfseal_proof::bench::{
-    ARRAY, HASH, SESSION, SMALL_BTF, Subject, errno, fd, in_machine, load, load_from, metadata_map,
-    sign, spec, trust,
+    SESSION, SMALL_BTF, Subject, errno, fd, in_machine, load, load_from, metadata_map, sign, spec,
+    trust,
 };
 use bpfseal_proof::machine::Claiming;
 use bpfseal_proof::object;
@@ -70,7 +71,7 @@ fn what_is_bound() {
     let file = std::fs::File::open("/proc/self/exe").unwrap();
     check(signed(&[file.as_raw_fd()]), "EINVAL", "no map");
     let other = frozen(&MapSpec {
-        map_type: ARRAY,
+        map_type: map::ARRAY,
         key_size: 4,
         value_size: 8,
         max_entries: 1,
@@ -130,7 +131,7 @@ fn the_maps() {
     let subject = Subject::new(object!("minimal"), Form::Signed);
     let hash = excl_prog_hash(&subject.instructions);
     let table = frozen(&MapSpec {
-        map_type: HASH,
+        map_type: map::HASH,
         key_size: 4,
         value_size: 8,
         max_entries: 1,
@@ -163,7 +164,7 @@ fn the_maps() {
             &Linux,
             &MapSpec {
                 // BPF_MAP_TYPE_ARRAY_OF_MAPS
-                map_type: 12,
+                map_type: map::ARRAY_OF_MAPS,
                 key_size: 4,
                 value_size: 4,
                 max_entries: 1,
@@ -191,7 +192,7 @@ fn what_is_reached() {
     trust();
     // By descriptor, which differs from load to load.
     let map = frozen(&MapSpec {
-        map_type: ARRAY,
+        map_type: map::ARRAY,
         key_size: 4,
         value_size: 8,
         max_entries: 1,

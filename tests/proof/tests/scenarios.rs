@@ -12,10 +12,10 @@ use bpfseal::kernel::{
 use bpfseal::loader::Form;
 use bpfseal::object::Object;
 use bpfseal::seal::excl_prog_hash;
+use bpfseal_uapi::{BPF_F_MMAPABLE, map, prog};
 
 use bpfseal_proof::bench::{
-    ARRAY, HASH, MMAPABLE, SESSION, Subject, errno, fd, in_machine, load, load_from, metadata_map,
-    sign, spec, trust,
+    SESSION, Subject, errno, fd, in_machine, load, load_from, metadata_map, sign, spec, trust,
 };
 use bpfseal_proof::machine::Claiming;
 use bpfseal_proof::object;
@@ -51,7 +51,10 @@ fn a_signed_loader_without_maps_installs_its_program() {
     assert_eq!((installed.maps.len(), installed.programs.len()), (0, 1));
     let program = installed.programs.into_iter().next().unwrap();
     let info = Program::from_fd(program, "minimal").info(&Linux).unwrap();
-    assert_eq!((info.name.as_str(), info.prog_type), ("minimal", 1));
+    assert_eq!(
+        (info.name.as_str(), info.prog_type),
+        ("minimal", prog::SOCKET_FILTER)
+    );
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn a_map_that_is_no_array_is_refused() {
     let map = Map::create(
         &Linux,
         &MapSpec {
-            map_type: HASH,
+            map_type: map::HASH,
             key_size: 4,
             value_size: 8,
             max_entries: 1,
@@ -306,7 +309,7 @@ fn digests_of_maps() {
     assert_eq!(errno(map.hash(&Linux, 31)), "EINVAL", "another size");
     // Over several elements.
     let array = MapSpec {
-        map_type: ARRAY,
+        map_type: map::ARRAY,
         key_size: 4,
         value_size: 8,
         max_entries: 3,
@@ -329,7 +332,7 @@ fn digests_of_maps() {
     let hash = Map::create(
         &Linux,
         &MapSpec {
-            map_type: HASH,
+            map_type: map::HASH,
             ..array
         },
     )
@@ -344,11 +347,11 @@ fn frozen_maps_stay_as_they_are() {
         return;
     }
     let spec = MapSpec {
-        map_type: ARRAY,
+        map_type: map::ARRAY,
         key_size: 4,
         value_size: 8,
         max_entries: 1,
-        flags: MMAPABLE,
+        flags: BPF_F_MMAPABLE,
         name: "mapped",
         ..MapSpec::default()
     };

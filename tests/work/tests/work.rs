@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bpfseal::kernel::{
     self, Direction, Link, Linux, NetfilterHook, PerfEvent, RingBuffer, filter_socket,
 };
+use bpfseal::uapi::{Errno, XDP_FLAGS_SKB_MODE, attach};
 use bpfseal::{LoadError, LoadOptions};
 use bpfseal_proof::bench::{in_machine, trust};
 use bpfseal_work::{
@@ -258,9 +259,8 @@ fn xdp_drops_what_is_marked() {
     packet[42] = b'Y';
     assert_eq!(run(&packet), 2, "XDP_PASS");
     // On a device: the generic mode, as the loopback interface has no other.
-    const GENERIC: u32 = 2;
-    let link = Link::xdp(&Linux, skel.progs().filter, LOOPBACK, GENERIC).unwrap();
-    let busy = Link::xdp(&Linux, skel.progs().filter, LOOPBACK, GENERIC).unwrap_err();
+    let link = Link::xdp(&Linux, skel.progs().filter, LOOPBACK, XDP_FLAGS_SKB_MODE).unwrap();
+    let busy = Link::xdp(&Linux, skel.progs().filter, LOOPBACK, XDP_FLAGS_SKB_MODE).unwrap_err();
     assert_eq!(busy.errno_name(), "EBUSY");
     assert_eq!(send(b'X', 20), None);
     assert_eq!(send(b'Y', 20), Some(20));
@@ -313,16 +313,16 @@ fn a_cgroup_is_watched() {
     let descriptor = group.as_fd().as_raw_fd().to_ne_bytes();
     let groups = skel.maps().groups;
     groups.update(&Linux, &[0; 4], &descriptor, 0).unwrap();
-    // BPF_CGROUP_INET_EGRESS, _INGRESS, _INET_SOCK_CREATE, _INET4_CONNECT.
     let progs = skel.progs();
-    let attach = |program, kind| Link::cgroup(&Linux, program, group.as_fd(), kind).unwrap();
+    let on_group = |program, kind| Link::cgroup(&Linux, program, group.as_fd(), kind).unwrap();
     let links = [
-        attach(progs.out, 1),
-        attach(progs.r#in, 0),
-        attach(progs.create, 2),
-        attach(progs.connect, 10),
+        on_group(progs.out, attach::BPF_CGROUP_INET_EGRESS),
+        on_group(progs.r#in, attach::BPF_CGROUP_INET_INGRESS),
+        on_group(progs.create, attach::BPF_CGROUP_INET_SOCK_CREATE),
+        on_group(progs.connect, attach::BPF_CGROUP_INET4_CONNECT),
     ];
-    let wrong = Link::cgroup(&Linux, progs.out, group.as_fd(), 10).unwrap_err();
+    let other = attach::BPF_CGROUP_INET4_CONNECT;
+    let wrong = Link::cgroup(&Linux, progs.out, group.as_fd(), other).unwrap_err();
     assert_eq!(wrong.errno_name(), "EINVAL");
     let all = skel.loaded().attach().unwrap();
     assert_eq!(
@@ -508,7 +508,7 @@ fn a_gate_lets_signed_loaders_in() {
     let LoadError::Refused(refused) = error else {
         panic!("{error}");
     };
-    assert_eq!(refused.errno(), 1, "EPERM");
+    assert_eq!(refused.errno(), Errno::EPERM);
     let (meaning, help) = refused.explain();
     assert!(meaning.contains("a security module refused"), "{meaning}");
     assert!(help.contains("policy"), "{help}");

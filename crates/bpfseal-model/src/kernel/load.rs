@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::keyring::KeyringType;
 use super::{Asked, Caller, Fd, Kernel, Map, Object, Profile, USER, command};
-use crate::errno::Errno;
+use bpfseal_uapi::Errno;
 
 /// What `BPF_PROG_LOAD` is asked for, as far as it is decided on here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -274,7 +274,7 @@ impl Loading<'_> {
             // No limit below: the parser finds nothing.
             return Err(Errno::EBADMSG);
         }
-        kernel_answer(&[content], bytes, store).map_err(|errno| Errno(errno.0))?;
+        kernel_answer(&[content], bytes, store)?;
         self.verdict = Verdict {
             verified: true,
             keyring: kind,
@@ -439,7 +439,6 @@ impl Loading<'_> {
                 Ok(())
             }
             Err(errno) => {
-                let errno = Errno(errno.0);
                 self.say(format!("signature verification failed: -{}", errno.0));
                 Err(errno)
             }

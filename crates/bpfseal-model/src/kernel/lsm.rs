@@ -8,7 +8,7 @@
 use bpfseal_seal::{Rejection, TrustStore, listed_maps, verify_detached};
 
 use super::{Caller, Map, MapCreate, ProgLoad, Program, Verdict};
-use crate::errno::Errno;
+use bpfseal_uapi::Errno;
 
 /// A verdict on a program's integrity (`enum lsm_integrity_verdict` of the proposal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

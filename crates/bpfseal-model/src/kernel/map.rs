@@ -8,7 +8,7 @@ use bpfseal_object::uapi::MapType;
 use sha2::{Digest as _, Sha256};
 
 use super::Fd;
-use crate::errno::Errno;
+use bpfseal_uapi::Errno;
 
 /// `BPF_MAP_TYPE_HASH`, `BPF_MAP_TYPE_ARRAY`, and those of maps.
 const HASH: MapType = MapType(1);

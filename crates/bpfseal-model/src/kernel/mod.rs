@@ -27,8 +27,8 @@ pub use policy::{Policy, PolicyError};
 pub use profile::Profile;
 pub use run::{Denied, End, Ran};
 
-use crate::errno::Errno;
 use crate::symbols::Symbols;
+use bpfseal_uapi::Errno;
 
 /// A descriptor.
 pub type Fd = i32;

@@ -3,7 +3,7 @@
 
 use super::keyring::KeyringType;
 use super::{Asked, Integrity, SecurityModule};
-use crate::errno::Errno;
+use bpfseal_uapi::Errno;
 
 /// A policy, as a module on `security_bpf_prog_load` has it. It refuses with `EPERM`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::borrow::Cow;
 use bpfseal_loader::plan::MapAttr;
 
 use super::{Caller, Fd, Kernel, MapCreate, Object, ProgLoad, Task, command};
-use crate::errno::Errno;
 use crate::record::{Act, Answers, Influence, ProgramAct, Recorder};
 use crate::run::{Bound, Fault, Machine, map_object};
 use crate::symbols::Symbols;
+use bpfseal_uapi::Errno;
 
 /// `BPF_PROG_TYPE_SYSCALL`.
 const SYSCALL: u32 = 31;

@@ -131,11 +131,13 @@ pub const XDP_FLAGS_HW_MODE: u32 = 0x8;
 /// Take the place of a program that is named (`flags` of a link of an XDP program).
 pub const XDP_FLAGS_REPLACE: u32 = 0x10;
 
-/// Close the descriptor on exec (perf_event_open(2)).
+/// Close the descriptor on exec (flag of perf_event_open(2)).
 pub const PERF_FLAG_FD_CLOEXEC: u64 = 0x8;
-/// `type`: an event of the kernel's software (perf_event_open(2)).
-pub const PERF_TYPE_SOFTWARE: u64 = 1;
-/// `type`: a tracepoint (perf_event_open(2)).
-pub const PERF_TYPE_TRACEPOINT: u64 = 2;
-/// `config` of a software event: the clock of a CPU (perf_event_open(2)).
+
+/// An event of the kernel's software (`type` of perf_event_open(2)).
+pub const PERF_TYPE_SOFTWARE: u32 = 1;
+/// A tracepoint (`type` of perf_event_open(2)).
+pub const PERF_TYPE_TRACEPOINT: u32 = 2;
+
+/// The clock of a CPU (`config` of a software event).
 pub const PERF_COUNT_SW_CPU_CLOCK: u64 = 0;

@@ -101,7 +101,7 @@ impl Loaded {
             maps.push(LoadedMap {
                 name: name.to_owned(),
                 id: info.id,
-                map_type: info.map_type,
+                map_type: info.map_type.0,
             });
         }
         let mut programs = Vec::new();
@@ -111,7 +111,7 @@ impl Loaded {
             programs.push(LoadedProgram {
                 name: name.to_owned(),
                 id: info.id,
-                program_type: info.prog_type,
+                program_type: info.prog_type.0,
                 tag: info.tag.into(),
                 link: link.map(|(_, id)| *id),
             });

@@ -16,10 +16,7 @@ use bpfseal_kernel::probe::{self, Verification};
 pub use command::{CommandBench, said};
 pub use people::{Person, person};
 pub use setup::{Setup, release};
-pub use subject::{
-    ARRAY, HASH, MMAPABLE, SESSION, SYSCALL, Subject, errno, fd, load, load_from, metadata_map,
-    sign, spec, trust,
-};
+pub use subject::{SESSION, Subject, errno, fd, load, load_from, metadata_map, sign, spec, trust};
 
 /// One of the project's test objects, compiled in.
 #[macro_export]

@@ -9,19 +9,10 @@ use bpfseal_kernel::{
 use bpfseal_loader::{ContextLayout, EmitOptions, FixedHost, Form, LoadPlan, Loader};
 use bpfseal_object::Object;
 use bpfseal_seal::{excl_prog_hash, seal_load_time};
+use bpfseal_uapi::{BPF_F_SLEEPABLE, map, prog};
 
 use super::{Person, person};
 
-/// `BPF_PROG_TYPE_SYSCALL`.
-pub const SYSCALL: u32 = 31;
-/// `BPF_F_SLEEPABLE`.
-const SLEEPABLE: u32 = 1 << 4;
-/// `BPF_MAP_TYPE_ARRAY`.
-pub const ARRAY: u32 = 2;
-/// `BPF_MAP_TYPE_HASH`.
-pub const HASH: u32 = 1;
-/// `BPF_F_MMAPABLE`.
-pub const MMAPABLE: u32 = 1 << 10;
 /// The session keyring.
 pub const SESSION: KeyringId = KeyringId::SESSION;
 
@@ -129,7 +120,7 @@ pub fn metadata_map(value: &[u8], hash: Option<&[u8]>) -> Result<Map, SyscallErr
     let map = Map::create(
         &Linux,
         &MapSpec {
-            map_type: ARRAY,
+            map_type: map::ARRAY,
             key_size: 4,
             value_size: u32::try_from(value.len()).unwrap(),
             max_entries: 1,
@@ -146,11 +137,11 @@ pub fn metadata_map(value: &[u8], hash: Option<&[u8]>) -> Result<Map, SyscallErr
 #[must_use]
 pub fn spec<'a>(instructions: &'a [u8], fds: &'a [i32], bind: bool) -> ProgramSpec<'a> {
     ProgramSpec {
-        prog_type: SYSCALL,
+        prog_type: prog::SYSCALL,
         instructions,
         license: "Dual BSD/GPL",
         name: "__loader.prog",
-        flags: SLEEPABLE,
+        flags: BPF_F_SLEEPABLE,
         fd_array: fds,
         bind,
         signature: None,

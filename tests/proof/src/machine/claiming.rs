@@ -1,6 +1,8 @@
 //! The running kernel, told other sizes than those of what it gets.
 
-use bpfseal_kernel::{Attr, Claim, Command, Linux, System};
+use std::os::fd::OwnedFd;
+
+use bpfseal_kernel::{Attr, Claim, Errno, Left, Linux, System};
 
 /// [`Linux`], with claims about the sizes of what it reads: its checks of them are what is tested.
 #[derive(Debug, Clone, Default)]
@@ -22,12 +24,14 @@ impl Claiming {
 }
 
 impl System for Claiming {
-    fn bpf(&self, command: Command, attr: &mut Attr<'_>) -> Result<i64, i32> {
+    fn bpf(&self, attr: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno> {
         for (claim, value) in &self.0 {
-            if claim.command() == command {
-                attr.claim(*claim, *value);
-            }
+            attr.claim(*claim, *value);
         }
-        Linux.bpf(command, attr)
+        Linux.bpf(attr)
+    }
+
+    fn adopt(&self, left: Left) -> Result<OwnedFd, Errno> {
+        Linux.adopt(left)
     }
 }

@@ -10,6 +10,7 @@ use bpfseal_kernel::{
 };
 use bpfseal_model::Errno;
 use bpfseal_model::kernel::{Answer, Fd, MapCreate, ProgLoad};
+use bpfseal_uapi::{BPF_F_SLEEPABLE, ProgType, prog};
 
 use super::Machine;
 use super::claiming::Claiming;
@@ -91,7 +92,7 @@ impl Running {
     fn poke_with(&mut self, instructions: Vec<u8>) -> Result<(), Errno> {
         let load = ProgLoad {
             name: "poking".to_owned(),
-            prog_type: 31,
+            prog_type: prog::SYSCALL.0,
             instructions,
             ..ProgLoad::default()
         };
@@ -101,14 +102,14 @@ impl Running {
 }
 
 fn errno(error: &SyscallError) -> Errno {
-    Errno(error.errno)
+    error.errno
 }
 
 impl Machine for Running {
     fn create_map(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
         let hash = wanted.excl_prog_hash.as_ref();
         let spec = MapSpec {
-            map_type: wanted.map_type.0,
+            map_type: wanted.map_type,
             key_size: wanted.key_size,
             value_size: wanted.value_size,
             max_entries: wanted.max_entries,
@@ -174,11 +175,11 @@ impl Machine for Running {
         let loaded = Program::load(
             &system,
             &ProgramSpec {
-                prog_type: load.prog_type,
+                prog_type: ProgType(load.prog_type),
                 instructions: &load.instructions,
                 license: "GPL",
                 name: &load.name,
-                flags: 1 << 4,
+                flags: BPF_F_SLEEPABLE,
                 fd_array: fds,
                 bind: false,
                 signature,

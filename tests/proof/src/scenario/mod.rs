@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use bpfseal_model::Errno;
 use bpfseal_model::kernel::{Fd, MapCreate, ProgLoad, Signature};
-use bpfseal_object::uapi::MapType;
 use bpfseal_seal::{Certificate, Scheme, SealOptions, Signer, excl_prog_hash};
+use bpfseal_uapi::{BPF_F_MMAPABLE, map, prog};
 
 use crate::machine::Machine;
 
@@ -123,8 +123,6 @@ pub const NO_KEYRING: i32 = i32::MAX;
 const MAX_PLACES: usize = 4;
 /// A descriptor that is closed.
 const CLOSED: Fd = 900;
-const SYSCALL: u32 = 31;
-const MMAPABLE: u32 = 1 << 10;
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,11 +243,11 @@ fn one(
             };
             let made = machine.create_map(&MapCreate {
                 name: format!("map_{slot}"),
-                map_type: MapType(if *hash { 1 } else { 2 }),
+                map_type: if *hash { map::HASH } else { map::ARRAY },
                 key_size: 4,
                 value_size: *value_size,
                 max_entries: *entries,
-                map_flags: if *mmapable { MMAPABLE } else { 0 },
+                map_flags: if *mmapable { BPF_F_MMAPABLE } else { 0 },
                 inner: 0,
                 excl_prog_hash,
                 excl_prog_hash_size,
@@ -404,7 +402,7 @@ fn program(
     });
     ProgLoad {
         name: "scenario".to_owned(),
-        prog_type: SYSCALL,
+        prog_type: prog::SYSCALL.0,
         instructions,
         fd_array_cnt: if bind { count } else { 0 },
         fd_array: (!fds.is_empty()).then_some(fds),
