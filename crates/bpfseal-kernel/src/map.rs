@@ -18,7 +18,7 @@ use crate::text::{text, word};
 const INFO_LEN: usize = info::map::LEN.next_multiple_of(8);
 
 /// What a map is to be. The kernel checks it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct MapSpec<'a> {
     /// Type.
     pub map_type: MapType,
@@ -36,22 +36,6 @@ pub struct MapSpec<'a> {
     pub inner_map: Option<&'a Map>,
     /// Digest of the program that alone may use the map. Needs Linux 6.18.
     pub excl_prog_hash: Option<&'a [u8]>,
-}
-
-impl Default for MapSpec<'_> {
-    /// A map of no type and no size, without a name.
-    fn default() -> Self {
-        Self {
-            map_type: bpfseal_uapi::map::UNSPEC,
-            key_size: 0,
-            value_size: 0,
-            max_entries: 0,
-            flags: 0,
-            name: "",
-            inner_map: None,
-            excl_prog_hash: None,
-        }
-    }
 }
 
 /// What the kernel says of a map.

@@ -10,8 +10,8 @@ use bpfseal_object::{
     BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX,
     BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Insn,
 };
-
-use crate::helpers::helper_name;
+use bpfseal_uapi::Helper;
+use bpfseal_uapi::insn::{self as op, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE};
 
 /// Names of what a program refers to.
 pub trait Names {
@@ -57,13 +57,13 @@ pub struct Line {
 /// same program. None where that is not inside of `count` instructions.
 #[must_use]
 pub fn target(at: usize, insn: Insn, count: usize) -> Option<usize> {
-    let distance = match insn.code & 7 {
-        5 if insn.code == CALL && insn.src == BPF_PSEUDO_CALL => i64::from(insn.imm),
-        5 | 6 if insn.code == CALL || insn.code == EXIT => return None,
+    let distance = match insn.code & op::CLASS_MASK {
+        op::BPF_JMP if insn.code == CALL && insn.src == BPF_PSEUDO_CALL => i64::from(insn.imm),
+        op::BPF_JMP | op::BPF_JMP32 if insn.code == CALL || insn.code == EXIT => return None,
         // `goto` of 32 bits has its distance where others have a number.
-        6 if insn.code & 0xf0 == 0 => i64::from(insn.imm),
-        5 | 6 => i64::from(insn.off),
-        0 if insn.is_ld_imm64() && insn.src == BPF_PSEUDO_FUNC => i64::from(insn.imm),
+        op::BPF_JMP32 if insn.code & op::OP_MASK == op::BPF_JA => i64::from(insn.imm),
+        op::BPF_JMP | op::BPF_JMP32 => i64::from(insn.off),
+        op::BPF_LD if insn.is_ld_imm64() && insn.src == BPF_PSEUDO_FUNC => i64::from(insn.imm),
         _ => return None,
     };
     let target = usize::try_from(at as i64 + 1 + distance).ok()?;
@@ -101,7 +101,9 @@ fn load_wide(at: usize, insn: Insn, next: Insn, names: &dyn Names) -> String {
         BPF_PSEUDO_MAP_IDX => format!("r{dst} = map `{}`", map()),
         BPF_PSEUDO_MAP_IDX_VALUE => format!("r{dst} = &`{}`[{}]", map(), next.imm),
         BPF_PSEUDO_FUNC => format!("r{dst} = function at {:+}", insn.imm),
-        1 | 2 => format!("r{dst} = map of descriptor {}", insn.imm),
+        BPF_PSEUDO_MAP_FD | BPF_PSEUDO_MAP_VALUE => {
+            format!("r{dst} = map of descriptor {}", insn.imm)
+        }
         src => match names.symbol(at) {
             Some(name) => format!("r{dst} = &{name}"),
             None if src == BPF_PSEUDO_BTF_ID => format!("r{dst} = kernel variable {}", insn.imm),
@@ -115,10 +117,10 @@ fn load_wide(at: usize, insn: Insn, next: Insn, names: &dyn Names) -> String {
 }
 
 fn width(code: u8) -> &'static str {
-    match code & 0x18 {
-        0x00 => "u32",
-        0x08 => "u16",
-        0x10 => "u8",
+    match code & op::SIZE_MASK {
+        op::BPF_W => "u32",
+        op::BPF_H => "u16",
+        op::BPF_B => "u8",
         _ => "u64",
     }
 }
@@ -132,19 +134,19 @@ fn one(at: usize, insn: Insn, names: &dyn Names) -> String {
         imm,
     } = insn;
     let place = |register: u8| format!("*({} *)(r{register} {})", width(code), signed(off));
-    match code & 7 {
-        1 if code & 0xe0 == 0x60 => format!("r{dst} = {}", place(src)),
-        1 if code & 0xe0 == 0x80 => {
+    match (code & op::CLASS_MASK, code & op::MODE_MASK) {
+        (op::BPF_LDX, op::BPF_MEM) => format!("r{dst} = {}", place(src)),
+        (op::BPF_LDX, op::BPF_MEMSX) => {
             let text = place(src).replacen("(u", "(s", 1);
             format!("r{dst} = {text}")
         }
-        2 if code & 0xe0 == 0x60 => format!("{} = {imm}", place(dst)),
-        3 if code & 0xe0 == 0x60 => format!("{} = r{src}", place(dst)),
-        3 if code & 0xe0 == 0xc0 => atomic(insn),
-        4 | 7 => calculation(insn),
-        5 | 6 => jump(at, insn, names),
-        0 if code & 0xe0 == 0x20 => format!("r0 = *({} *)skb[{imm}]", width(code)),
-        0 if code & 0xe0 == 0x40 => format!("r0 = *({} *)skb[r{src} + {imm}]", width(code)),
+        (op::BPF_ST, op::BPF_MEM) => format!("{} = {imm}", place(dst)),
+        (op::BPF_STX, op::BPF_MEM) => format!("{} = r{src}", place(dst)),
+        (op::BPF_STX, op::BPF_ATOMIC) => atomic(insn),
+        (op::BPF_ALU | op::BPF_ALU64, _) => calculation(insn),
+        (op::BPF_JMP | op::BPF_JMP32, _) => jump(at, insn, names),
+        (op::BPF_LD, op::BPF_ABS) => format!("r0 = *({} *)skb[{imm}]", width(code)),
+        (op::BPF_LD, op::BPF_IND) => format!("r0 = *({} *)skb[r{src} + {imm}]", width(code)),
         _ => format!("operation {code:#04x} r{dst} r{src} {off} {imm}"),
     }
 }
@@ -177,34 +179,34 @@ fn atomic(insn: Insn) -> String {
 }
 
 fn calculation(insn: Insn) -> String {
-    let wide = insn.code & 7 == 7;
+    let wide = insn.code & op::CLASS_MASK == op::BPF_ALU64;
     // Of 32 bits: the lower half.
     let name = |register: u8| format!("{}{register}", if wide { 'r' } else { 'w' });
     let dst = name(insn.dst);
-    let operand = if insn.code & 8 == 0 {
+    let operand = if insn.code & op::BPF_X == 0 {
         insn.imm.to_string()
     } else {
         name(insn.src)
     };
-    let operator = match insn.code & 0xf0 {
-        0x00 => "+=",
-        0x10 => "-=",
-        0x20 => "*=",
-        0x30 if insn.off == 1 => "s/=",
-        0x30 => "/=",
-        0x40 => "|=",
-        0x50 => "&=",
-        0x60 => "<<=",
-        0x70 => ">>=",
-        0x80 => return format!("{dst} = -{dst}"),
-        0x90 if insn.off == 1 => "s%=",
-        0x90 => "%=",
-        0xa0 => "^=",
-        0xb0 if insn.off != 0 => return format!("{dst} = (s{}){operand}", insn.off),
-        0xb0 => "=",
-        0xc0 => "s>>=",
-        0xd0 => {
-            let swap = match (wide, insn.code & 8) {
+    let operator = match insn.code & op::OP_MASK {
+        op::BPF_ADD => "+=",
+        op::BPF_SUB => "-=",
+        op::BPF_MUL => "*=",
+        op::BPF_DIV if insn.off == 1 => "s/=",
+        op::BPF_DIV => "/=",
+        op::BPF_OR => "|=",
+        op::BPF_AND => "&=",
+        op::BPF_LSH => "<<=",
+        op::BPF_RSH => ">>=",
+        op::BPF_NEG => return format!("{dst} = -{dst}"),
+        op::BPF_MOD if insn.off == 1 => "s%=",
+        op::BPF_MOD => "%=",
+        op::BPF_XOR => "^=",
+        op::BPF_MOV if insn.off != 0 => return format!("{dst} = (s{}){operand}", insn.off),
+        op::BPF_MOV => "=",
+        op::BPF_ARSH => "s>>=",
+        op::BPF_END => {
+            let swap = match (wide, insn.code & op::BPF_X) {
                 (true, _) => "bswap",
                 (false, 0) => "le",
                 (false, _) => "be",
@@ -217,7 +219,7 @@ fn calculation(insn: Insn) -> String {
 }
 
 fn jump(at: usize, insn: Insn, names: &dyn Names) -> String {
-    let wide = insn.code & 7 == 5;
+    let wide = insn.code & op::CLASS_MASK == op::BPF_JMP;
     if insn.code == EXIT {
         return "exit".to_owned();
     }
@@ -231,28 +233,28 @@ fn jump(at: usize, insn: Insn, names: &dyn Names) -> String {
                     name.unwrap_or_else(|| format!("kernel function {}", insn.imm))
                 )
             }
-            _ => format!("call {}", helper_name(insn.imm.cast_unsigned())),
+            _ => format!("call {}", Helper(insn.imm.cast_unsigned())),
         };
     }
-    let operator = match insn.code & 0xf0 {
-        0x00 if wide => return format!("goto {:+}", insn.off),
-        0x00 => return format!("goto {:+}", insn.imm),
-        0x10 => "==",
-        0x20 => ">",
-        0x30 => ">=",
-        0x40 => "&",
-        0x50 => "!=",
-        0x60 => "s>",
-        0x70 => "s>=",
-        0xa0 => "<",
-        0xb0 => "<=",
-        0xc0 => "s<",
-        0xd0 => "s<=",
-        0xe0 => return format!("may_goto {:+}", insn.off),
+    let operator = match insn.code & op::OP_MASK {
+        op::BPF_JA if wide => return format!("goto {:+}", insn.off),
+        op::BPF_JA => return format!("goto {:+}", insn.imm),
+        op::BPF_JEQ => "==",
+        op::BPF_JGT => ">",
+        op::BPF_JGE => ">=",
+        op::BPF_JSET => "&",
+        op::BPF_JNE => "!=",
+        op::BPF_JSGT => "s>",
+        op::BPF_JSGE => "s>=",
+        op::BPF_JLT => "<",
+        op::BPF_JLE => "<=",
+        op::BPF_JSLT => "s<",
+        op::BPF_JSLE => "s<=",
+        op::BPF_JCOND => return format!("may_goto {:+}", insn.off),
         other => return format!("operation {other:#04x} {:+}", insn.off),
     };
     let name = |register: u8| format!("{}{register}", if wide { 'r' } else { 'w' });
-    let operand = if insn.code & 8 == 0 {
+    let operand = if insn.code & op::BPF_X == 0 {
         insn.imm.to_string()
     } else {
         name(insn.src)

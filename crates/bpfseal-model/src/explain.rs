@@ -14,7 +14,7 @@ use crate::kernel::{
 };
 use crate::run::Fault;
 use crate::symbols::Symbols;
-use bpfseal_uapi::Errno;
+use bpfseal_uapi::{Errno, prog};
 
 /// A step of the loading side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,7 +168,7 @@ pub fn request(
     };
     ProgLoad {
         name: "__loader.prog".to_owned(),
-        prog_type: SYSCALL,
+        prog_type: prog::SYSCALL,
         instructions,
         fd_array: Some(array),
         fd_array_cnt: bound,
@@ -176,9 +176,6 @@ pub fn request(
         signature,
     }
 }
-
-/// `BPF_PROG_TYPE_SYSCALL`.
-const SYSCALL: u32 = 31;
 
 /// An artifact on its way into a kernel.
 struct Attempt<'k> {

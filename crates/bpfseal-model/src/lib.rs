@@ -22,7 +22,7 @@ mod run;
 mod symbols;
 
 pub use bpfseal_uapi::Errno;
-pub use helpers::{helper_name, helper_power};
+pub use helpers::helper_power;
 pub use memory::OutOfBounds;
 pub use run::Fault;
 pub use symbols::{KernelSymbols, Symbols};

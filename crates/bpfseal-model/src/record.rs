@@ -7,10 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bpfseal_loader::plan::{CoreRef, Info, MapAttr};
-use bpfseal_object::uapi::{AttachType, MapType, ProgType, attach};
 use bpfseal_object::{BPF_INSN_SZ, Contents, CoreRelo, Endian, Insn};
 
-use crate::attr::{Attr, MAX_LEN, command, fields};
+use bpfseal_uapi::attr::{btf_load, link_create, map_create, map_elem, prog_load};
+use bpfseal_uapi::{
+    AttachType, Command, Errno, Field, MapType, Pointer, ProgType, attach, cmd, core_relo, limits,
+};
+
+use crate::attr::{Attr, MAX_LEN, fields};
 use crate::memory::{Memory, OutOfBounds};
 use crate::run::Kernel;
 use crate::symbols::Symbols;
@@ -20,9 +24,8 @@ const FIRST_ID: u32 = 0x7b00_0000;
 /// Addresses of symbols, likewise.
 const FIRST_ADDRESS: u64 = 0xffff_b000_7b00_0000;
 const ADDRESS_STEP: u64 = 64;
-/// `-ENOENT`, `-ENOMEM`.
-const NOT_FOUND: i64 = -2;
-const NO_MEMORY: i64 = -12;
+const NOT_FOUND: i64 = Errno::ENOENT.negative();
+const NO_MEMORY: i64 = Errno::ENOMEM.negative();
 /// Bytes that are written down of any loader.
 const SPARE: usize = 16 << 20;
 /// Most instructions, and records, of a program that are read.
@@ -67,7 +70,7 @@ pub(crate) enum Act {
     LoadProgram(Box<ProgramAct>),
     /// A command that loaders have no use for.
     Other {
-        command: i32,
+        command: Command,
     },
 }
 
@@ -81,7 +84,7 @@ impl Act {
             Self::Freeze { .. } => "freezing a map".to_owned(),
             Self::LinkStructOps { .. } => "registering a struct_ops map".to_owned(),
             Self::LoadProgram(program) => format!("loading program `{}`", program.name),
-            Self::Other { command } => format!("command {command} of bpf(2)"),
+            Self::Other { command } => format!("command {} of bpf(2)", command.0.cast_signed()),
         }
     }
 
@@ -265,30 +268,33 @@ impl<A: Answers> Recorder<A> {
         memory: &Memory<'_>,
         attr: &Attr,
     ) -> Result<Act, OutOfBounds> {
-        let size = attr.word("excl_prog_hash_size");
-        let hash = match attr.wide("excl_prog_hash") {
+        let size = attr.word(map_create::EXCL_PROG_HASH_SIZE);
+        let hash = match attr.address(map_create::EXCL_PROG_HASH) {
             0 => None,
             // Another size is refused before the digest is read.
-            _ if size != 32 => Some(Vec::new()),
-            at => Some(self.bytes(insn, memory, at, 32, "a map's digest of its program")?),
+            _ if size as usize != limits::HASH_SIZE => Some(Vec::new()),
+            at => {
+                let what = "a map's digest of its program";
+                Some(self.bytes(insn, memory, at, limits::HASH_SIZE, what)?)
+            }
         };
         Ok(Act::CreateMap {
             fd: 0,
             attr: Box::new(MapAttr {
-                name: attr.text("map_name"),
-                map_type: MapType(attr.word("map_type")),
-                key_size: attr.word("key_size"),
-                value_size: attr.word("value_size"),
-                max_entries: attr.word("max_entries"),
-                map_flags: attr.word("map_flags"),
-                map_extra: attr.wide("map_extra"),
-                numa_node: attr.word("numa_node"),
-                btf_key_type_id: attr.word("btf_key_type_id"),
-                btf_value_type_id: attr.word("btf_value_type_id"),
+                name: attr.text(map_create::MAP_NAME),
+                map_type: MapType(attr.word(map_create::MAP_TYPE)),
+                key_size: attr.word(map_create::KEY_SIZE),
+                value_size: attr.word(map_create::VALUE_SIZE),
+                max_entries: attr.word(map_create::MAX_ENTRIES),
+                map_flags: attr.word(map_create::MAP_FLAGS),
+                map_extra: attr.wide(map_create::MAP_EXTRA),
+                numa_node: attr.word(map_create::NUMA_NODE),
+                btf_key_type_id: attr.word(map_create::BTF_KEY_TYPE_ID),
+                btf_value_type_id: attr.word(map_create::BTF_VALUE_TYPE_ID),
             }),
-            inner_fd: attr.fd("inner_map_fd"),
-            btf_fd: attr.fd("btf_fd"),
-            value_type: attr.word("btf_vmlinux_value_type_id"),
+            inner_fd: attr.fd(map_create::INNER_MAP_FD),
+            btf_fd: attr.fd(map_create::BTF_FD),
+            value_type: attr.word(map_create::BTF_VMLINUX_VALUE_TYPE_ID),
             excl_prog_hash: hash,
             excl_prog_hash_size: size,
         })
@@ -300,13 +306,13 @@ impl<A: Answers> Recorder<A> {
         memory: &Memory<'_>,
         attr: &Attr,
     ) -> Result<Act, OutOfBounds> {
-        let map_fd = attr.fd("map_fd");
+        let map_fd = attr.fd(map_elem::MAP_FD);
         let shape = self.open.get(&map_fd).cloned().unwrap_or_default();
-        let key = attr.wide("key");
+        let key = attr.address(map_elem::KEY);
         let (key_size, value_size) = (shape.key_size as usize, shape.value_size as usize);
         let what = format!("the key of a value of map `{}`", shape.name);
         let key = self.bytes(insn, memory, key, key_size, &what)?;
-        let value = attr.wide("value");
+        let value = attr.address(map_elem::VALUE);
         let what = format!("the initial value of map `{}`", shape.name);
         let value = self.contents(insn, memory, value, value_size, &what)?;
         Ok(Act::Update {
@@ -314,7 +320,7 @@ impl<A: Answers> Recorder<A> {
             map: shape.name,
             key,
             value,
-            flags: attr.wide("flags"),
+            flags: attr.wide(map_elem::FLAGS),
         })
     }
 
@@ -323,13 +329,12 @@ impl<A: Answers> Recorder<A> {
         insn: usize,
         memory: &Memory<'_>,
         attr: &Attr,
-        names: [&'static str; 3],
+        (size, count, at): (Field<u32>, Field<u32>, Field<Pointer>),
     ) -> Result<Info, OutOfBounds> {
-        let [size, count, at] = names;
         let (record_size, count) = (attr.word(size), attr.word(count).min(MAX_COUNT));
         let len = u64::from(record_size) * u64::from(count);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let bytes = self.bytes(insn, memory, attr.wide(at), len, at)?;
+        let bytes = self.bytes(insn, memory, attr.address(at), len, at.name())?;
         Ok(Info {
             record_size,
             words: words(memory, &bytes),
@@ -342,11 +347,12 @@ impl<A: Answers> Recorder<A> {
         memory: &Memory<'_>,
         attr: &Attr,
     ) -> Result<Act, OutOfBounds> {
-        let count = attr.word("insn_cnt").min(MAX_COUNT) as usize;
+        use prog_load as at;
+        let count = attr.word(at::INSN_CNT).min(MAX_COUNT) as usize;
         let code = self.bytes(
             insn,
             memory,
-            attr.wide("insns"),
+            attr.address(at::INSNS),
             count * BPF_INSN_SZ,
             "the instructions of a program",
         )?;
@@ -354,46 +360,49 @@ impl<A: Answers> Recorder<A> {
             insn,
             memory,
             attr,
-            ["func_info_rec_size", "func_info_cnt", "func_info"],
+            (at::FUNC_INFO_REC_SIZE, at::FUNC_INFO_CNT, at::FUNC_INFO),
         )?;
         let line_info = self.records(
             insn,
             memory,
             attr,
-            ["line_info_rec_size", "line_info_cnt", "line_info"],
+            (at::LINE_INFO_REC_SIZE, at::LINE_INFO_CNT, at::LINE_INFO),
         )?;
         let relos = self.records(
             insn,
             memory,
             attr,
-            ["core_relo_rec_size", "core_relo_cnt", "core_relos"],
+            (at::CORE_RELO_REC_SIZE, at::CORE_RELO_CNT, at::CORE_RELOS),
         )?;
         // `struct bpf_core_relo`: four words; of others nothing is known.
-        let core_refs = relos.words.chunks_exact(4).map(|relo| CoreRef {
-            insn: relo[0] / 8,
-            relo: CoreRelo {
-                type_id: relo[1],
-                access_str_off: relo[2],
-                kind: relo[3],
-            },
-        });
-        let license = memory.read_up_to(attr.wide("license"), 128)?;
+        let core_refs = relos
+            .words
+            .chunks_exact(core_relo::LEN / 4)
+            .map(|relo| CoreRef {
+                insn: relo[0] / 8,
+                relo: CoreRelo {
+                    type_id: relo[1],
+                    access_str_off: relo[2],
+                    kind: relo[3],
+                },
+            });
+        let license = memory.read_up_to(attr.address(at::LICENSE), limits::LICENSE_LEN)?;
         let license = license.split(|b| *b == 0).next().unwrap_or_default();
-        let slots = memory.read_up_to(attr.wide("fd_array"), MAX_SLOTS * 4)?;
+        let slots = memory.read_up_to(attr.address(at::FD_ARRAY), MAX_SLOTS * 4)?;
         let slots = words(memory, &slots);
         Ok(Act::LoadProgram(Box::new(ProgramAct {
             fd: 0,
-            name: attr.text("prog_name"),
+            name: attr.text(prog_load::PROG_NAME),
             license: String::from_utf8_lossy(license).into_owned(),
-            prog_type: ProgType(attr.word("prog_type")),
-            attach_type: AttachType(attr.word("expected_attach_type")),
-            flags: attr.word("prog_flags"),
+            prog_type: ProgType(attr.word(at::PROG_TYPE)),
+            attach_type: AttachType(attr.word(at::EXPECTED_ATTACH_TYPE)),
+            flags: attr.word(at::PROG_FLAGS),
             insns: Insn::decode_all(&code, memory.endian),
             func_info,
             line_info,
             core_refs: core_refs.collect(),
-            attach_btf_id: attr.word("attach_btf_id"),
-            btf_fd: attr.fd("prog_btf_fd"),
+            attach_btf_id: attr.word(at::ATTACH_BTF_ID),
+            btf_fd: attr.fd(at::PROG_BTF_FD),
             slots: slots.into_iter().map(u32::cast_signed).collect(),
         })))
     }
@@ -410,7 +419,7 @@ impl<A: Answers> Kernel for Recorder<A> {
     fn bpf(
         &mut self,
         insn: usize,
-        command: i32,
+        command: Command,
         memory: &Memory<'_>,
         address: u64,
         len: usize,
@@ -421,37 +430,38 @@ impl<A: Answers> Kernel for Recorder<A> {
         }
         let attr = Attr::new(command, &given, memory.endian);
         let subject = match command {
-            command::MAP_CREATE => format!(" of map `{}`", attr.text("map_name")),
-            command::PROG_LOAD => format!(" of program `{}`", attr.text("prog_name")),
+            cmd::MAP_CREATE => format!(" of map `{}`", attr.text(map_create::MAP_NAME)),
+            cmd::PROG_LOAD => format!(" of program `{}`", attr.text(prog_load::PROG_NAME)),
             _ => String::new(),
         };
-        for (name, at, size) in fields(command) {
+        for field in fields(command) {
             // Where a host gives an address or a size, all of it is the host's.
-            if at + size <= len && memory.read(address + *at as u64, *size)?.1 {
-                self.influence(insn, format!("`{name}`{subject}"));
+            let at = address + field.offset as u64;
+            if field.end() <= len && memory.read(at, field.size)?.1 {
+                self.influence(insn, format!("`{}`{subject}", field.name));
             }
         }
-        for name in attr.set_beyond_plan(command) {
+        for name in attr.set_beyond_plan() {
             self.unplanned.push((insn, format!("`{name}`{subject}")));
         }
         let mut act = match command {
-            command::BTF_LOAD => {
-                let size = attr.word("btf_size") as usize;
+            cmd::BTF_LOAD => {
+                let size = attr.word(btf_load::BTF_SIZE) as usize;
                 Act::LoadBtf {
                     fd: 0,
-                    data: self.bytes(insn, memory, attr.wide("btf"), size, "the BTF")?,
+                    data: self.bytes(insn, memory, attr.address(btf_load::BTF), size, "the BTF")?,
                 }
             }
-            command::MAP_CREATE => self.create_map(insn, memory, &attr)?,
-            command::MAP_UPDATE_ELEM => self.update(insn, memory, &attr)?,
-            command::MAP_FREEZE => Act::Freeze {
-                map_fd: attr.fd("map_fd"),
+            cmd::MAP_CREATE => self.create_map(insn, memory, &attr)?,
+            cmd::MAP_UPDATE_ELEM => self.update(insn, memory, &attr)?,
+            cmd::MAP_FREEZE => Act::Freeze {
+                map_fd: attr.fd(map_elem::MAP_FD),
             },
-            command::PROG_LOAD => self.load_program(insn, memory, &attr)?,
-            command::LINK_CREATE if attr.word("attach_type") == attach::BPF_STRUCT_OPS.0 => {
+            cmd::PROG_LOAD => self.load_program(insn, memory, &attr)?,
+            cmd::LINK_CREATE if attr.word(link_create::ATTACH_TYPE) == attach::BPF_STRUCT_OPS.0 => {
                 Act::LinkStructOps {
                     fd: 0,
-                    map_fd: attr.fd("map_fd"),
+                    map_fd: attr.fd(link_create::MAP_FD),
                 }
             }
             command => Act::Other { command },

@@ -9,11 +9,13 @@ use std::borrow::Cow;
 use bpfseal_object::{
     BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64,
 };
+use bpfseal_uapi::insn as op;
+use bpfseal_uapi::{Command, Errno, Helper, helper, limits};
 
 use crate::memory::{Memory, OutOfBounds, RegionId, Value};
 
-/// Bytes of a program's stack frame (`MAX_BPF_STACK`).
-const STACK: usize = 512;
+/// Bytes of a program's stack frame.
+const STACK: usize = limits::MAX_STACK;
 /// Bytes above the frame that can be used all the same: loaders of more programs than the frame has
 /// room for use them. The kernel's verifier refuses those, and it is noted.
 const ABOVE: usize = 32 << 10;
@@ -21,17 +23,6 @@ const ABOVE: usize = 32 << 10;
 /// What is read of the host. What is done with it is noted there; it is not zero, so that it is not
 /// what was there.
 const HOST_BYTE: u8 = 0xa5;
-
-/// Helpers that loaders use, by number (`enum bpf_func_id` of Linux 7.3).
-mod helper {
-    pub(super) const TRACE_PRINTK: i32 = 6;
-    pub(super) const PROBE_READ_KERNEL: i32 = 113;
-    pub(super) const COPY_FROM_USER: i32 = 148;
-    pub(super) const SYS_BPF: i32 = 166;
-    pub(super) const BTF_FIND_BY_NAME_KIND: i32 = 167;
-    pub(super) const SYS_CLOSE: i32 = 168;
-    pub(super) const KALLSYMS_LOOKUP_NAME: i32 = 179;
-}
 
 /// Why a run ended early.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +89,7 @@ pub(crate) trait Kernel {
     fn bpf(
         &mut self,
         insn: usize,
-        command: i32,
+        command: Command,
         memory: &Memory<'_>,
         attr: u64,
         len: usize,
@@ -249,28 +240,24 @@ impl<'k> Machine<'k> {
 
     /// One instruction: where it goes on.
     fn step(&mut self, at: usize, insn: Insn) -> Result<usize, Fault> {
-        match insn.code & 7 {
-            // BPF_LD
-            0 if insn.code == LD_IMM64 => {
+        match insn.code & op::CLASS_MASK {
+            op::BPF_LD if insn.code == LD_IMM64 => {
                 self.load_wide(at, insn)?;
                 Ok(at + 2)
             }
-            // BPF_LDX, BPF_ST, BPF_STX; of modes BPF_MEM
-            1..=3 if insn.code & 0xe0 == 0x60 => {
+            op::BPF_LDX | op::BPF_ST | op::BPF_STX if insn.code & op::MODE_MASK == op::BPF_MEM => {
                 self.access(at, insn)?;
                 Ok(at + 1)
             }
-            // BPF_ALU, BPF_ALU64
-            4 | 7 => {
+            op::BPF_ALU | op::BPF_ALU64 => {
                 self.calculate(at, insn)?;
                 Ok(at + 1)
             }
-            // BPF_JMP, BPF_JMP32
-            5 if insn.code == CALL => {
+            op::BPF_JMP if insn.code == CALL => {
                 self.call(at, insn)?;
                 Ok(at + 1)
             }
-            5 | 6 => self.jump(at, insn),
+            op::BPF_JMP | op::BPF_JMP32 => self.jump(at, insn),
             _ => Err(Fault::Operation {
                 insn: at,
                 code: insn.code,
@@ -308,13 +295,13 @@ impl<'k> Machine<'k> {
     }
 
     fn access(&mut self, at: usize, insn: Insn) -> Result<(), Fault> {
-        let width = match insn.code & 0x18 {
-            0x00 => 4,
-            0x08 => 2,
-            0x10 => 1,
+        let width = match insn.code & op::SIZE_MASK {
+            op::BPF_W => 4,
+            op::BPF_H => 2,
+            op::BPF_B => 1,
             _ => 8,
         };
-        let is_load = insn.code & 7 == 1;
+        let is_load = insn.code & op::CLASS_MASK == op::BPF_LDX;
         let base = self.register(at, if is_load { insn.src } else { insn.dst })?;
         if base.host {
             return Err(Fault::HostAddress { insn: at });
@@ -325,12 +312,12 @@ impl<'k> Machine<'k> {
             self.above_frame.get_or_insert(at);
         }
         let fault = |access| Fault::Memory { insn: at, access };
-        match insn.code & 7 {
-            1 => {
+        match insn.code & op::CLASS_MASK {
+            op::BPF_LDX => {
                 let value = self.memory.load(address, width).map_err(fault)?;
                 self.set(at, insn.dst, value)
             }
-            2 => {
+            op::BPF_ST => {
                 let value = Value::signed(i64::from(insn.imm));
                 self.memory.store(address, width, value).map_err(fault)
             }
@@ -342,9 +329,9 @@ impl<'k> Machine<'k> {
     }
 
     fn calculate(&mut self, at: usize, insn: Insn) -> Result<(), Fault> {
-        let wide = insn.code & 7 == 7;
+        let wide = insn.code & op::CLASS_MASK == op::BPF_ALU64;
         let left = self.register(at, insn.dst)?;
-        let right = if insn.code & 8 == 0 {
+        let right = if insn.code & op::BPF_X == 0 {
             Value::signed(i64::from(insn.imm))
         } else {
             self.register(at, insn.src)?
@@ -363,34 +350,34 @@ impl<'k> Machine<'k> {
             (u64::from(left.bits as u32), u64::from(right.bits as u32))
         };
         let shift = (b as u32) & if wide { 63 } else { 31 };
-        let bits = match insn.code & 0xf0 {
-            0x00 => a.wrapping_add(b),
-            0x10 => a.wrapping_sub(b),
-            0x20 => a.wrapping_mul(b),
-            0x30 => a.checked_div(b).unwrap_or(0),
-            0x40 => a | b,
-            0x50 => a & b,
-            0x60 => a << shift,
-            0x70 => a >> shift,
-            0x80 => a.wrapping_neg(),
-            0x90 => a.checked_rem(b).unwrap_or(a),
-            0xa0 => a ^ b,
-            0xb0 => b,
-            0xc0 if wide => (a.cast_signed() >> shift).cast_unsigned(),
-            0xc0 => u64::from(((a as i32) >> shift).cast_unsigned()),
+        let bits = match insn.code & op::OP_MASK {
+            op::BPF_ADD => a.wrapping_add(b),
+            op::BPF_SUB => a.wrapping_sub(b),
+            op::BPF_MUL => a.wrapping_mul(b),
+            op::BPF_DIV => a.checked_div(b).unwrap_or(0),
+            op::BPF_OR => a | b,
+            op::BPF_AND => a & b,
+            op::BPF_LSH => a << shift,
+            op::BPF_RSH => a >> shift,
+            op::BPF_NEG => a.wrapping_neg(),
+            op::BPF_MOD => a.checked_rem(b).unwrap_or(a),
+            op::BPF_XOR => a ^ b,
+            op::BPF_MOV => b,
+            op::BPF_ARSH if wide => (a.cast_signed() >> shift).cast_unsigned(),
+            op::BPF_ARSH => u64::from(((a as i32) >> shift).cast_unsigned()),
             _ => return Err(bad),
         };
         let bits = if wide { bits } else { u64::from(bits as u32) };
-        let host = match insn.code & 0xf0 {
-            0xb0 => right.host,
+        let host = match insn.code & op::OP_MASK {
+            op::BPF_MOV => right.host,
             _ => left.host || right.host,
         };
         self.set(at, insn.dst, Value { bits, host })
     }
 
     fn jump(&mut self, at: usize, insn: Insn) -> Result<usize, Fault> {
-        let wide = insn.code & 7 == 5;
-        let operation = insn.code & 0xf0;
+        let wide = insn.code & op::CLASS_MASK == op::BPF_JMP;
+        let operation = insn.code & op::OP_MASK;
         let target = |distance: i64| {
             let target = at as i64 + 1 + distance;
             match usize::try_from(target) {
@@ -398,7 +385,7 @@ impl<'k> Machine<'k> {
                 _ => Err(Fault::Jump { insn: at, target }),
             }
         };
-        if operation == 0 {
+        if operation == op::BPF_JA {
             let distance = if wide {
                 i64::from(insn.off)
             } else {
@@ -407,7 +394,7 @@ impl<'k> Machine<'k> {
             return target(distance);
         }
         let left = self.register(at, insn.dst)?;
-        let right = if insn.code & 8 == 0 {
+        let right = if insn.code & op::BPF_X == 0 {
             Value::signed(i64::from(insn.imm))
         } else {
             self.register(at, insn.src)?
@@ -421,17 +408,17 @@ impl<'k> Machine<'k> {
         };
         let (sa, sb) = (a.cast_signed(), b.cast_signed());
         let taken = match operation {
-            0x10 => a == b,
-            0x20 => a > b,
-            0x30 => a >= b,
-            0x40 => a & b != 0,
-            0x50 => a != b,
-            0x60 => sa > sb,
-            0x70 => sa >= sb,
-            0xa0 => a < b,
-            0xb0 => a <= b,
-            0xc0 => sa < sb,
-            0xd0 => sa <= sb,
+            op::BPF_JEQ => a == b,
+            op::BPF_JGT => a > b,
+            op::BPF_JGE => a >= b,
+            op::BPF_JSET => a & b != 0,
+            op::BPF_JNE => a != b,
+            op::BPF_JSGT => sa > sb,
+            op::BPF_JSGE => sa >= sb,
+            op::BPF_JLT => a < b,
+            op::BPF_JLE => a <= b,
+            op::BPF_JSLT => sa < sb,
+            op::BPF_JSLE => sa <= sb,
             _ => {
                 return Err(Fault::Operation {
                     insn: at,
@@ -465,10 +452,10 @@ impl<'k> Machine<'k> {
             }
         };
         let size = |value: Value| own(value).map(|bits| bits as u32 as usize);
-        let result = match number.cast_signed() {
+        let result = match Helper(number) {
             helper::SYS_BPF => {
                 let len = size(r3)?;
-                let command = own(r1)? as i32;
+                let command = Command(own(r1)? as u32);
                 let address = own(r2)?;
                 self.kernel
                     .bpf(at, command, &self.memory, address, len)
@@ -505,7 +492,6 @@ impl<'k> Machine<'k> {
                 0
             }
             helper::PROBE_READ_KERNEL => {
-                const EFAULT: i64 = 14;
                 let (len, to) = (size(r2)?, own(r1)?);
                 // Bounded by what there is to write to.
                 self.memory.check(to, len).map_err(memory_fault)?;
@@ -520,7 +506,10 @@ impl<'k> Machine<'k> {
                         (self.memory.write(to, &bytes, host), 0)
                     }
                     // What cannot be read clears what it was to fill.
-                    Some(Err(_)) => (self.memory.fill(to, len, 0, false), -EFAULT),
+                    Some(Err(_)) => (
+                        self.memory.fill(to, len, 0, false),
+                        Errno::EFAULT.negative(),
+                    ),
                 };
                 written.map_err(memory_fault)?;
                 result
@@ -529,10 +518,10 @@ impl<'k> Machine<'k> {
                 self.kernel.printed(at);
                 0
             }
-            other => {
+            Helper(other) => {
                 return Err(Fault::Helper {
                     insn: at,
-                    helper: other,
+                    helper: other.cast_signed(),
                 });
             }
         };

@@ -9,6 +9,7 @@ use bpfseal_model::kernel::{
 };
 use bpfseal_object::Object;
 use bpfseal_seal::{TrustStore, excl_prog_hash};
+use bpfseal_uapi::prog;
 
 /// `r0 = 0; exit`.
 const RETURN_ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
@@ -35,7 +36,7 @@ fn load(kernel: &mut Kernel, loader: &Loader, name: &str) -> (Fd, Vec<u8>) {
     written.unwrap();
     let answer = kernel.prog_load(&ProgLoad {
         name: name.to_owned(),
-        prog_type: 31,
+        prog_type: prog::SYSCALL,
         instructions: loader.instructions.clone(),
         fd_array: Some(vec![map]),
         ..ProgLoad::default()
@@ -48,7 +49,7 @@ fn load(kernel: &mut Kernel, loader: &Loader, name: &str) -> (Fd, Vec<u8>) {
 fn late() -> ProgLoad {
     ProgLoad {
         name: "late".to_owned(),
-        prog_type: 1,
+        prog_type: prog::SOCKET_FILTER,
         instructions: RETURN_ZERO.to_vec(),
         ..ProgLoad::default()
     }

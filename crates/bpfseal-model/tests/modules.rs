@@ -9,6 +9,7 @@ use bpfseal_model::kernel::{
     Program, Ran, SESSION, SecurityModule, Signature, Task,
 };
 use bpfseal_seal::{Certificate, Scheme, SealOptions, SigningKey, excl_prog_hash, seal};
+use bpfseal_uapi::{Command, prog};
 
 const INSTRUCTIONS: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 const METADATA: &[u8] = b"metadata of a small loader, 40 bytes....";
@@ -58,7 +59,7 @@ fn metadata_map(kernel: &mut Kernel) -> Fd {
 fn load(map: Fd, count: u32, signature: Option<Signature>) -> ProgLoad {
     ProgLoad {
         name: "loader".to_owned(),
-        prog_type: 31,
+        prog_type: prog::SYSCALL,
         instructions: INSTRUCTIONS.to_vec(),
         fd_array: Some(vec![map]),
         fd_array_cnt: count,
@@ -86,7 +87,7 @@ impl SecurityModule for Refusing {
         "refusing"
     }
 
-    fn bpf(&mut self, _command: u32, _caller: Caller) -> Result<(), Errno> {
+    fn bpf(&mut self, _command: Command, _caller: Caller) -> Result<(), Errno> {
         self.answer(Hook::Bpf)
     }
 

@@ -155,6 +155,20 @@ impl fmt::Display for Command {
     }
 }
 
+impl Default for MapType {
+    /// `BPF_MAP_TYPE_UNSPEC`.
+    fn default() -> Self {
+        crate::map::UNSPEC
+    }
+}
+
+impl Default for ProgType {
+    /// `BPF_PROG_TYPE_UNSPEC`.
+    fn default() -> Self {
+        crate::prog::UNSPEC
+    }
+}
+
 impl MapType {
     /// Whether each CPU has a value of its own: a look-up from user space gives all of them.
     #[must_use]

@@ -203,6 +203,8 @@ fn flags(of: &Flags, kernel: &Kernel, said: &mut Vec<String>) {
             )),
             // Those of the verifier's log and of loaders are in no header of the interface.
             None if row.name.starts_with("BPF_LOG_") || row.name.starts_with("BPF_SKEL_") => {}
+            // Masks are in macros.
+            None if row.name.ends_with("_MASK") => {}
             None => said.push(format!("gone: {}", row.name)),
         }
     }

@@ -20,6 +20,7 @@ use bpfseal_artifact::{Artifact, LoaderForm};
 use bpfseal_loader::plan::{KernelRef, MAX_MAPS, ProgramLoad};
 use bpfseal_loader::{ContextLayout, LoadPlan};
 use bpfseal_object::Endian;
+use bpfseal_uapi::loader;
 
 pub use compare::{Change, Difference, compare};
 pub use power::Powers;
@@ -348,10 +349,6 @@ fn map_object(metadata: &[u8], endian: Endian) -> Vec<u8> {
     crate::run::map_object(sha2::Sha256::digest(metadata).into(), true, endian)
 }
 
-/// Header of the context, bytes, and offsets and sizes in it (`struct bpf_loader_ctx`).
-const CONTEXT_HEADER: usize = 24;
-const MAP_DESC: usize = 16;
-
 pub(crate) fn context_size(subject: &Subject<'_>) -> usize {
     subject.context.size() as usize
 }
@@ -366,11 +363,19 @@ pub fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
         }
     };
     for map in 0..subject.context.maps as usize {
-        let at = CONTEXT_HEADER + map * MAP_DESC;
+        let at = loader::ctx::LEN + map * loader::map::LEN;
         let entries = subject.endian.put_u32(0x5eed);
-        put(&mut context, at + 4, &entries);
+        put(
+            &mut context,
+            at + loader::map::MAX_ENTRIES.offset(),
+            &entries,
+        );
         let address = subject.endian.put_u64(0x5eed_5eed_0000);
-        put(&mut context, at + 8, &address);
+        put(
+            &mut context,
+            at + loader::map::INITIAL_VALUE.offset(),
+            &address,
+        );
     }
     context
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use bpfseal_loader::plan::ProgramLoad;
 use bpfseal_object::{BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, MapIdx};
+use bpfseal_uapi::Helper;
 
 use super::symbol_names;
-use crate::helpers::{helper_name, helper_power};
+use crate::helpers::helper_power;
 
 /// What a program can do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,7 +41,8 @@ impl Powers {
             }
             wide = insn.is_ld_imm64();
             if let Some(helper) = insn.helper() {
-                powers.helpers.insert(helper_name(helper));
+                let helper = Helper(helper);
+                powers.helpers.insert(helper.to_string());
                 powers.notable.extend(helper_power(helper));
             }
             let is_map = [BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE].contains(&insn.src);

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use bpfseal_loader::LoadPlan;
 use bpfseal_loader::plan::{AttachTarget, KernelRef, KernelRefKind, MAX_MAPS, ProgramLoad, Step};
-use bpfseal_object::uapi::map::{ARRAY_OF_MAPS, HASH_OF_MAPS, PROG_ARRAY, STRUCT_OPS};
-use bpfseal_object::uapi::{MapType, prog};
 use bpfseal_object::{
     BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE,
     Contents, Endian, MapIdx,
 };
 
-use super::{Audit, CONTEXT_HEADER, Finding, Grants, MAP_DESC, Powers, Run, Subject};
+use bpfseal_uapi::map::{PROG_ARRAY, STRUCT_OPS};
+use bpfseal_uapi::{MapType, btf_kind, loader, prog};
+
+use super::{Audit, Finding, Grants, Powers, Run, Subject};
 use crate::record::{Act, ProgramAct, Recorder};
 
-/// `BTF_KIND_FUNC`.
-const KIND_FUNC: i32 = 12;
+/// Kind of the types that functions are.
+const KIND_FUNC: i32 = btf_kind::FUNC.0.cast_signed();
 
 /// What is known of a map while the plan is put together.
 struct Known {
@@ -110,7 +111,7 @@ fn words(bytes: &[u8], endian: Endian, count: usize) -> Vec<i32> {
 }
 
 fn is_of_maps(map_type: MapType) -> bool {
-    map_type == ARRAY_OF_MAPS || map_type == HASH_OF_MAPS
+    map_type.holds_maps()
 }
 
 impl Recovery<'_> {
@@ -181,7 +182,7 @@ impl Recovery<'_> {
                 Some(Step::LoadProgram(Box::new(self.program(insn, program))))
             }
             Act::Other { command } => {
-                let command = *command;
+                let command = command.0.cast_signed();
                 self.findings.push(Finding::Command { insn, command });
                 None
             }
@@ -374,7 +375,7 @@ impl Recovery<'_> {
         };
         let maps = subject.context.maps as usize;
         for map in 0..maps {
-            let found = read(CONTEXT_HEADER + map * MAP_DESC);
+            let found = read(loader::ctx::LEN + map * loader::map::LEN);
             let wanted = slots.get(map).copied().unwrap_or(0);
             if found != wanted {
                 let what = self.describe(found);
@@ -392,7 +393,8 @@ impl Recovery<'_> {
             })
             .collect();
         for (index, (fd, name)) in programs.iter().enumerate() {
-            let found = read(CONTEXT_HEADER + maps * MAP_DESC + index * 4);
+            let found =
+                read(loader::ctx::LEN + maps * loader::map::LEN + index * loader::prog::LEN);
             if found != *fd {
                 let known = programs.iter().find(|(fd, _)| *fd == found);
                 let what = known.map_or_else(

@@ -1,6 +1,7 @@
 //! Keyrings: which keys a signature is held against.
 
 use bpfseal_seal::TrustStore;
+use bpfseal_uapi::KeyringId;
 
 /// `enum bpf_sig_keyring` of Linux 7.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -15,7 +16,7 @@ pub enum KeyringType {
 }
 
 /// The session keyring's special id.
-pub const SESSION: i32 = -3;
+pub const SESSION: i32 = KeyringId::SESSION.0;
 
 /// A keyring.
 #[derive(Debug, Clone, Default)]
@@ -28,10 +29,10 @@ pub struct Keyring {
 
 /// `bpf_classify_keyring`.
 pub(super) fn classify(id: i32) -> KeyringType {
-    match id {
-        0 => KeyringType::Builtin,
-        1 => KeyringType::Secondary,
-        2 => KeyringType::Platform,
+    match KeyringId(id) {
+        KeyringId::BUILTIN => KeyringType::Builtin,
+        KeyringId::SECONDARY => KeyringType::Secondary,
+        KeyringId::PLATFORM => KeyringType::Platform,
         _ => KeyringType::User,
     }
 }

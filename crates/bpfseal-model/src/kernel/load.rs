@@ -15,8 +15,10 @@ use bpfseal_seal::{excl_prog_hash, kernel_answer};
 use sha2::{Digest as _, Sha256};
 
 use super::keyring::KeyringType;
-use super::{Asked, Caller, Fd, Kernel, Map, Object, Profile, USER, command};
-use bpfseal_uapi::Errno;
+use super::{Asked, Caller, Fd, Kernel, Map, Object, Profile, USER};
+use bpfseal_uapi::insn::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE};
+use bpfseal_uapi::limits::{MAX_FD_ARRAY, MAX_INSNS, MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
+use bpfseal_uapi::{Errno, ProgType, cmd};
 
 /// What `BPF_PROG_LOAD` is asked for, as far as it is decided on here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,7 +26,7 @@ pub struct ProgLoad {
     /// Name, as the kernel keeps it.
     pub name: String,
     /// `prog_type`.
-    pub prog_type: u32,
+    pub prog_type: ProgType,
     /// Instructions, in the byte order of the machine.
     pub instructions: Vec<u8>,
     /// `fd_array`, if an address is given.
@@ -81,15 +83,6 @@ pub struct Answer {
     pub log: Vec<String>,
 }
 
-/// `KMALLOC_MAX_CACHE_SIZE`, two pages.
-const MAX_SIGNATURE: u32 = 8192;
-/// `MAX_FD_ARRAY_CNT`: maps and BTFs together.
-const MAX_FD_ARRAY: u32 = 4096;
-/// `DYNPTR_MAX_SIZE`, 24 bits.
-const MAX_PAYLOAD: u64 = (1 << 24) - 1;
-/// `BPF_COMPLEXITY_LIMIT_INSNS`.
-const MAX_INSNS: usize = 1_000_000;
-
 /// A load on its way.
 struct Loading<'k> {
     kernel: &'k Kernel,
@@ -128,7 +121,7 @@ impl Kernel {
             verdict: Verdict::default(),
         };
         let admitted = modules
-            .bpf(command::PROG_LOAD, caller)
+            .bpf(cmd::PROG_LOAD, caller)
             .and_then(|()| loading.before());
         let result = admitted.map(|()| {
             let asked = loading.asked();
@@ -257,7 +250,7 @@ impl Loading<'_> {
 
     /// Linux 6.18 to 7.2: over the instructions, before anything else. Nothing is logged.
     fn verify_alone(&mut self, signature: &Signature) -> Result<(), Refused> {
-        if signature.size > MAX_SIGNATURE {
+        if signature.size as usize > MAX_SIGNATURE {
             return Err(Errno::EINVAL);
         }
         let keyring = self.kernel.keyring(signature.keyring);
@@ -374,7 +367,7 @@ impl Loading<'_> {
 
     /// `bpf_prog_verify_signature` of Linux 7.3.
     fn verify_with_maps(&mut self, signature: &Signature) -> Result<(), Refused> {
-        if signature.size == 0 || signature.size > MAX_SIGNATURE {
+        if signature.size == 0 || signature.size as usize > MAX_SIGNATURE {
             return Err(Errno::EINVAL);
         }
         let Some((store, kind, serial)) = self.kernel.keyring(signature.keyring) else {
@@ -405,7 +398,7 @@ impl Loading<'_> {
                 return Err(errno);
             }
         }
-        if size > MAX_PAYLOAD {
+        if size > MAX_SIGNED_PAYLOAD {
             self.say(format!("signed payload too large: {size} bytes"));
             return Err(Errno::E2BIG);
         }
@@ -468,14 +461,13 @@ impl Loading<'_> {
             at += 1;
             match insn.src {
                 BPF_PSEUDO_MAP_IDX | BPF_PSEUDO_MAP_IDX_VALUE => self.map_by_index(insn.imm)?,
-                // By descriptor: `BPF_PSEUDO_MAP_FD` and `_MAP_VALUE`.
-                1 | 2 if signed => {
+                BPF_PSEUDO_MAP_FD | BPF_PSEUDO_MAP_VALUE if signed => {
                     self.say(
                         "signed program cannot reference a map by fd, only via fd_array index",
                     );
                     return Err(Errno::EINVAL);
                 }
-                1 | 2 => self.map_by_fd(insn.imm)?,
+                BPF_PSEUDO_MAP_FD | BPF_PSEUDO_MAP_VALUE => self.map_by_fd(insn.imm)?,
                 _ => {}
             }
         }

@@ -8,7 +8,7 @@
 use bpfseal_seal::{Rejection, TrustStore, listed_maps, verify_detached};
 
 use super::{Caller, Map, MapCreate, ProgLoad, Program, Verdict};
-use bpfseal_uapi::Errno;
+use bpfseal_uapi::{Command, Errno};
 
 /// A verdict on a program's integrity (`enum lsm_integrity_verdict` of the proposal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,11 +64,11 @@ pub trait SecurityModule: std::fmt::Debug {
     /// Its name, in the trail.
     fn name(&self) -> &'static str;
 
-    /// `security_bpf`: any command, by its number, and who gives it.
+    /// `security_bpf`: any command, and who gives it.
     ///
     /// # Errors
     /// Its refusal.
-    fn bpf(&mut self, _command: u32, _caller: Caller) -> Result<(), Errno> {
+    fn bpf(&mut self, _command: Command, _caller: Caller) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl Modules {
         Ok(())
     }
 
-    pub(super) fn bpf(&mut self, command: u32, caller: Caller) -> Result<(), Errno> {
+    pub(super) fn bpf(&mut self, command: Command, caller: Caller) -> Result<(), Errno> {
         self.ask(Hook::Bpf, None, |module| module.bpf(command, caller))
     }
 

@@ -4,17 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bpfseal_object::Endian;
-use bpfseal_object::uapi::MapType;
 use sha2::{Digest as _, Sha256};
 
 use super::Fd;
-use bpfseal_uapi::Errno;
-
-/// `BPF_MAP_TYPE_HASH`, `BPF_MAP_TYPE_ARRAY`, and those of maps.
-const HASH: MapType = MapType(1);
-const ARRAY: MapType = MapType(2);
-const ARRAY_OF_MAPS: MapType = MapType(12);
-const HASH_OF_MAPS: MapType = MapType(13);
+use bpfseal_uapi::map::{ARRAY, ARRAY_OF_MAPS, HASH};
+use bpfseal_uapi::{
+    BPF_EXIST, BPF_F_ALL_CPUS, BPF_F_MMAPABLE, BPF_NOEXIST, Errno, MapType, limits,
+};
 
 /// What `BPF_MAP_CREATE` is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +54,7 @@ impl MapCreate {
 
     /// Whether it holds maps.
     pub(super) fn holds_maps(&self) -> bool {
-        self.map_type == ARRAY_OF_MAPS || self.map_type == HASH_OF_MAPS
+        self.map_type.holds_maps()
     }
 
     /// `bpf_map_meta_equal`: whether two maps can take each other's place in a map of maps.
@@ -81,7 +77,7 @@ impl MapCreate {
             map_flags: 0,
             inner: 0,
             excl_prog_hash: Some(excl_prog_hash),
-            excl_prog_hash_size: 32,
+            excl_prog_hash_size: limits::HASH_SIZE as u32,
         }
     }
 }
@@ -107,18 +103,6 @@ pub struct Map {
     digest: Option<[u8; 32]>,
 }
 
-/// `BPF_F_MMAPABLE`.
-const MMAPABLE: u32 = 1 << 10;
-
-/// Flags of an update (`BPF_NOEXIST`, `BPF_EXIST`).
-const NOEXIST: u64 = 1;
-const EXIST: u64 = 2;
-
-/// One value for all processors (`BPF_F_ALL_CPUS`), of maps that have a value for each.
-pub(super) const ALL_CPUS: u64 = 1 << 4;
-/// Types of those maps.
-const OF_PROCESSORS: [MapType; 4] = [MapType(5), MapType(6), MapType(10), MapType(21)];
-
 /// Most bytes that a map of the model has: what a machine of this memory could give.
 const MAX_BYTES: u64 = 4 << 30;
 /// Zeroes, to be digested.
@@ -138,7 +122,7 @@ impl Map {
             u64::from(wanted.value_size).next_multiple_of(8) * u64::from(wanted.max_entries)
         } else if wanted.map_type == HASH {
             let empty = wanted.max_entries == 0 || wanted.key_size == 0 || wanted.value_size == 0;
-            if empty || wanted.map_flags & MMAPABLE != 0 {
+            if empty || wanted.map_flags & BPF_F_MMAPABLE != 0 {
                 return Err(Errno::EINVAL);
             }
             0
@@ -155,7 +139,7 @@ impl Map {
         }
         let sized = wanted.excl_prog_hash_size;
         match wanted.excl_prog_hash {
-            Some(_) if sized != 32 => return Err(Errno::EINVAL),
+            Some(_) if sized as usize != limits::HASH_SIZE => return Err(Errno::EINVAL),
             None if sized != 0 => return Err(Errno::EINVAL),
             _ => {}
         }
@@ -173,7 +157,7 @@ impl Map {
 
     /// Whether it has a value for each processor.
     pub(super) fn of_processors(&self) -> bool {
-        OF_PROCESSORS.contains(&self.created.map_type)
+        self.created.map_type.is_per_cpu()
     }
 
     fn stride(&self) -> usize {
@@ -211,16 +195,16 @@ impl Map {
         }
         if self.of_processors() {
             // Kernels that do not know it have been asked before.
-            flags &= !ALL_CPUS;
+            flags &= !BPF_F_ALL_CPUS;
         }
-        if flags > EXIST {
+        if flags > BPF_EXIST {
             return Err(Errno::EINVAL);
         }
         if self.created.map_type != ARRAY {
             let there = self.entries.contains_key(key);
             match flags {
-                NOEXIST if there => return Err(Errno::EEXIST),
-                EXIST if !there => return Err(Errno::ENOENT),
+                BPF_NOEXIST if there => return Err(Errno::EEXIST),
+                BPF_EXIST if !there => return Err(Errno::ENOENT),
                 _ if !there && self.entries.len() as u64 >= u64::from(self.created.max_entries) => {
                     return Err(Errno::E2BIG);
                 }
@@ -234,7 +218,7 @@ impl Map {
         if index >= self.created.max_entries {
             return Err(Errno::E2BIG);
         }
-        if flags == NOEXIST {
+        if flags == BPF_NOEXIST {
             return Err(Errno::EEXIST);
         }
         let at = index as usize * self.stride();
@@ -281,7 +265,7 @@ impl Map {
         if self.frozen {
             return Err(Errno::EPERM);
         }
-        if self.created.map_flags & MMAPABLE == 0 {
+        if self.created.map_flags & BPF_F_MMAPABLE == 0 {
             return Err(Errno::EINVAL);
         }
         self.writers += 1;
@@ -293,7 +277,7 @@ impl Map {
     /// # Errors
     /// `EINVAL` for another size than 32 and for what is no array, `EPERM` before it is frozen.
     pub fn digest(&self, size: u32) -> Result<[u8; 32], Errno> {
-        if self.created.map_type != ARRAY || size != 32 {
+        if self.created.map_type != ARRAY || size as usize != limits::HASH_SIZE {
             return Err(Errno::EINVAL);
         }
         if !self.frozen {

@@ -28,7 +28,7 @@ pub use profile::Profile;
 pub use run::{Denied, End, Ran};
 
 use crate::symbols::Symbols;
-use bpfseal_uapi::Errno;
+use bpfseal_uapi::{BPF_F_ALL_CPUS, Errno, KeyringId, cmd};
 
 /// A descriptor.
 pub type Fd = i32;
@@ -78,19 +78,6 @@ pub struct Kernel {
     opened: Fd,
 }
 
-/// Commands of `bpf(2)`, as security modules are told of them.
-pub(crate) mod command {
-    pub(crate) const MAP_CREATE: u32 = 0;
-    pub(crate) const MAP_LOOKUP_ELEM: u32 = 1;
-    pub(crate) const MAP_UPDATE_ELEM: u32 = 2;
-    pub(crate) const PROG_LOAD: u32 = 5;
-    pub(crate) const PROG_RUN: u32 = 10;
-    pub(crate) const PROG_GET_FD_BY_ID: u32 = 13;
-    pub(crate) const OBJ_GET_INFO_BY_FD: u32 = 15;
-    pub(crate) const BTF_LOAD: u32 = 18;
-    pub(crate) const MAP_FREEZE: u32 = 22;
-}
-
 /// Who calls where nobody is named.
 const USER: Caller = Caller::User(Task::FIRST);
 
@@ -105,7 +92,12 @@ impl Kernel {
             store: TrustStore::new(),
             serial,
         };
-        let keyrings = [0, 1, 2].map(|id| (id, keyring(0)));
+        let own = [
+            KeyringId::BUILTIN,
+            KeyringId::SECONDARY,
+            KeyringId::PLATFORM,
+        ];
+        let keyrings = own.map(|id| (id.0, keyring(0)));
         let session = (SESSION, keyring(FIRST_SERIAL));
         Self {
             profile,
@@ -248,7 +240,7 @@ impl Kernel {
     /// # Errors
     /// `ENOENT` when there is none, or none any more; a security module's refusal.
     pub fn prog_get_fd_by_id(&mut self, id: u32) -> Result<Fd, Errno> {
-        self.modules.bpf(command::PROG_GET_FD_BY_ID, USER)?;
+        self.modules.bpf(cmd::PROG_GET_FD_BY_ID, USER)?;
         if !self.has_program(id) {
             return Err(Errno::ENOENT);
         }
@@ -280,7 +272,7 @@ impl Kernel {
 
     /// The same, for whoever asks.
     fn create_map(&mut self, wanted: &MapCreate, caller: Caller) -> Result<Fd, Errno> {
-        self.modules.bpf(command::MAP_CREATE, caller)?;
+        self.modules.bpf(cmd::MAP_CREATE, caller)?;
         let exclusive = wanted.excl_prog_hash.is_some() || wanted.excl_prog_hash_size != 0;
         if exclusive && !self.profile.has_signatures() {
             // `CHECK_ATTR`: the union has room for it, the command does not know it.
@@ -316,7 +308,7 @@ impl Kernel {
     /// # Errors
     /// As the kernel's.
     pub fn map_lookup(&mut self, fd: Fd, key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.modules.bpf(command::MAP_LOOKUP_ELEM, USER)?;
+        self.modules.bpf(cmd::MAP_LOOKUP_ELEM, USER)?;
         self.map(fd)?.lookup(key, self.endian)
     }
 
@@ -342,9 +334,9 @@ impl Kernel {
         flags: u64,
         caller: Caller,
     ) -> Result<(), Errno> {
-        self.modules.bpf(command::MAP_UPDATE_ELEM, caller)?;
+        self.modules.bpf(cmd::MAP_UPDATE_ELEM, caller)?;
         let endian = self.endian;
-        if flags & map::ALL_CPUS != 0 && !self.profile.writes_all_processors() {
+        if flags & BPF_F_ALL_CPUS != 0 && !self.profile.writes_all_processors() {
             return Err(Errno::EINVAL);
         }
         let Some(like) = self.map(fd)?.inner_like.clone() else {
@@ -372,7 +364,7 @@ impl Kernel {
     }
 
     fn freeze_map(&mut self, fd: Fd, caller: Caller) -> Result<(), Errno> {
-        self.modules.bpf(command::MAP_FREEZE, caller)?;
+        self.modules.bpf(cmd::MAP_FREEZE, caller)?;
         self.map_mut(fd)?.freeze()
     }
 
@@ -390,7 +382,7 @@ impl Kernel {
     /// # Errors
     /// As the kernel's; `E2BIG` on a kernel that has no digests.
     pub fn map_digest(&mut self, fd: Fd, size: u32) -> Result<[u8; 32], Errno> {
-        self.modules.bpf(command::OBJ_GET_INFO_BY_FD, USER)?;
+        self.modules.bpf(cmd::OBJ_GET_INFO_BY_FD, USER)?;
         if !self.profile.has_signatures() {
             return Err(Errno::E2BIG);
         }
@@ -406,7 +398,7 @@ impl Kernel {
     }
 
     fn load_btf(&mut self, caller: Caller) -> Result<Fd, Errno> {
-        self.modules.bpf(command::BTF_LOAD, caller)?;
+        self.modules.bpf(cmd::BTF_LOAD, caller)?;
         Ok(self.open(Object::Btf))
     }
 

@@ -96,14 +96,14 @@ impl Profile {
         self == Self::V7_3
     }
 
-    /// Whether an exclusive map can not be an inner one (CVE-2026-74364: before 7.1.4 it can, as in
-    /// 6.18 before 6.18.40).
+    /// Whether an exclusive map cannot be an inner one. Of the releases that stand for a profile here,
+    /// the older ones have [`bpfseal_uapi::cves::CVE_2026_74364`].
     pub(crate) fn keeps_exclusive_maps_out(self) -> bool {
         matches!(self, Self::V7_2 | Self::V7_3)
     }
 
-    /// Whether one value can be written for all processors (`BPF_F_ALL_CPUS`; it came after 6.18, in
-    /// which release is not known here).
+    /// Whether one value can be written for all processors (`BPF_F_ALL_CPUS`; Linux 7.0 has it, and
+    /// shares a profile with 6.18, which has not).
     pub(crate) fn writes_all_processors(self) -> bool {
         matches!(self, Self::V7_2 | Self::V7_3)
     }

@@ -8,16 +8,11 @@ use std::borrow::Cow;
 
 use bpfseal_loader::plan::MapAttr;
 
-use super::{Caller, Fd, Kernel, MapCreate, Object, ProgLoad, Task, command};
+use super::{Caller, Fd, Kernel, MapCreate, Object, ProgLoad, Task};
 use crate::record::{Act, Answers, Influence, ProgramAct, Recorder};
 use crate::run::{Bound, Fault, Machine, map_object};
 use crate::symbols::Symbols;
-use bpfseal_uapi::Errno;
-
-/// `BPF_PROG_TYPE_SYSCALL`.
-const SYSCALL: u32 = 31;
-/// Most bytes of a context (`U16_MAX`).
-const MAX_CONTEXT: usize = 0xffff;
+use bpfseal_uapi::{Errno, cmd, limits, prog};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,17 +86,17 @@ impl Kernel {
 
     /// The number of the program, if it may be run.
     fn may_run(&mut self, task: Task, fd: Fd, context: &[u8]) -> Result<u32, Errno> {
-        self.modules.bpf(command::PROG_RUN, Caller::User(task))?;
+        self.modules.bpf(cmd::PROG_RUN, Caller::User(task))?;
         let number = match self.fds.get(&fd) {
             Some(Object::Program(number)) => *number,
             Some(_) => return Err(Errno::EINVAL),
             None => return Err(Errno::EBADF),
         };
         let program = self.programs.get(number as usize).ok_or(Errno::EBADF)?;
-        if program.loaded.prog_type != SYSCALL {
+        if program.loaded.prog_type != prog::SYSCALL {
             return Err(Errno::ENOTSUPP);
         }
-        if context.len() > MAX_CONTEXT {
+        if context.len() > limits::MAX_RUN_CONTEXT {
             return Err(Errno::EINVAL);
         }
         let maps = program.places.iter();
@@ -202,7 +197,7 @@ impl Nested<'_> {
         let code = program.insns.iter().flat_map(|insn| insn.encode(endian));
         let load = ProgLoad {
             name: program.name.clone(),
-            prog_type: program.prog_type.0,
+            prog_type: program.prog_type,
             instructions: code.collect(),
             fd_array: Some(program.slots.clone()),
             ..ProgLoad::default()

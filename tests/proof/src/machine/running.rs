@@ -10,7 +10,7 @@ use bpfseal_kernel::{
 };
 use bpfseal_model::Errno;
 use bpfseal_model::kernel::{Answer, Fd, MapCreate, ProgLoad};
-use bpfseal_uapi::{BPF_F_SLEEPABLE, ProgType, prog};
+use bpfseal_uapi::{BPF_F_SLEEPABLE, prog};
 
 use super::Machine;
 use super::claiming::Claiming;
@@ -92,7 +92,7 @@ impl Running {
     fn poke_with(&mut self, instructions: Vec<u8>) -> Result<(), Errno> {
         let load = ProgLoad {
             name: "poking".to_owned(),
-            prog_type: prog::SYSCALL.0,
+            prog_type: prog::SYSCALL,
             instructions,
             ..ProgLoad::default()
         };
@@ -175,7 +175,7 @@ impl Machine for Running {
         let loaded = Program::load(
             &system,
             &ProgramSpec {
-                prog_type: ProgType(load.prog_type),
+                prog_type: load.prog_type,
                 instructions: &load.instructions,
                 license: "GPL",
                 name: &load.name,

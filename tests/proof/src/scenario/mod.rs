@@ -402,7 +402,7 @@ fn program(
     });
     ProgLoad {
         name: "scenario".to_owned(),
-        prog_type: prog::SYSCALL.0,
+        prog_type: prog::SYSCALL,
         instructions,
         fd_array_cnt: if bind { count } else { 0 },
         fd_array: (!fds.is_empty()).then_some(fds),
