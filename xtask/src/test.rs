@@ -7,7 +7,6 @@ use std::time::Instant;
 use crate::algorithms;
 use crate::attacks;
 use crate::audit;
-use crate::codegen;
 use crate::conformance;
 use crate::features;
 use crate::kernels;

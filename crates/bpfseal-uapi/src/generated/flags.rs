@@ -117,6 +117,13 @@ pub const BPF_F_TEST_SKB_CHECKSUM_COMPLETE: u32 = 0x4;
 /// What takes effect, ancestors included (`query_flags` of BPF_PROG_QUERY; Linux 4.15).
 pub const BPF_F_QUERY_EFFECTIVE: u32 = 0x1;
 
+/// A program is still writing it (head of a record in a ring buffer; Linux 5.8).
+pub const BPF_RINGBUF_BUSY_BIT: u32 = 0x80000000;
+/// A program took it back (head of a record in a ring buffer; Linux 5.8).
+pub const BPF_RINGBUF_DISCARD_BIT: u32 = 0x40000000;
+/// Bytes of the head (head of a record in a ring buffer; Linux 5.8).
+pub const BPF_RINGBUF_HDR_SZ: u32 = 8;
+
 /// The caller is the kernel: addresses in the context are its own (`flags` in a loader's context).
 pub const BPF_SKEL_KERNEL: u32 = 0x1;
 

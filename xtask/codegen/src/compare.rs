@@ -1,16 +1,13 @@
-//! `cargo xtask codegen --update`: the tables beside Debian's newest headers and kernel BTF.
+//! The tables beside headers and kernel BTF.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use super::header::{self, CEnum};
-use super::table::{Enum, Flags, Kind, Layout, Row, Section};
-use crate::{project, reference};
+use crate::header::{self, CEnum};
+use crate::table::{Enum, Flags, Kind, Layout, Row, Section};
 
-/// The packages: `vmlinux.h`, and headers of the interface.
-const PACKAGES: [&str; 2] = ["linux-bpf-dev", "linux-libc-dev"];
 /// Headers of the interface that have numbers in definitions.
 const HEADERS: [&str; 8] = [
     "linux/bpf.h",
@@ -34,22 +31,19 @@ struct Kernel {
     defines: BTreeMap<String, i64>,
 }
 
-/// Compares, and prints what is new or different; with `add`, new values of enumerations go into
-/// the tables.
-pub(super) fn run(add: bool) -> anyhow::Result<()> {
-    let folder = project::target().join("uapi");
-    let root = folder.join("root");
-    let debs = reference::download(&folder, &PACKAGES)?;
-    for deb in &debs {
-        println!("{}", deb.file_name().unwrap_or_default().to_string_lossy());
-    }
-    reference::unpack(&debs, &root)?;
-    let kernel = read(&root)?;
+/// Compares the tables with the headers in `usr/include` of a directory, `vmlinux.h` among them:
+/// what is new or different, a line each. With `add`, new values of enumerations go into the
+/// tables.
+///
+/// # Errors
+/// When a header is missing, or a table could not be written.
+pub fn compare(root: &Path, add: bool) -> anyhow::Result<Vec<String>> {
+    let kernel = read(root)?;
     let mut said = Vec::new();
     let mut known = BTreeSet::new();
-    for table in super::tables()? {
+    for table in crate::tables()? {
         let mut new = Vec::new();
-        for section in super::read(&table)? {
+        for section in crate::read(&table)? {
             match section {
                 Section::Enum(of) => new.extend(enumeration(&of, &kernel, &mut said)),
                 Section::Flags(of) => {
@@ -62,17 +56,13 @@ pub(super) fn run(add: bool) -> anyhow::Result<()> {
             }
         }
         if add && !new.is_empty() {
-            let path = super::home().join(format!("table/{table}.tsv"));
+            let path = crate::home().join(format!("table/{table}.tsv"));
             let text = std::fs::read_to_string(&path)?;
             std::fs::write(&path, with_values(&text, &new))?;
         }
     }
     unknown_flags(&kernel, &known, &mut said);
-    for line in &said {
-        println!("{line}");
-    }
-    println!("{} differences", said.len());
-    Ok(())
+    Ok(said)
 }
 
 fn read(root: &Path) -> anyhow::Result<Kernel> {
@@ -266,7 +256,7 @@ fn layout(of: &Layout, kernel: &Kernel, said: &mut Vec<String>) {
 }
 
 fn errnos(rows: &[Row], kernel: &Kernel, said: &mut Vec<String>) {
-    let number = |row: &Row| super::table::integer(&row.columns[1]);
+    let number = |row: &Row| crate::table::integer(&row.columns[1]);
     for row in rows {
         let name = &row.columns[0];
         let value = kernel.defines.get(name);

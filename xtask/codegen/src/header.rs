@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::table::integer;
+use crate::table::integer;
 
 /// An enumeration: its name, if it has one, and its names and values.
-pub(super) struct CEnum {
-    pub(super) name: Option<String>,
-    pub(super) values: Vec<(String, i64)>,
+pub(crate) struct CEnum {
+    pub(crate) name: Option<String>,
+    pub(crate) values: Vec<(String, i64)>,
 }
 
 /// The enumerations of a `vmlinux.h`.
-pub(super) fn enums(text: &str) -> Vec<CEnum> {
+pub(crate) fn enums(text: &str) -> Vec<CEnum> {
     let mut found = Vec::new();
     let mut open: Option<CEnum> = None;
     for line in text.lines() {
@@ -45,7 +45,7 @@ pub(super) fn enums(text: &str) -> Vec<CEnum> {
 }
 
 /// Numbers that a header defines by `#define`. What is calculated from other names is left out.
-pub(super) fn defines(text: &str) -> BTreeMap<String, i64> {
+pub(crate) fn defines(text: &str) -> BTreeMap<String, i64> {
     let mut found = BTreeMap::new();
     for line in text.lines() {
         let Some(rest) = line.trim_start().strip_prefix('#') else {
@@ -77,11 +77,11 @@ fn number(text: &str) -> Option<i64> {
 
 /// A field of a C type, as deep as it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct CField {
+pub(crate) struct CField {
     /// Names of members with a name, then the field's, with dots.
-    pub(super) name: String,
-    pub(super) offset: usize,
-    pub(super) size: usize,
+    pub(crate) name: String,
+    pub(crate) offset: usize,
+    pub(crate) size: usize,
 }
 
 /// A declaration in a structure or union.
@@ -102,7 +102,7 @@ enum Member {
 /// The fields of a type such as `struct bpf_map_info`. Of a union with `member`, those of that
 /// member: by its name, or by a field that it has as the first of the union. Fields behind one of a
 /// type that is not known here are left out, and so are bits.
-pub(super) fn fields(text: &str, c_type: &str, member: Option<&str>) -> Option<Vec<CField>> {
+pub(crate) fn fields(text: &str, c_type: &str, member: Option<&str>) -> Option<Vec<CField>> {
     let head = format!("\n{c_type} {{\n");
     let start = text.find(&head)? + head.len();
     let mut lines = text[start..].lines();

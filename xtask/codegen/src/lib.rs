@@ -1,44 +1,29 @@
-//! `cargo xtask codegen`: the kernel's numbers, from the tables of `bpfseal-uapi` to its code.
+//! The kernel's numbers: from the tables of `bpfseal-uapi` to its code.
 //!
-//! The tables are facts, written by people. `--check` says whether the code is theirs;
-//! `--update` compares the tables with the newest headers and BTF that
-//! Debian has, and says what is new. No text of a header is copied: only names and numbers.
+//! The tables are facts, written by people. [`check`] says whether the code is theirs; [`compare`]
+//! holds them against headers and kernel BTF, and says what is new. No text of a header is copied:
+//! only names and numbers.
+//!
+//! A crate of its own, which uses none of ours: code can be made while what uses it does not
+//! compile. `cargo xtask codegen` is how it is called otherwise.
+#![forbid(unsafe_code)]
 
 mod compare;
 mod header;
 mod rust;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::project;
+pub use compare::compare;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Write nothing; fail if the code is not that of the tables
-    #[arg(long)]
-    check: bool,
-    /// Compare the tables with Debian's newest headers and kernel BTF
-    #[arg(long, conflicts_with = "check")]
-    update: bool,
-    /// Add new values of enumerations to the tables (with --update)
-    #[arg(long, requires = "update")]
-    add: bool,
-}
-
-/// Runs the verb.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if args.check {
-        return check();
-    }
-    if args.update {
-        compare::run(args.add)?;
-        if !args.add {
-            return Ok(());
-        }
-    }
+/// Writes the code.
+///
+/// # Errors
+/// When a table says something that is no fact, or a file could not be written.
+pub fn write() -> anyhow::Result<()> {
     let folder = home().join("src/generated");
     std::fs::create_dir_all(&folder)?;
     for (name, text) in generate()? {
@@ -53,7 +38,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Whether the code is that of the tables.
-pub(crate) fn check() -> anyhow::Result<()> {
+///
+/// # Errors
+/// Names every file that is not.
+pub fn check() -> anyhow::Result<()> {
     let folder = home().join("src/generated");
     let mut wrong = Vec::new();
     let generated = generate()?;
@@ -79,9 +67,15 @@ pub(crate) fn check() -> anyhow::Result<()> {
     bail!("{}", wrong.join("\n"));
 }
 
+/// The project's directory.
+fn project() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(Path::new("."))
+}
+
 /// The crate of the numbers.
 fn home() -> PathBuf {
-    project::root().join("crates/bpfseal-uapi")
+    project().join("crates/bpfseal-uapi")
 }
 
 /// Names of the tables, sorted.

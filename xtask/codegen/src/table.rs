@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 
 /// The first kernel that has something, as the table writes it; `None` for `-`.
-pub(super) type Since = Option<[u16; 3]>;
+pub(crate) type Since = Option<[u16; 3]>;
 
 /// A section of a table.
 #[derive(Debug)]
-pub(super) enum Section {
+pub(crate) enum Section {
     Enum(Enum),
     Flags(Flags),
     Layout(Layout),
@@ -20,7 +20,7 @@ pub(super) enum Section {
 
 /// What rows without columns of their own type are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Cve,
     Errno,
     Keyring,
@@ -30,70 +30,70 @@ pub(super) enum Kind {
 
 /// An enumeration.
 #[derive(Debug)]
-pub(super) struct Enum {
+pub(crate) struct Enum {
     /// The kernel's name of it; `None` for one without a name.
-    pub(super) c_name: Option<String>,
-    pub(super) rust_type: String,
-    pub(super) module: String,
+    pub(crate) c_name: Option<String>,
+    pub(crate) rust_type: String,
+    pub(crate) module: String,
     /// What constants leave out of the kernel's names.
-    pub(super) prefix: String,
-    pub(super) rows: Vec<EnumRow>,
+    pub(crate) prefix: String,
+    pub(crate) rows: Vec<EnumRow>,
 }
 
 #[derive(Debug)]
-pub(super) struct EnumRow {
-    pub(super) name: String,
-    pub(super) number: u32,
-    pub(super) since: Since,
-    pub(super) alias: bool,
+pub(crate) struct EnumRow {
+    pub(crate) name: String,
+    pub(crate) number: u32,
+    pub(crate) since: Since,
+    pub(crate) alias: bool,
 }
 
 /// Numbers with a meaning.
 #[derive(Debug)]
-pub(super) struct Flags {
+pub(crate) struct Flags {
     /// What they are flags of.
-    pub(super) of: String,
-    pub(super) rust_type: String,
-    pub(super) rows: Vec<FlagRow>,
+    pub(crate) of: String,
+    pub(crate) rust_type: String,
+    pub(crate) rows: Vec<FlagRow>,
 }
 
 #[derive(Debug)]
-pub(super) struct FlagRow {
-    pub(super) name: String,
+pub(crate) struct FlagRow {
+    pub(crate) name: String,
     /// As the table writes it.
-    pub(super) text: String,
-    pub(super) value: i64,
-    pub(super) since: Since,
-    pub(super) meaning: String,
+    pub(crate) text: String,
+    pub(crate) value: i64,
+    pub(crate) since: Since,
+    pub(crate) meaning: String,
 }
 
 /// A structure.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Path of the module, `a::b`.
-    pub(super) module: String,
+    pub(crate) module: String,
     /// The C type, where the kernel's types are compared.
-    pub(super) c_type: Option<String>,
+    pub(crate) c_type: Option<String>,
     /// The member of a union.
-    pub(super) member: Option<String>,
+    pub(crate) member: Option<String>,
     /// The C type has more fields.
-    pub(super) partial: bool,
+    pub(crate) partial: bool,
     /// The comment above it: what it is for.
-    pub(super) doc: String,
-    pub(super) rows: Vec<FieldRow>,
+    pub(crate) doc: String,
+    pub(crate) rows: Vec<FieldRow>,
 }
 
 #[derive(Debug)]
-pub(super) struct FieldRow {
-    pub(super) name: String,
-    pub(super) offset: usize,
-    pub(super) holds: Holds,
-    pub(super) since: Since,
+pub(crate) struct FieldRow {
+    pub(crate) name: String,
+    pub(crate) offset: usize,
+    pub(crate) holds: Holds,
+    pub(crate) since: Since,
 }
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holds {
+pub(crate) enum Holds {
     Bytes(usize),
     Fd,
     Pointer,
@@ -123,7 +123,7 @@ impl Holds {
     }
 
     /// Bytes of it.
-    pub(super) fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Self::Fd | Self::Signed => 4,
             Self::Pointer => 8,
@@ -134,20 +134,20 @@ impl Holds {
 
 /// A row as it stands in the table.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) columns: Vec<String>,
-    pub(super) since: Since,
+pub(crate) struct Row {
+    pub(crate) columns: Vec<String>,
+    pub(crate) since: Since,
 }
 
 /// Reads a table.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Section>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Section>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     parse(&text).with_context(|| path.display().to_string())
 }
 
 /// The sections of a table's text.
-pub(super) fn parse(text: &str) -> anyhow::Result<Vec<Section>> {
+pub(crate) fn parse(text: &str) -> anyhow::Result<Vec<Section>> {
     let mut sections = Vec::new();
     let mut comment = String::new();
     for (index, line) in text.lines().enumerate() {
@@ -258,7 +258,7 @@ fn add(sections: &mut [Section], columns: &[&str]) -> anyhow::Result<()> {
 }
 
 /// Decimal or hexadecimal.
-pub(super) fn integer(text: &str) -> Option<i64> {
+pub(crate) fn integer(text: &str) -> Option<i64> {
     match text.strip_prefix("0x") {
         Some(digits) => i64::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
@@ -266,7 +266,7 @@ pub(super) fn integer(text: &str) -> Option<i64> {
 }
 
 /// A release, or `-`.
-pub(super) fn version(text: &str) -> anyhow::Result<Since> {
+pub(crate) fn version(text: &str) -> anyhow::Result<Since> {
     if text == "-" {
         return Ok(None);
     }
