@@ -9,6 +9,7 @@ use bpfseal_object::{
     BPF_INSN_SZ, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, Contents, EXIT, Endian, Insn,
     LD_IMM64,
 };
+use bpfseal_uapi::{Command, Errno, Helper, helper, insn, map_object};
 use sha2::Digest as _;
 
 use super::{DataRegion, InsnRegion, Part};
@@ -21,8 +22,6 @@ pub(super) const MAX_KFUNC_SLOTS: u32 = 256;
 pub(super) const MAP_SLOTS: u32 = MAX_MAPS as u32;
 /// Bytes of the stack frame: BTF and inner map descriptor, then one for each program.
 const STACK_SIZE: i32 = 8 + 4 * MAX_PROGRAMS as i32;
-/// `EINVAL`.
-const EINVAL: i32 = 22;
 /// Most bytes of either buffer (`INT32_MAX`).
 const MAX_BYTES: u64 = i32::MAX as u64;
 
@@ -54,56 +53,46 @@ impl Stack {
     }
 }
 
-/// `struct bpf_loader_ctx`: bytes of the header and offsets of its fields.
+/// Offsets in the loader's context, as instructions have them ([`bpfseal_uapi::loader`]).
 pub(super) mod ctx {
-    /// Offset of `flags`.
-    pub(in super::super) const FLAGS: u32 = 4;
-    /// Offset of `log_level`.
-    pub(in super::super) const LOG_LEVEL: u32 = 8;
-    /// Offset of `log_size`.
-    pub(in super::super) const LOG_SIZE: u32 = 12;
-    /// Offset of `log_buf`.
-    pub(in super::super) const LOG_BUF: u32 = 16;
-    /// Bytes of the header.
-    pub(in super::super) const SIZE: u32 = 24;
-    /// Bytes of `struct bpf_map_desc`.
-    pub(in super::super) const MAP_DESC: u32 = 16;
-    /// Offset of `max_entries` in it.
-    pub(in super::super) const MAX_ENTRIES: u32 = 4;
-    /// Offset of `initial_value` in it.
-    pub(in super::super) const INITIAL_VALUE: u32 = 8;
-    /// Bytes of `struct bpf_prog_desc`.
-    pub(in super::super) const PROG_DESC: u32 = 4;
-    /// Bit of `flags`: the loader was called from the kernel.
-    pub(in super::super) const SKEL_KERNEL: i32 = 1;
-}
+    use bpfseal_uapi::loader::{ctx, map, prog};
 
-/// Helpers by number (`enum bpf_func_id`).
-pub(super) mod helper {
-    pub(in super::super) const TRACE_PRINTK: i32 = 6;
-    pub(in super::super) const PROBE_READ_KERNEL: i32 = 113;
-    pub(in super::super) const COPY_FROM_USER: i32 = 148;
-    pub(in super::super) const SYS_BPF: i32 = 166;
-    pub(in super::super) const BTF_FIND_BY_NAME_KIND: i32 = 167;
-    pub(in super::super) const SYS_CLOSE: i32 = 168;
-    pub(in super::super) const KALLSYMS_LOOKUP_NAME: i32 = 179;
+    pub(in super::super) const FLAGS: u32 = ctx::FLAGS.offset() as u32;
+    pub(in super::super) const LOG_LEVEL: u32 = ctx::LOG_LEVEL.offset() as u32;
+    pub(in super::super) const LOG_SIZE: u32 = ctx::LOG_SIZE.offset() as u32;
+    pub(in super::super) const LOG_BUF: u32 = ctx::LOG_BUF.offset() as u32;
+    /// Bytes of the header.
+    pub(in super::super) const SIZE: u32 = ctx::LEN as u32;
+    /// Bytes of what is about one map, and offsets in it.
+    pub(in super::super) const MAP_DESC: u32 = map::LEN as u32;
+    pub(in super::super) const MAX_ENTRIES: u32 = map::MAX_ENTRIES.offset() as u32;
+    pub(in super::super) const INITIAL_VALUE: u32 = map::INITIAL_VALUE.offset() as u32;
+    /// Bytes of what is about one program.
+    pub(in super::super) const PROG_DESC: u32 = prog::LEN as u32;
+    /// Bit of `flags`: the loader was called from the kernel.
+    pub(in super::super) const SKEL_KERNEL: i32 = bpfseal_uapi::BPF_SKEL_KERNEL.cast_signed();
 }
 
 /// Opcodes that the loader uses.
 pub(super) mod op {
-    pub(in super::super) const MOV64_REG: u8 = 0xbf;
-    pub(in super::super) const MOV64_IMM: u8 = 0xb7;
-    pub(in super::super) const ADD64_IMM: u8 = 0x07;
-    pub(in super::super) const RSH64_IMM: u8 = 0x77;
-    pub(in super::super) const AND32_IMM: u8 = 0x54;
-    pub(in super::super) const JA: u8 = 0x05;
-    pub(in super::super) const JEQ_IMM: u8 = 0x15;
-    pub(in super::super) const JNE_IMM: u8 = 0x55;
-    pub(in super::super) const JNE_REG: u8 = 0x5d;
-    pub(in super::super) const JSGE_IMM: u8 = 0x75;
-    pub(in super::super) const JSLT_IMM: u8 = 0xc5;
-    pub(in super::super) const JSLE_IMM: u8 = 0xd5;
-    pub(in super::super) const JSET_IMM: u8 = 0x45;
+    use bpfseal_uapi::insn::{
+        BPF_ADD, BPF_ALU, BPF_ALU64, BPF_AND, BPF_JA as ALWAYS, BPF_JEQ, BPF_JMP, BPF_JNE,
+        BPF_JSET, BPF_JSGE, BPF_JSLE, BPF_JSLT, BPF_K, BPF_MOV, BPF_RSH, BPF_X,
+    };
+
+    pub(in super::super) const MOV64_REG: u8 = BPF_ALU64 | BPF_MOV | BPF_X;
+    pub(in super::super) const MOV64_IMM: u8 = BPF_ALU64 | BPF_MOV | BPF_K;
+    pub(in super::super) const ADD64_IMM: u8 = BPF_ALU64 | BPF_ADD | BPF_K;
+    pub(in super::super) const RSH64_IMM: u8 = BPF_ALU64 | BPF_RSH | BPF_K;
+    pub(in super::super) const AND32_IMM: u8 = BPF_ALU | BPF_AND | BPF_K;
+    pub(in super::super) const JA: u8 = BPF_JMP | ALWAYS;
+    pub(in super::super) const JEQ_IMM: u8 = BPF_JMP | BPF_JEQ | BPF_K;
+    pub(in super::super) const JNE_IMM: u8 = BPF_JMP | BPF_JNE | BPF_K;
+    pub(in super::super) const JNE_REG: u8 = BPF_JMP | BPF_JNE | BPF_X;
+    pub(in super::super) const JSGE_IMM: u8 = BPF_JMP | BPF_JSGE | BPF_K;
+    pub(in super::super) const JSLT_IMM: u8 = BPF_JMP | BPF_JSLT | BPF_K;
+    pub(in super::super) const JSLE_IMM: u8 = BPF_JMP | BPF_JSLE | BPF_K;
+    pub(in super::super) const JSET_IMM: u8 = BPF_JMP | BPF_JSET | BPF_K;
 }
 
 /// Width of a memory access.
@@ -118,23 +107,23 @@ pub(super) enum Width {
 impl Width {
     fn bits(self) -> u8 {
         match self {
-            Self::W4 => 0x00,
-            Self::W2 => 0x08,
-            Self::W1 => 0x10,
-            Self::W8 => 0x18,
+            Self::W4 => insn::BPF_W,
+            Self::W2 => insn::BPF_H,
+            Self::W1 => insn::BPF_B,
+            Self::W8 => insn::BPF_DW,
         }
     }
 
     fn load(self) -> u8 {
-        0x61 | self.bits()
+        insn::BPF_LDX | insn::BPF_MEM | self.bits()
     }
 
     fn store(self) -> u8 {
-        0x63 | self.bits()
+        insn::BPF_STX | insn::BPF_MEM | self.bits()
     }
 
     fn store_imm(self) -> u8 {
-        0x62 | self.bits()
+        insn::BPF_ST | insn::BPF_MEM | self.bits()
     }
 }
 
@@ -305,8 +294,8 @@ impl Code {
         self.op(op::MOV64_IMM, dst, 0, 0, imm);
     }
 
-    pub(super) fn call(&mut self, helper: i32) {
-        self.op(CALL, 0, 0, 0, helper);
+    pub(super) fn call(&mut self, helper: Helper) {
+        self.op(CALL, 0, 0, 0, helper.imm());
     }
 
     pub(super) fn exit(&mut self) {
@@ -380,9 +369,9 @@ impl Code {
         self.store(Width::W4, 6, 0, to as i16);
     }
 
-    /// `r7 = sys_bpf(cmd, &metadata[attr], size)`.
-    pub(super) fn sys_bpf(&mut self, cmd: i32, attr: Blob, size: usize) {
-        self.mov_imm(1, cmd);
+    /// `r7 = sys_bpf(command, &metadata[attr], size)`.
+    pub(super) fn sys_bpf(&mut self, command: Command, attr: Blob, size: usize) {
+        self.mov_imm(1, command.0.cast_signed());
         self.blob_addr(2, attr);
         self.mov_imm(3, size as i32);
         self.call(helper::SYS_BPF);
@@ -416,8 +405,8 @@ impl Code {
         self.mark("check of the metadata");
         if exclusive {
             self.map_addr(1);
-            self.load(Width::W4, 2, 1, 32);
-            self.mov_imm(7, -EINVAL);
+            self.load(Width::W4, 2, 1, map_object::EXCL.offset() as i16);
+            self.mov_imm(7, -Errno::EINVAL.0);
             let off = self.to_cleanup()?;
             self.op(op::JNE_IMM, 2, 0, off, 1);
         }
@@ -427,7 +416,7 @@ impl Code {
             self.digest_words.push(self.insns.len());
             self.op(LD_IMM64, 3, 0, 0, 0);
             self.op(0, 0, 0, 0, 0);
-            self.mov_imm(7, -EINVAL);
+            self.mov_imm(7, -Errno::EINVAL.0);
             let off = self.to_cleanup()?;
             self.op(op::JNE_REG, 2, 3, off, 0);
         }

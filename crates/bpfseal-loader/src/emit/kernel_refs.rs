@@ -4,33 +4,30 @@
 //! found. Descriptors of module BTF are closed after the program is loaded.
 
 use bpfseal_object::Endian;
+use bpfseal_uapi::{Errno, bpf_insn, btf_kind, helper};
 
-use super::code::{Blob, MAP_SLOTS, MAX_KFUNC_SLOTS, Width, helper, op};
+use super::code::{Blob, MAP_SLOTS, MAX_KFUNC_SLOTS, Width, op};
 use super::{Emitter, Part};
 use crate::Error;
 use crate::plan::{KernelRef, KernelRefKind};
 
-/// `BTF_KIND_FUNC`.
-const KIND_FUNC: i32 = 12;
-/// `BTF_KIND_VAR`.
-const KIND_VAR: i32 = 14;
-/// `-ENOENT`.
-const NOT_FOUND: i32 = -2;
-/// Offset of the registers byte in `struct bpf_insn`.
-const INSN_REGS: u32 = 1;
-/// Offset of `off`.
-const INSN_OFF: u32 = 2;
-/// Offset of `imm`.
-const INSN_IMM: u32 = 4;
+/// What the kernel answers for a symbol that it has not.
+const NOT_FOUND: i32 = -Errno::ENOENT.0;
+/// Offset of the byte of the registers in an instruction.
+const INSN_REGS: u32 = bpf_insn::REGS.offset() as u32;
+const INSN_OFF: u32 = bpf_insn::OFF.offset() as u32;
+const INSN_IMM: u32 = bpf_insn::IMM.offset() as u32;
 /// Offset of `imm` in the second half of a 64-bit load.
-const INSN2_IMM: u32 = 12;
+const INSN2_IMM: u32 = bpf_insn::LEN as u32 + INSN_IMM;
 
 impl KernelRefKind {
     fn btf_kind(self) -> i32 {
         match self {
-            Self::Call | Self::FunctionAddress => KIND_FUNC,
-            Self::UntypedAddress | Self::VariableAddress => KIND_VAR,
+            Self::Call | Self::FunctionAddress => btf_kind::FUNC,
+            Self::UntypedAddress | Self::VariableAddress => btf_kind::VAR,
         }
+        .0
+        .cast_signed()
     }
 
     fn is_load(self) -> bool {

@@ -10,13 +10,15 @@ mod loader;
 mod place;
 mod refuse;
 
-use bpfseal_object::uapi;
 use bpfseal_object::{Contents, CoreRelo, Endian, Insn, MapIdx};
+
+use bpfseal_uapi::attr::{btf_load, map_create, map_elem, prog_load};
+use bpfseal_uapi::{cmd, core_relo, helper, limits};
 
 use crate::Error;
 use crate::plan::{AttachTarget, LoadPlan, MapAttr, ProgramLoad, Step};
-use attr::{Attr, CORE_RELO_SIZE, NAME_LEN, cmd};
-use code::{Blob, Code, Stack, Width, ctx, helper, op};
+use attr::{Attr, field, len};
+use code::{Blob, Code, Stack, Width, ctx, op};
 use kernel_refs::KernelSymbols;
 use refuse::LibbpfStep;
 
@@ -81,7 +83,7 @@ fn expected_metadata(plan: &LoadPlan) -> usize {
         Step::SeedMap { value, .. } => value.len(),
         Step::LoadProgram(program) => {
             let info = program.func_info.words.len() + program.line_info.words.len();
-            let core = program.core_refs.len() * CORE_RELO_SIZE as usize;
+            let core = program.core_refs.len() * core_relo::LEN;
             program.insns.len() * 8 + info * 4 + core + program.kernel_refs.len() * STEP
         }
         _ => 0,
@@ -122,20 +124,20 @@ impl Emitter<'_> {
     }
 
     fn load_btf(&mut self, data: &[u8]) -> Result<(), Error> {
-        use attr::btf_load as at;
+        use btf_load as at;
         self.code.mark("load BTF");
         let btf = self.code.add_data(data, Part::Btf)?;
         let size = data.len() as u32;
-        let mut attr = self.new_attr(at::LEN);
+        let mut attr = self.new_attr(len::BTF_LOAD);
         attr.put32(at::BTF_SIZE, size);
         let attr = self.code.add_data(&attr.bytes, Part::BtfAttr)?;
         self.log_fields(
-            attr + at::LOG_LEVEL,
-            attr + at::LOG_SIZE,
-            attr + at::LOG_BUF,
+            field(attr, at::BTF_LOG_LEVEL),
+            field(attr, at::BTF_LOG_SIZE),
+            field(attr, at::BTF_LOG_BUF),
         );
-        self.code.store_pointer(attr + at::BTF, btf);
-        self.code.sys_bpf(cmd::BTF_LOAD, attr, at::LEN);
+        self.code.store_pointer(field(attr, at::BTF), btf);
+        self.code.sys_bpf(cmd::BTF_LOAD, attr, len::BTF_LOAD);
         self.code.log_result(&format!("btf_load size {size}"))?;
         self.code.check_error()?;
         self.code.store_stack(Stack::Btf, 7);
@@ -152,9 +154,9 @@ impl Emitter<'_> {
 
     /// `map` is `None` for the template of a map of maps.
     fn create_map(&mut self, map: Option<MapIdx>, desc: &MapAttr) -> Result<(), Error> {
-        use attr::map_create as at;
+        use map_create as at;
         self.code.mark("create map");
-        let mut attr = self.new_attr(at::LEN);
+        let mut attr = self.new_attr(len::MAP_CREATE);
         attr.put32(at::MAP_TYPE, desc.map_type.0);
         attr.put32(at::KEY_SIZE, desc.key_size);
         attr.put32(at::VALUE_SIZE, desc.value_size);
@@ -167,22 +169,21 @@ impl Emitter<'_> {
         attr.put64(at::MAP_EXTRA, desc.map_extra);
         let attr = self.code.add_data(&attr.bytes, Part::MapAttr)?;
         if desc.btf_value_type_id != 0 {
-            self.code.stack_to_blob(attr + at::BTF_FD, Stack::Btf);
+            self.code.stack_to_blob(field(attr, at::BTF_FD), Stack::Btf);
         }
-        let of_maps =
-            desc.map_type == uapi::map::ARRAY_OF_MAPS || desc.map_type == uapi::map::HASH_OF_MAPS;
+        let of_maps = desc.map_type.holds_maps();
         if of_maps {
             self.code
-                .stack_to_blob(attr + at::INNER_MAP_FD, Stack::InnerMap);
+                .stack_to_blob(field(attr, at::INNER_MAP_FD), Stack::InnerMap);
         }
         if let Some(map) = map
             && self.form == Form::Unsigned
         {
             let from = ctx::SIZE + ctx::MAP_DESC * map.0 + ctx::MAX_ENTRIES;
             self.code
-                .ctx_to_blob(attr + at::MAX_ENTRIES as u32, Width::W4, from, true);
+                .ctx_to_blob(field(attr, at::MAX_ENTRIES), Width::W4, from, true);
         }
-        self.code.sys_bpf(cmd::MAP_CREATE, attr, at::LEN);
+        self.code.sys_bpf(cmd::MAP_CREATE, attr, len::MAP_CREATE);
         let index = map.map_or(-1, |m| i64::from(m.0));
         self.code.log_result(&format!(
             "map_create {} idx {index} type {} value_size {} value_btf_id {}",
@@ -205,7 +206,7 @@ impl Emitter<'_> {
     }
 
     fn seed_map(&mut self, map: MapIdx, contents: &Contents, flags: u64) -> Result<(), Error> {
-        use attr::map_update as at;
+        use map_elem as at;
         self.code.mark("set the map's value");
         let value = self.code.add_contents(contents, Part::Value)?;
         let key = self.code.add_data(&[0; 4], Part::Key)?;
@@ -222,14 +223,16 @@ impl Emitter<'_> {
             code.op(op::JA, 0, 0, 1, 0);
             code.call(helper::PROBE_READ_KERNEL);
         }
-        let mut attr = self.new_attr(at::LEN);
+        let mut attr = self.new_attr(len::MAP_UPDATE);
         attr.put64(at::FLAGS, flags);
         let attr = self.code.add_data(&attr.bytes, Part::UpdateAttr)?;
         let slot = self.code.fd_slot(map.0);
-        self.code.blob_to_blob(attr + at::MAP_FD, Width::W4, slot);
-        self.code.store_pointer(attr + at::KEY, key);
-        self.code.store_pointer(attr + at::VALUE, value);
-        self.code.sys_bpf(cmd::MAP_UPDATE_ELEM, attr, at::LEN);
+        self.code
+            .blob_to_blob(field(attr, at::MAP_FD), Width::W4, slot);
+        self.code.store_pointer(field(attr, at::KEY), key);
+        self.code.store_pointer(field(attr, at::VALUE), value);
+        self.code
+            .sys_bpf(cmd::MAP_UPDATE_ELEM, attr, len::MAP_UPDATE);
         self.code.log_result(&format!(
             "update_elem idx {} value_size {}",
             map.0,
@@ -239,19 +242,20 @@ impl Emitter<'_> {
     }
 
     fn set_inner_map(&mut self, outer: MapIdx, slot: u32, inner: MapIdx) -> Result<(), Error> {
-        use attr::map_update as at;
+        use map_elem as at;
         self.code.mark("fill a slot of the map");
         let key_bytes = self.code.endian.put_u32(slot);
         let key = self.code.add_data(&key_bytes, Part::Key)?;
-        let attr = self.new_attr(at::LEN);
+        let attr = self.new_attr(len::MAP_UPDATE);
         let attr = self.code.add_data(&attr.bytes, Part::UpdateAttr)?;
         let outer_slot = self.code.fd_slot(outer.0);
         let inner_slot = self.code.fd_slot(inner.0);
         self.code
-            .blob_to_blob(attr + at::MAP_FD, Width::W4, outer_slot);
-        self.code.store_pointer(attr + at::KEY, key);
-        self.code.store_pointer(attr + at::VALUE, inner_slot);
-        self.code.sys_bpf(cmd::MAP_UPDATE_ELEM, attr, at::LEN);
+            .blob_to_blob(field(attr, at::MAP_FD), Width::W4, outer_slot);
+        self.code.store_pointer(field(attr, at::KEY), key);
+        self.code.store_pointer(field(attr, at::VALUE), inner_slot);
+        self.code
+            .sys_bpf(cmd::MAP_UPDATE_ELEM, attr, len::MAP_UPDATE);
         self.code.log_result(&format!(
             "populate_outer_map outer {} key {slot} inner {}",
             outer.0, inner.0
@@ -260,19 +264,20 @@ impl Emitter<'_> {
     }
 
     fn freeze_map(&mut self, map: MapIdx) -> Result<(), Error> {
-        use attr::map_freeze as at;
+        use map_elem as at;
         self.code.mark("freeze the map");
-        let attr = self.new_attr(at::LEN);
+        let attr = self.new_attr(len::MAP_FREEZE);
         let attr = self.code.add_data(&attr.bytes, Part::FreezeAttr)?;
         let slot = self.code.fd_slot(map.0);
-        self.code.blob_to_blob(attr + at::MAP_FD, Width::W4, slot);
-        self.code.sys_bpf(cmd::MAP_FREEZE, attr, at::LEN);
+        self.code
+            .blob_to_blob(field(attr, at::MAP_FD), Width::W4, slot);
+        self.code.sys_bpf(cmd::MAP_FREEZE, attr, len::MAP_FREEZE);
         self.code.log_result("map_freeze")?;
         self.code.check_error()
     }
 
     fn load_program(&mut self, program: &ProgramLoad) -> Result<(), Error> {
-        use attr::prog_load as at;
+        use prog_load as at;
         self.code.mark("prepare the program");
         let endian = self.code.endian;
         let (license, _) = self.code.add_text(self.license, Part::License)?;
@@ -285,7 +290,7 @@ impl Emitter<'_> {
         let core_relos = encode_core_relos(program, endian);
         let core_relos = self.code.add_data(&core_relos, Part::CoreRelos)?;
 
-        let mut attr = self.new_attr(at::LEN);
+        let mut attr = self.new_attr(len::PROG_LOAD);
         attr.put32(at::PROG_TYPE, program.prog_type.0);
         attr.put32(at::EXPECTED_ATTACH_TYPE, program.attach_type.0);
         let target = match &program.attach_target {
@@ -301,25 +306,26 @@ impl Emitter<'_> {
         attr.put32(at::FUNC_INFO_CNT, program.func_info.count());
         attr.put32(at::LINE_INFO_REC_SIZE, program.line_info.record_size);
         attr.put32(at::LINE_INFO_CNT, program.line_info.count());
-        attr.put32(at::CORE_RELO_REC_SIZE, CORE_RELO_SIZE);
+        attr.put32(at::CORE_RELO_REC_SIZE, core_relo::LEN as u32);
         attr.put32(at::CORE_RELO_CNT, program.core_refs.len() as u32);
         attr.put_name(at::PROG_NAME, &program.name);
         let attr = self.code.add_data(&attr.bytes, Part::ProgramAttr)?;
 
         let code = &mut self.code;
-        code.store_pointer(attr + at::LICENSE, license);
-        code.store_pointer(attr + at::INSNS, insns);
-        code.store_pointer(attr + at::FUNC_INFO, func_info);
-        code.store_pointer(attr + at::LINE_INFO, line_info);
-        code.store_pointer(attr + at::CORE_RELOS, core_relos);
+        code.store_pointer(field(attr, at::LICENSE), license);
+        code.store_pointer(field(attr, at::INSNS), insns);
+        code.store_pointer(field(attr, at::FUNC_INFO), func_info);
+        code.store_pointer(field(attr, at::LINE_INFO), line_info);
+        code.store_pointer(field(attr, at::CORE_RELOS), core_relos);
         let fd_array = code.fd_slot(0);
-        code.store_pointer(attr + at::FD_ARRAY, fd_array);
+        code.store_pointer(field(attr, at::FD_ARRAY), fd_array);
         self.log_fields(
-            attr + at::LOG_LEVEL,
-            attr + at::LOG_SIZE,
-            attr + at::LOG_BUF,
+            field(attr, at::LOG_LEVEL),
+            field(attr, at::LOG_SIZE),
+            field(attr, at::LOG_BUF),
         );
-        self.code.stack_to_blob(attr + at::PROG_BTF_FD, Stack::Btf);
+        self.code
+            .stack_to_blob(field(attr, at::PROG_BTF_FD), Stack::Btf);
         if let Some((target, btf_kind)) = target {
             self.code.mark("find the attach target");
             let (name, len) = self.code.add_text(target, Part::AttachTarget)?;
@@ -330,24 +336,24 @@ impl Emitter<'_> {
             // BTF id below, descriptor of the BTF object above.
             let code = &mut self.code;
             code.blob_addr(0, attr);
-            code.store(Width::W4, 0, 7, at::ATTACH_BTF_ID as i16);
+            code.store(Width::W4, 0, 7, at::ATTACH_BTF_ID.offset() as i16);
             code.op(op::RSH64_IMM, 7, 0, 0, 32);
-            code.store(Width::W4, 0, 7, at::ATTACH_BTF_OBJ_FD as i16);
+            code.store(Width::W4, 0, 7, at::ATTACH_BTF_OBJ_FD.offset() as i16);
         }
         for reference in &program.kernel_refs {
             self.code.mark("look up a kernel symbol");
             self.kernel_ref(reference, insns, &program.name)?;
         }
         self.code.mark("load the program");
-        self.code.sys_bpf(cmd::PROG_LOAD, attr, at::LEN);
+        self.code.sys_bpf(cmd::PROG_LOAD, attr, len::PROG_LOAD);
         self.code.log_result(&format!(
             "prog_load {} insn_cnt {}",
-            &program.name[..floor_char(&program.name, NAME_LEN - 1)],
+            &program.name[..floor_char(&program.name, limits::OBJ_NAME_LEN - 1)],
             program.insns.len()
         ))?;
         self.close_kernel_symbols()?;
         if target.is_some() {
-            self.code.close_blob(attr + at::ATTACH_BTF_OBJ_FD)?;
+            self.code.close_blob(field(attr, at::ATTACH_BTF_OBJ_FD))?;
         }
         self.code.check_error()?;
         self.code.store_stack(Stack::Program(self.programs), 7);
