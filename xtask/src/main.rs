@@ -29,7 +29,6 @@ use clap::{Parser, Subcommand};
 
 /// Developers' commands of bpfseal.
 #[derive(Debug, Parser)]
-#[command(infer_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cleaner;
 mod cmd;
 mod command_signer;
 mod compat;
@@ -34,7 +35,6 @@ use failure::Failure;
 #[command(
     name = "bpfseal",
     version,
-    infer_subcommands = true,
     after_help = "Exit codes: 0 done, 1 rejected or refused, 2 wrong usage, 3 malformed input or I/O.\n\
                   Start with: bpfseal seal prog.bpf.o -k key.pem -i cert.pem"
 )]
@@ -44,6 +44,9 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    if cleaner::run_if_called() {
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::parse_from(compat::arguments(std::env::args_os()));
     match cli.verb.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,5 +68,29 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Every word that is taken for a verb is one that `--help` shows.
+    #[test]
+    fn verbs_are_shown_and_not_abbreviated() {
+        fn check(command: &clap::Command, path: &[&str]) {
+            for verb in command.get_subcommands() {
+                let name = verb.get_name();
+                assert!(!verb.is_hide_set(), "{name} is hidden");
+                assert_eq!(verb.get_all_aliases().count(), 0, "{name}");
+                let shorter = (1..name.len()).map(|len| &name[..len]);
+                // `key` is the beginning of `keyring`, and a verb itself.
+                for word in shorter.filter(|word| command.find_subcommand(word).is_none()) {
+                    let line = [path, &[word]].concat();
+                    let error = Cli::command()
+                        .try_get_matches_from(line.clone())
+                        .unwrap_err();
+                    let kind = error.kind();
+                    assert_eq!(kind, clap::error::ErrorKind::InvalidSubcommand, "{line:?}");
+                }
+                check(verb, &[path, &[name]].concat());
+            }
+        }
+        check(&Cli::command(), &["bpfseal"]);
     }
 }

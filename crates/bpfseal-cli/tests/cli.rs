@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::Command;
 
 use common::{Bench, testdata};
@@ -73,7 +74,7 @@ fn gen_skeleton_takes_what_bpftool_takes() {
         "-L -S -k key.pem -i cert.pem gen skeleton sample.bpf.o",
         "gen skeleton sample.bpf.o -S -k key.pem -i cert.pem",
         "gen -LS -kkey.pem -icert.der skeleton sample.bpf.o name sample_bpf",
-        "--use-loader --sign -k key.pem -i cert.pem gen skel sample.bpf.o n sample_bpf",
+        "--use-loader --sign -k key.pem -i cert.pem gen skeleton sample.bpf.o n sample_bpf",
     ] {
         assert_eq!(bench.good(line).out, sealed.out, "{line}");
     }
@@ -132,9 +133,17 @@ fn extract_gives_the_pieces() {
     // Without a key: the unsigned form, or the signed one for a signature made elsewhere.
     bench.good("extract sample.bpf.o --dir form --form signed");
     assert_eq!(bench.read("form/insns.bin"), bench.read("signed/insns.bin"));
-    bench.good("extract sample.bpf.o --dir signed");
+    bench.good("extract sample.bpf.o --dir form");
     assert_ne!(bench.read("form/insns.bin"), bench.read("signed/insns.bin"));
-    assert!(!bench.path("signed/signature.der").exists());
+    // A signature of another loader is neither removed nor left beside these pieces.
+    let before = bench.read("signed/insns.bin");
+    bench.bad(
+        "extract sample.bpf.o --dir signed",
+        2,
+        &["signed/signature.der", "remove it"],
+    );
+    assert_eq!(bench.read("signed/insns.bin"), before);
+    assert!(bench.path("signed/signature.der").exists());
     bench.bad(
         "extract sample.lskel.h --dir x -k key.pem -i cert.pem",
         2,
@@ -402,6 +411,54 @@ fn two_steps_make_what_one_step_makes() {
         assert!(ran.err.contains("does not hold"), "{}", ran.err);
         assert!(!bench.path("bad.h").exists());
     }
+}
+
+/// Words that are no verbs do nothing, whatever verb they begin like; nor does what the command
+/// calls itself with.
+#[test]
+fn words_that_are_no_verbs_remove_nothing() {
+    let mut bench = Bench::new();
+    let folder = bench.path("bpfseal-17-precious");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("file");
+    std::fs::write(&file, "precious").unwrap();
+    for word in [
+        "guard",
+        "guard-pins",
+        "guard-pin",
+        "g",
+        "clean",
+        "remove",
+        "insp",
+        "k",
+        "s",
+    ] {
+        for line in [format!("{word} {}", folder.display()), word.to_owned()] {
+            bench.bad(&line, 2, &["unrecognized subcommand"]);
+            assert!(file.exists(), "{line}");
+        }
+    }
+    bench.bad("keyring rev 1", 2, &["unrecognized subcommand"]);
+    bench.bad("gen skel sample.bpf.o", 2, &[]);
+    // The helper process, called by hand: standard output is the directory that it looks into.
+    let call = |staging: &Path| {
+        let status = Command::new(env!("CARGO_BIN_EXE_bpfseal"))
+            .env("BPFSEAL_UNFINISHED_PINS", staging)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::fs::File::open(bench.folder.path()).unwrap())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        assert!(file.exists());
+    };
+    call(Path::new("bpfseal-17-precious"));
+    call(&folder);
+    bench.env = vec![(
+        "BPFSEAL_UNFINISHED_PINS".to_owned(),
+        "bpfseal-17-precious".to_owned(),
+    )];
+    assert!(bench.good("--version").out.starts_with("bpfseal "));
+    assert!(file.exists());
 }
 
 #[test]

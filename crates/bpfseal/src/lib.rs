@@ -89,7 +89,7 @@ pub use load::{KEYRINGS, LoadError, LoadOptions, insecure_load_unsigned, load};
 pub use loaded::{AttachError, Links, Loaded};
 pub use make::{Made, MakeError, Source, make_loader};
 #[cfg(feature = "kernel")]
-pub use pins::{PinError, remove_pins, staging_folder};
+pub use pins::{PinError, PinPlace, remove_staging};
 #[cfg(feature = "kernel")]
 pub use report::list_keyring;
 #[cfg(feature = "model")]

@@ -10,7 +10,7 @@ use bpfseal_uapi::BPF_F_RDONLY_PROG;
 use crate::artifact::{Artifact, AutoAttach, Interface};
 use crate::kernel::{self, Installed, KeyringId, Link, Linux, Map, Mapping, Program, SyscallError};
 use crate::load::LoadError;
-use crate::pins::{PinError, Staging};
+use crate::pins::{PinError, PinPlace, Staging};
 use crate::seal::Scheme;
 
 /// Why something was not attached.
@@ -219,16 +219,23 @@ impl Loaded {
         Ok(links)
     }
 
-    /// Pins maps, programs and links into a folder of bpffs: all or nothing.
+    /// Pins maps, programs and links into a directory of a bpf file system: all or nothing.
     ///
-    /// Everything is pinned into a folder beside it first (see [`crate::staging_folder`]), which then
-    /// becomes `folder` in one step. The folder must not be there, or be empty. Links are called
-    /// `link_PROGRAM`.
+    /// The directory must not exist, or be empty. Links are called `link_PROGRAM`.
     ///
     /// # Errors
     /// [`PinError`]; nothing is left behind.
     pub fn pin(&self, folder: &Path, links: &[(String, Link)]) -> Result<(), PinError> {
-        let staging = Staging::new(folder)?;
+        self.pin_into(&PinPlace::new(folder)?, links)
+    }
+
+    /// [`Self::pin`], for a caller that has something to prepare in case it is killed meanwhile:
+    /// see [`PinPlace::staging`].
+    ///
+    /// # Errors
+    /// As [`Self::pin`].
+    pub fn pin_into(&self, place: &PinPlace, links: &[(String, Link)]) -> Result<(), PinError> {
+        let staging = Staging::new(place)?;
         let objects = self
             .maps()
             .map(|(name, map)| (name.to_owned(), map.as_fd()))
@@ -244,6 +251,6 @@ impl Loaded {
         for (name, fd) in objects {
             kernel::pin(&Linux, fd, &staging.folder.join(name)).map_err(PinError::Pin)?;
         }
-        staging.commit(folder)
+        staging.commit()
     }
 }

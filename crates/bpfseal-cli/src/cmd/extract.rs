@@ -77,24 +77,23 @@ pub(crate) fn run(args: &Args) -> Outcome {
         from_artifact(args, &bytes)?
     };
     let dir = &args.dir;
+    let signature = dir.join(SIGNATURE);
+    if pieces.signature.is_none() && signature.symlink_metadata().is_ok() {
+        return Err(Failure::usage(
+            format!(
+                "`{}` would stay beside pieces that it does not belong to",
+                signature.display()
+            ),
+            "remove it, or give another directory",
+        ));
+    }
     std::fs::create_dir_all(dir)
         .map_err(|e| Report::new(&files::shown(dir), &e, "check the place"))?;
     files::write(&dir.join(INSNS), &pieces.instructions)?;
     files::write(&dir.join(METADATA), &pieces.metadata)?;
     files::write(&dir.join(EXCL_PROG_HASH), &pieces.excl_prog_hash.to_vec())?;
-    let signature = dir.join(SIGNATURE);
-    match &pieces.signature {
-        Some(bytes) => files::write(&signature, bytes)?,
-        // One of another loader would mislead.
-        None if signature.is_file() => {
-            std::fs::remove_file(&signature)
-                .map_err(|e| Report::new(&files::shown(&signature), &e, "remove it"))?;
-            eprintln!(
-                "note: removed `{}`, which belonged to another loader",
-                signature.display()
-            );
-        }
-        None => {}
+    if let Some(bytes) = &pieces.signature {
+        files::write(&signature, bytes)?;
     }
     Ok(())
 }

@@ -1,17 +1,16 @@
 //! `bpfseal load`: an artifact into the running kernel.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use bpfseal::artifact::AutoAttach;
 use bpfseal::kernel::{self, InstallError, KeyringId, Linux};
 use bpfseal::object::uapi::{MapType, ProgType};
 use bpfseal::report::LoadReport;
-use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError};
+use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError, PinPlace};
 
 use crate::Outcome;
 use crate::args::{parse_keyring, parse_scheme, read_certificates};
+use crate::cleaner::Cleaner;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::input::SealFile;
@@ -201,62 +200,21 @@ fn refused(place: &str, error: &InstallError) -> Failure {
 
 /// Pins everything, or nothing, even if this process is killed meanwhile.
 fn pin(folder: &Path, loaded: &Loaded, links: &Links) -> Outcome {
-    let guard = Guard::new(folder);
-    let result = loaded.pin(folder, links);
-    guard.dismiss();
+    let result = PinPlace::new(folder).and_then(|place| {
+        let cleaner = Cleaner::start(&place);
+        let result = loaded.pin_into(&place, links);
+        cleaner.dismiss();
+        result
+    });
     result.map_err(|error| {
         let help = match &error {
-            PinError::Pin(_) => {
+            PinError::Pin(_) | PinError::NotBpffs { .. } => {
                 "pins live in bpffs, usually under /sys/fs/bpf; nothing was left behind"
             }
             _ => "give a new or empty folder in bpffs, usually under /sys/fs/bpf; nothing was left behind",
         };
         Report::new(&files::shown(folder), &error, help).into()
     })
-}
-
-/// A process that waits for this one: if it is killed while it pins, what it has pinned so far is
-/// removed. A system without the means for it goes without.
-struct Guard(Option<Child>);
-
-impl Guard {
-    fn new(folder: &Path) -> Self {
-        let stage = bpfseal::staging_folder(folder, std::process::id());
-        let child = std::env::current_exe().and_then(|program| {
-            Command::new(program)
-                .arg(super::GUARD_VERB)
-                .arg(stage)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-        });
-        Self(child.ok())
-    }
-
-    /// All is well, or cleaned up already.
-    fn dismiss(self) {
-        if let Some(mut child) = self.0 {
-            // Ends, because its input ends; there is nothing left for it to remove.
-            drop(child.stdin.take());
-            let _ = child.wait();
-        }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct GuardArgs {
-    /// The folder to remove
-    folder: PathBuf,
-}
-
-/// The other side of [`Guard`]: waits for the end of standard input, which comes when the process
-/// that pins is done or dead.
-pub(crate) fn guard(args: &GuardArgs) -> Outcome {
-    let mut nothing = Vec::new();
-    let _ = std::io::stdin().lock().read_to_end(&mut nothing);
-    let _ = bpfseal::remove_pins(&args.folder);
-    Ok(())
 }
 
 fn to_text(report: &LoadReport, loaded: &Loaded, attach: bool) -> String {

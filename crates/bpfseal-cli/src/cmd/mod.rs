@@ -48,13 +48,7 @@ pub(crate) enum Verb {
     Doctor(doctor::Args),
     /// Write the raw pieces of a loader into a folder
     Extract(extract::Args),
-    /// Remove a folder when standard input ends
-    #[command(name = GUARD_VERB, hide = true)]
-    Guard(load::GuardArgs),
 }
-
-/// A verb that is not for people: see `load`.
-const GUARD_VERB: &str = "guard-pins";
 
 impl Verb {
     pub(crate) fn run(&self) -> Outcome {
@@ -72,7 +66,6 @@ impl Verb {
             Self::Key(args) => key::run(args),
             Self::Keyring(args) => keyring::run(args),
             Self::Load(args) => load::run(args),
-            Self::Guard(args) => load::guard(args),
             Self::Extract(args) => extract::run(args),
         }
     }
