@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 
 use bpfseal_seal::{
-    Certificate, Seal, SealError, SealOptions, SealedLoader, Signer, ToBeSigned, check_key,
-    excl_prog_hash,
+    Certificate, Seal, SealError, SealOptions, SealedLoader, Signer, ToBeSigned, excl_prog_hash,
 };
 
 use crate::bundle::Bundle;
@@ -148,7 +147,7 @@ impl Artifact {
     /// Adds a signature to those that each signed form has.
     ///
     /// # Errors
-    /// As [`ToBeSigned::new`], [`ToBeSigned::beside`] and [`ToBeSigned::finish`];
+    /// As [`ToBeSigned::new`], [`ToBeSigned::beside`] and [`ToBeSigned::sign`];
     /// [`SealError::NotSigned`] without a signed form.
     pub fn add_signature(
         &mut self,
@@ -156,7 +155,6 @@ impl Artifact {
         certificate: &Certificate,
         options: &SealOptions,
     ) -> Result<(), SealError> {
-        check_key(key, certificate)?;
         let mut forms = self.forms.to_vec();
         let mut added = false;
         for form in &mut forms {
@@ -170,7 +168,8 @@ impl Artifact {
                 certificate,
                 options,
             )?;
-            *seal = tbs.beside(seal)?.sign(key, instructions, &self.metadata)?;
+            let signed = tbs.beside(seal)?.sign(key)?;
+            *seal = signed;
             added = true;
         }
         if !added {

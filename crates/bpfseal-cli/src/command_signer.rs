@@ -68,10 +68,6 @@ impl Signer for CommandSigner {
         self.public_key.clone()
     }
 
-    fn is_remote(&self) -> bool {
-        true
-    }
-
     fn sign(&self, digest: DigestAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let hashed;
         let input = if self.digest_only {

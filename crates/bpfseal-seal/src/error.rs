@@ -103,6 +103,9 @@ pub enum SealError {
         #[source]
         rejection: Box<crate::rejection::Rejection>,
     },
+    /// A whole CMS message, where a raw signature is added to others.
+    #[error("a whole CMS message can not be added to other signatures; give the raw signature")]
+    WholeMessage,
     /// A signature that another one is to be added to, and that can not be read.
     #[error("the signature that is there already can not be added to: {0}")]
     Beside(#[source] Box<crate::rejection::Rejection>),

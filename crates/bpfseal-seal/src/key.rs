@@ -112,7 +112,8 @@ pub const SIGNING_DIGESTS: [DigestAlgorithm; 3] = [
     DigestAlgorithm::Sha512,
 ];
 
-/// Something that signs with a private key.
+/// Something that signs with a private key: a [`SigningKey`], or a token or service for which
+/// somebody implements this. The answers of all but the former are checked before they are used.
 pub trait Signer {
     /// Algorithm of the key.
     fn algorithm(&self) -> KeyAlgorithm;
@@ -121,18 +122,31 @@ pub trait Signer {
     /// uncompressed point.
     fn public_key(&self) -> Vec<u8>;
 
-    /// Whether its signatures are to be checked with the certificate's key: where nothing but its
-    /// answers shows which key it has.
-    fn is_remote(&self) -> bool {
-        false
-    }
-
     /// Signs a message with one of [`SIGNING_DIGESTS`]: PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in
     /// DER for ECDSA, the bytes themselves for ML-DSA.
     ///
     /// # Errors
     /// [`KeyError::Sign`] when the key can not sign.
     fn sign(&self, digest: DigestAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// Whether this is a [`SigningKey`]. Nobody else can say so: outside of this crate the argument
+    /// has no name, and no value.
+    #[doc(hidden)]
+    fn is_signing_key(&self, _: private::Token) -> bool {
+        false
+    }
+}
+
+mod private {
+    /// What only this crate can name.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Token(pub(super) ());
+}
+
+/// Whether a signer's answers are computed right here, with a key that is known to be what
+/// [`Signer::public_key`] says.
+pub(crate) fn is_in_memory(signer: &dyn Signer) -> bool {
+    signer.is_signing_key(private::Token(()))
 }
 
 /// A private key in memory.
@@ -276,6 +290,10 @@ fn rsa(
 }
 
 impl Signer for SigningKey {
+    fn is_signing_key(&self, _: private::Token) -> bool {
+        true
+    }
+
     fn algorithm(&self) -> KeyAlgorithm {
         match &self.0 {
             Inner::Rsa(key) => KeyAlgorithm::Rsa(key.public().modulus_len() * 8),

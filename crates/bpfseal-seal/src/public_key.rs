@@ -219,6 +219,28 @@ pub(crate) struct Signature<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// Checks a raw signature over a message, by the one algorithm that the key is for.
+pub(crate) fn verify_raw(
+    key: PublicKey<'_>,
+    digest: DigestAlgorithm,
+    message: &[u8],
+    bytes: &[u8],
+) -> Result<(), SignatureFault> {
+    let signature = Signature {
+        algorithm: SignatureAlgorithm {
+            kind: key.algorithm.kind(),
+            digest: DigestName::Known(digest),
+        },
+        signed: match key.algorithm {
+            PublicKeyAlgorithm::MlDsa(_) => Signed::Message(message.into()),
+            _ => Signed::Digest(digest.digest(message)),
+        },
+        bytes,
+    };
+    // Which kernels have the algorithm is not asked here.
+    verify(key, &signature, &CryptoProfile::EVERYTHING)
+}
+
 /// Checks a signature (`public_key_verify_signature`).
 pub(crate) fn verify(
     key: PublicKey<'_>,

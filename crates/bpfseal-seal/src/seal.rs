@@ -9,9 +9,10 @@ use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::error::SealError;
 use crate::hex;
-use crate::key::{KeyAlgorithm, Signer};
+use crate::key::{KeyAlgorithm, Signer, is_in_memory};
 use crate::message::MAX_SIGNATURE;
 use crate::profile::CryptoProfile;
+use crate::public_key::verify_raw;
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;
 use crate::summary::SignatureSummary;
@@ -48,33 +49,33 @@ pub struct SealOptions {
     pub signing_time: u64,
 }
 
-/// What is to be signed, for who has the key: the first of two steps.
+/// What is to be signed. It becomes a [`Seal`] by a key, with [`Self::sign`], or by a signature that
+/// was made somewhere else, with [`Self::attach`]. There is no third way: a signature that this
+/// process did not make itself is checked before there is a seal.
 #[derive(Debug, Clone)]
-pub struct ToBeSigned {
+pub struct ToBeSigned<'a> {
     scheme: Scheme,
-    excl_prog_hash: [u8; 32],
-    certificate: Certificate,
-    embed: Vec<Certificate>,
+    instructions: Cow<'a, [u8]>,
+    metadata: Cow<'a, [u8]>,
+    certificate: Cow<'a, Certificate>,
+    options: Cow<'a, SealOptions>,
+    algorithm: KeyAlgorithm,
+    digest: DigestAlgorithm,
     by_issuer: bool,
-    attributes: Option<Vec<u8>>,
-    beside: Option<Cow<'static, [u8]>>,
-    /// The bytes that the signature is over.
-    pub message: Vec<u8>,
-    /// Digest of the signature.
-    pub digest: DigestAlgorithm,
+    beside: Option<Cow<'a, [u8]>>,
 }
 
-impl ToBeSigned {
-    /// Of a loader, for a signer with a certificate.
+impl<'a> ToBeSigned<'a> {
+    /// A loader, to be signed by the key of a certificate.
     ///
     /// # Errors
-    /// When the certificate can not name the signer.
+    /// When the certificate can not name the signer, or its key does not sign with the digest.
     pub fn new(
         scheme: Scheme,
-        instructions: &[u8],
-        metadata: &[u8],
-        certificate: &Certificate,
-        options: &SealOptions,
+        instructions: &'a [u8],
+        metadata: &'a [u8],
+        certificate: &'a Certificate,
+        options: &'a SealOptions,
     ) -> Result<Self, SealError> {
         let algorithm = KeyAlgorithm::of(certificate).ok_or_else(|| SealError::UnknownKey {
             subject: certificate.subject(),
@@ -83,17 +84,6 @@ impl ToBeSigned {
         if !algorithm.takes(digest) {
             return Err(SealError::Digest { algorithm });
         }
-        let content = scheme.content(instructions, metadata).concat();
-        let (message, attributes) = if scheme == Scheme::Hornet {
-            let attributes = writer::hornet_attributes(
-                &digest.digest(&content),
-                &utc_time(options.signing_time),
-                &[sha2::Sha256::digest(metadata).into()],
-            );
-            (writer::tlv(crate::ber::SET, &attributes), Some(attributes))
-        } else {
-            (content, None)
-        };
         if scheme != Scheme::Hornet
             && options.embed.is_empty()
             && certificate.subject_key_id().is_none()
@@ -104,15 +94,15 @@ impl ToBeSigned {
         }
         Ok(Self {
             scheme,
-            excl_prog_hash: excl_prog_hash(instructions),
-            certificate: certificate.clone(),
-            embed: options.embed.clone(),
+            instructions: instructions.into(),
+            metadata: metadata.into(),
+            certificate: Cow::Borrowed(certificate),
+            options: Cow::Borrowed(options),
+            algorithm,
+            digest,
             // As Hornet's own tool does.
             by_issuer: !options.embed.is_empty() || scheme == Scheme::Hornet,
-            attributes,
             beside: None,
-            message,
-            digest,
         })
     }
 
@@ -123,7 +113,7 @@ impl ToBeSigned {
     /// # Errors
     /// [`SealError::Beside`] for bytes that are no message, [`SealError::Mixed`] where the kernel
     /// takes no message with both signatures.
-    pub fn beside(mut self, seal: &Seal) -> Result<Self, SealError> {
+    pub fn beside(mut self, seal: &'a Seal) -> Result<Self, SealError> {
         let there = SignatureSummary::parse(&seal.signature)
             .map_err(|rejection| SealError::Beside(Box::new(rejection)))?;
         let by_issuer = there
@@ -138,8 +128,33 @@ impl ToBeSigned {
         }
         // All signers of a message are named alike.
         self.by_issuer = by_issuer;
-        self.beside = Some(seal.signature.clone());
+        self.beside = Some(Cow::Borrowed(&seal.signature));
         Ok(self)
+    }
+
+    /// With copies of everything that it refers to.
+    #[must_use]
+    pub fn into_owned(self) -> ToBeSigned<'static> {
+        fn owned<T: ToOwned + ?Sized>(value: Cow<'_, T>) -> Cow<'static, T> {
+            Cow::Owned(value.into_owned())
+        }
+        ToBeSigned {
+            scheme: self.scheme,
+            instructions: owned(self.instructions),
+            metadata: owned(self.metadata),
+            certificate: owned(self.certificate),
+            options: owned(self.options),
+            algorithm: self.algorithm,
+            digest: self.digest,
+            by_issuer: self.by_issuer,
+            beside: self.beside.map(owned),
+        }
+    }
+
+    /// The loader's instructions.
+    #[must_use]
+    pub fn instructions(&self) -> &[u8] {
+        &self.instructions
     }
 
     /// The scheme.
@@ -151,99 +166,130 @@ impl ToBeSigned {
     /// The digest of the loader's instructions.
     #[must_use]
     pub fn excl_prog_hash(&self) -> [u8; 32] {
-        self.excl_prog_hash
+        excl_prog_hash(&self.instructions)
+    }
+
+    /// Digest of the signature.
+    #[must_use]
+    pub fn digest(&self) -> DigestAlgorithm {
+        self.digest
+    }
+
+    /// The bytes that the signature is over.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        match self.attributes() {
+            Some(attributes) => writer::tlv(crate::ber::SET, &attributes),
+            None => self
+                .scheme
+                .content(&self.instructions, &self.metadata)
+                .concat(),
+        }
+    }
+
+    /// The digest of [`Self::message`], for signers that take no message.
+    #[must_use]
+    pub fn message_digest(&self) -> Vec<u8> {
+        self.digest.digest(&self.message())
+    }
+
+    /// Hornet's signed attributes.
+    fn attributes(&self) -> Option<Vec<u8>> {
+        (self.scheme == Scheme::Hornet).then(|| {
+            let content = self.scheme.content(&self.instructions, &self.metadata);
+            writer::hornet_attributes(
+                &self.digest.digest(&content.concat()),
+                &utc_time(self.options.signing_time),
+                &[sha2::Sha256::digest(&self.metadata).into()],
+            )
+        })
+    }
+
+    /// Signs it. Whatever a signer answers is checked with the certificate's key, except what a
+    /// [`SigningKey`](crate::SigningKey) in the memory of this process computed.
+    ///
+    /// # Errors
+    /// [`SealError::KeyMismatch`] for another key than the certificate's; [`SealError::Key`] when
+    /// the key can not sign; else as [`Self::attach`].
+    pub fn sign(&self, key: &dyn Signer) -> Result<Seal, SealError> {
+        check_key(key, &self.certificate)?;
+        let message = self.message();
+        let signature = key.sign(self.digest, &message)?;
+        if is_in_memory(key) {
+            self.encode(&signature)
+        } else {
+            self.take(&message, &signature)
+        }
     }
 
     /// Puts in a signature that was made somewhere else: a raw one of the certificate's key, or a
     /// whole CMS message. It is checked as the kernel would.
     ///
     /// # Errors
-    /// [`SealError::WrongSignature`] when it does not hold; else as [`Self::finish`].
-    pub fn attach(
-        self,
-        instructions: &[u8],
-        metadata: &[u8],
-        signature: &[u8],
-    ) -> Result<Seal, SealError> {
+    /// [`SealError::WrongSignature`] when it does not hold, [`SealError::TooLong`] when the kernel
+    /// would not take it, [`SealError::WholeMessage`] for a CMS message that is to go beside others.
+    pub fn attach(&self, signature: &[u8]) -> Result<Seal, SealError> {
+        self.take(&self.message(), signature)
+    }
+
+    /// Checks a signature, and makes a seal of it.
+    fn take(&self, message: &[u8], signature: &[u8]) -> Result<Seal, SealError> {
+        let wrong = |rejection| SealError::WrongSignature {
+            rejection: Box::new(rejection),
+        };
+        // By its size first: a raw RSA signature may begin with any bytes.
+        let raw = matches!(self.algorithm, KeyAlgorithm::Rsa(bits) if signature.len() * 8 == bits);
+        if raw || !is_cms(signature) {
+            let key = self.certificate.parsed().public_key();
+            verify_raw(key, self.digest, message, signature).map_err(|fault| {
+                wrong(Rejection::WrongSignature {
+                    what: "the content".to_owned(),
+                    certificate: self.certificate.subject(),
+                    fault,
+                })
+            })?;
+            return self.encode(signature);
+        }
+        if self.beside.is_some() {
+            return Err(SealError::WholeMessage);
+        }
+        let seal = self.seal(signature.to_vec())?;
         // Which kernels have the algorithm is not asked here.
         let mut trust = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
-        trust.add(self.certificate.clone());
-        let algorithm = KeyAlgorithm::of(&self.certificate);
-        // By its size first: a raw RSA signature may begin with any bytes.
-        let raw = matches!(algorithm, Some(KeyAlgorithm::Rsa(bits)) if signature.len() * 8 == bits);
-        let seal = if !raw && is_cms(signature) {
-            Seal {
-                scheme: self.scheme,
-                signature: Cow::Owned(signature.to_vec()),
-                excl_prog_hash: self.excl_prog_hash,
-            }
-        } else {
-            let algorithm = algorithm.ok_or_else(|| SealError::UnknownKey {
-                subject: self.certificate.subject(),
-            })?;
-            self.finish(algorithm, signature)?
-        };
+        trust.add(self.certificate.clone().into_owned());
         let sealed = SealedLoader {
-            instructions,
-            metadata,
+            instructions: &self.instructions,
+            metadata: &self.metadata,
             seal: &seal,
         };
-        sealed
-            .verify(&trust)
-            .map_err(|rejection| SealError::WrongSignature {
-                rejection: Box::new(rejection),
-            })?;
+        sealed.verify(&trust).map_err(wrong)?;
         Ok(seal)
     }
 
-    /// Signs it. What a remote key answers is checked.
-    ///
-    /// # Errors
-    /// When the key can not sign; else as [`Self::finish`] and [`Self::attach`].
-    pub fn sign(
-        self,
-        key: &dyn Signer,
-        instructions: &[u8],
-        metadata: &[u8],
-    ) -> Result<Seal, SealError> {
-        let signature = key.sign(self.digest, &self.message)?;
-        if key.is_remote() {
-            self.attach(instructions, metadata, &signature)
-        } else {
-            self.finish(key.algorithm(), &signature)
-        }
-    }
-
-    /// The digest that a signature is over, for signers that take no message.
-    #[must_use]
-    pub fn message_digest(&self) -> Vec<u8> {
-        self.digest.digest(&self.message)
-    }
-
-    /// Puts a signature in: the second step.
-    ///
-    /// # Errors
-    /// [`SealError::TooLong`] when the kernel would not take it.
-    pub fn finish(self, algorithm: KeyAlgorithm, signature: &[u8]) -> Result<Seal, SealError> {
+    /// Puts a signature into a message. Never one that was not checked, or made right here.
+    fn encode(&self, signature: &[u8]) -> Result<Seal, SealError> {
         let shape = writer::Shape {
             certificate: &self.certificate,
             digest: self.digest,
             by_issuer: self.by_issuer,
-            embed: &self.embed,
-            attributes: self.attributes,
+            embed: &self.options.embed,
+            attributes: self.attributes(),
             beside: self.beside.as_deref(),
         };
-        let encoded = writer::signed_data(&shape, algorithm, signature)?;
-        if encoded.len() > MAX_SIGNATURE {
+        self.seal(writer::signed_data(&shape, self.algorithm, signature)?)
+    }
+
+    fn seal(&self, message: Vec<u8>) -> Result<Seal, SealError> {
+        if message.len() > MAX_SIGNATURE {
             return Err(SealError::TooLong {
-                size: encoded.len(),
+                size: message.len(),
                 limit: MAX_SIGNATURE,
             });
         }
         Ok(Seal {
             scheme: self.scheme,
-            signature: Cow::Owned(encoded),
-            excl_prog_hash: self.excl_prog_hash,
+            signature: Cow::Owned(message),
+            excl_prog_hash: self.excl_prog_hash(),
         })
     }
 }
@@ -280,8 +326,7 @@ fn utc_time(seconds: u64) -> String {
 /// Signs a loader.
 ///
 /// # Errors
-/// [`SealError`] when key and certificate do not belong together, the certificate has no key
-/// identifier, or the key can not sign.
+/// As [`ToBeSigned::new`] and [`ToBeSigned::sign`].
 pub fn seal(
     scheme: Scheme,
     instructions: &[u8],
@@ -290,10 +335,7 @@ pub fn seal(
     certificate: &Certificate,
     options: &SealOptions,
 ) -> Result<Seal, SealError> {
-    check_key(key, certificate)?;
-    let to_be_signed = ToBeSigned::new(scheme, instructions, metadata, certificate, options)?;
-    let signature = key.sign(to_be_signed.digest, &to_be_signed.message)?;
-    to_be_signed.finish(key.algorithm(), &signature)
+    ToBeSigned::new(scheme, instructions, metadata, certificate, options)?.sign(key)
 }
 
 /// Signs a loader for load-time verification, with SHA-256 and by key identifier, as bpftool does.

@@ -48,9 +48,7 @@ fn add(sealed: &Owned, name: &str, options: &SealOptions) -> Result<Owned, SealE
     let certificate = certificate(name);
     let scheme = sealed.seal.scheme;
     let tbs = ToBeSigned::new(scheme, instructions, metadata, &certificate, options)?;
-    let seal = tbs
-        .beside(&sealed.seal)?
-        .sign(&key(name), instructions, metadata)?;
+    let seal = tbs.beside(&sealed.seal)?.sign(&key(name))?;
     Ok(Owned {
         seal,
         ..sealed.clone()

@@ -136,7 +136,21 @@ impl<'a> Sealer<'a> {
     pub fn seal(&self, source: impl Into<Source>, key: &dyn Signer) -> Result<Sealed, MakeError> {
         // Before the object is looked at: it is not to blame.
         seal::check_key(key, self.certificate)?;
-        self.prepare(source)?.sign(key)
+        let (made, origin, instructions) = self.make(source.into())?;
+        let metadata = &made.loader.metadata;
+        let forms = self.schemes.iter().zip(instructions);
+        let forms = forms.map(|(scheme, instructions)| {
+            let seal = self
+                .to_be_signed(*scheme, &instructions, metadata)?
+                .sign(key)?;
+            Ok((instructions, seal))
+        });
+        let forms = forms.collect::<Result<_, SealError>>()?;
+        Ok(Sealed {
+            made,
+            forms,
+            origin,
+        })
     }
 
     /// Makes an object's loader for each scheme, and what is to be signed: the first of two steps,
@@ -145,35 +159,55 @@ impl<'a> Sealer<'a> {
     /// # Errors
     /// As [`Self::seal`]; [`MakeError::NoScheme`] without a scheme.
     pub fn prepare(&self, source: impl Into<Source>) -> Result<Prepared, MakeError> {
-        let Source { object, digest } = source.into();
+        let (made, origin, instructions) = self.make(source.into())?;
+        let metadata = &made.loader.metadata;
+        let forms = self.schemes.iter().zip(&instructions);
+        let forms = forms.map(|(scheme, instructions)| {
+            let tbs = self.to_be_signed(*scheme, instructions, metadata)?;
+            Ok(tbs.into_owned())
+        });
+        let forms = forms.collect::<Result<_, SealError>>()?;
+        Ok(Prepared {
+            made,
+            forms,
+            origin,
+        })
+    }
+
+    /// Makes an object's loader, and its instructions for each scheme.
+    fn make(&self, source: Source) -> Result<(Made, Origin, Vec<Vec<u8>>), MakeError> {
+        let Source { object, digest } = source;
         let first = *self.schemes.first().ok_or(MakeError::NoScheme)?;
         let made = make_loader(object, self.host, first.form())?;
-        let mut forms = Vec::new();
+        let mut all = Vec::new();
         for scheme in &self.schemes {
-            let instructions = if scheme.form() == made.loader.form {
+            all.push(if scheme.form() == made.loader.form {
                 made.loader.instructions.clone()
             } else {
                 Loader::new(&made.plan, EmitOptions::new(scheme.form()))?.instructions
-            };
-            let metadata = &made.loader.metadata;
-            let tbs = ToBeSigned::new(
-                *scheme,
-                &instructions,
-                metadata,
-                self.certificate,
-                &self.options,
-            )?;
-            forms.push((instructions, tbs));
+            });
         }
-        Ok(Prepared {
-            origin: Origin {
-                object_digest: digest,
-                certificate: self.provenance.then(|| self.certificate.der().to_vec()),
-                provenance: self.provenance.then(|| self.statement(&made)),
-            },
-            made,
-            forms,
-        })
+        let origin = Origin {
+            object_digest: digest,
+            certificate: self.provenance.then(|| self.certificate.der().to_vec()),
+            provenance: self.provenance.then(|| self.statement(&made)),
+        };
+        Ok((made, origin, all))
+    }
+
+    fn to_be_signed<'b>(
+        &'b self,
+        scheme: Scheme,
+        instructions: &'b [u8],
+        metadata: &'b [u8],
+    ) -> Result<ToBeSigned<'b>, SealError> {
+        ToBeSigned::new(
+            scheme,
+            instructions,
+            metadata,
+            self.certificate,
+            &self.options,
+        )
     }
 
     /// Adds a signature to those that each signed form of an artifact has: vendor and operator,
@@ -217,25 +251,24 @@ pub(crate) struct Origin {
 pub struct Prepared {
     /// The object and its loader, in the form of the first scheme.
     pub made: Made,
-    forms: Vec<(Vec<u8>, ToBeSigned)>,
+    forms: Vec<ToBeSigned<'static>>,
     origin: Origin,
 }
 
 impl Prepared {
     /// What is to be signed, strongest scheme first.
-    pub fn to_be_signed(&self) -> impl Iterator<Item = &ToBeSigned> {
-        self.forms.iter().map(|(_, tbs)| tbs)
+    pub fn to_be_signed(&self) -> impl Iterator<Item = &ToBeSigned<'static>> {
+        self.forms.iter()
     }
 
     /// Signs everything with one key.
     ///
     /// # Errors
-    /// When the key can not sign.
+    /// As [`ToBeSigned::sign`].
     pub fn sign(self, key: &dyn Signer) -> Result<Sealed, MakeError> {
         let mut forms = Vec::new();
-        for (instructions, tbs) in self.forms {
-            let seal = tbs.sign(key, &instructions, &self.made.loader.metadata)?;
-            forms.push((instructions, seal));
+        for tbs in &self.forms {
+            forms.push((tbs.instructions().to_vec(), tbs.sign(key)?));
         }
         Ok(Sealed {
             made: self.made,
@@ -252,12 +285,11 @@ impl Prepared {
     /// scheme without one.
     pub fn attach(self, signatures: &[(Scheme, Vec<u8>)]) -> Result<Sealed, MakeError> {
         let mut forms = Vec::new();
-        for (instructions, tbs) in self.forms {
+        for tbs in &self.forms {
             let scheme = tbs.scheme();
             let found = signatures.iter().find(|(known, _)| *known == scheme);
             let (_, signature) = found.ok_or(MakeError::Missing { scheme })?;
-            let seal = tbs.attach(&instructions, &self.made.loader.metadata, signature)?;
-            forms.push((instructions, seal));
+            forms.push((tbs.instructions().to_vec(), tbs.attach(signature)?));
         }
         Ok(Sealed {
             made: self.made,

@@ -103,8 +103,8 @@ pub(crate) fn tbs(args: &TbsArgs) -> Outcome {
             files::write(&args.dir.join(format!("{name}.{ending}")), &bytes)
         };
         let digest = tbs.message_digest();
-        println!("{name}: {} {}", tbs.digest.name(), hex(&digest));
-        write("tbs", tbs.message.clone())?;
+        println!("{name}: {} {}", tbs.digest().name(), hex(&digest));
+        write("tbs", tbs.message())?;
         write("digest", digest)?;
     }
     let mut report = prepared.report();

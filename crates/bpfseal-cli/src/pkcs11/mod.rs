@@ -271,10 +271,6 @@ impl Signer for TokenSigner {
         self.public_key.clone()
     }
 
-    fn is_remote(&self) -> bool {
-        true
-    }
-
     fn sign(&self, digest: DigestAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let failed = |reason: String| KeyError::Signer {
             signer: self.name.clone(),

@@ -57,15 +57,15 @@ impl Prepared {
     /// writes them calls them so.
     #[must_use]
     pub fn report(&self) -> TbsReport {
-        let message = |tbs: &crate::seal::ToBeSigned| {
+        let message = |tbs: &crate::seal::ToBeSigned<'_>| {
             let name = tbs.scheme().name();
             MessageReport {
                 scheme: tbs.scheme(),
                 attests: tbs.scheme().attests(),
                 message: format!("{name}.tbs"),
-                message_bytes: tbs.message.len(),
+                message_bytes: tbs.message().len(),
                 digest: format!("{name}.digest"),
-                digest_algorithm: tbs.digest.name(),
+                digest_algorithm: tbs.digest().name(),
                 digest_hex: tbs.message_digest().into(),
                 excl_prog_hash: tbs.excl_prog_hash().into(),
             }
