@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use bpfseal_object::Endian;
 use bpfseal_seal::{Scheme, Seal};
+use bpfseal_uapi::limits::MAX_SIGNATURE;
 
 use crate::artifact::{Artifact, LoaderForm};
 use crate::cbor::{
@@ -21,8 +22,6 @@ pub(crate) const VERSION: u64 = 1;
 const MAX_MAPS: u64 = 64;
 /// Most programs, those that are not loaded included.
 const MAX_PROGRAMS: u64 = 4096;
-/// Most bytes of a signature: what a kernel takes.
-const MAX_SIGNATURE: usize = 8192;
 /// Most certificates, and bytes of one.
 const MAX_CERTIFICATES: u64 = 32;
 const MAX_CERTIFICATE: usize = 64 << 10;

@@ -437,7 +437,7 @@ impl<'k> Machine<'k> {
     }
 
     fn call(&mut self, at: usize, insn: Insn) -> Result<(), Fault> {
-        let Some(number) = insn.helper() else {
+        let Some(called) = insn.helper() else {
             return Err(Fault::Function { insn: at });
         };
         let [_, r1, r2, r3, r4, ..] = self.registers;
@@ -452,7 +452,7 @@ impl<'k> Machine<'k> {
             }
         };
         let size = |value: Value| own(value).map(|bits| bits as u32 as usize);
-        let result = match Helper(number) {
+        let result = match called {
             helper::SYS_BPF => {
                 let len = size(r3)?;
                 let command = Command(own(r1)? as u32);

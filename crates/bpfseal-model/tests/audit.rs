@@ -7,8 +7,8 @@ use bpfseal_artifact::Interface;
 use bpfseal_loader::plan::{AttachTarget, ProgramLoad, Step};
 use bpfseal_loader::{EmitOptions, FixedHost, Form, LoadPlan, Loader, Part};
 use bpfseal_model::audit::{Audit, Finding, Subject, audit, compare};
-use bpfseal_object::uapi::{AttachType, MapType, ProgType};
 use bpfseal_object::{Insn, MapIdx, Object};
+use bpfseal_uapi::{MapType, attach, cmd, prog};
 
 /// An object, its plan, and what its caller expects of a context.
 struct Original {
@@ -167,7 +167,7 @@ fn a_changed_plan_is_named() {
     });
     // 8: another type of program.
     sample.planted("type is kprobe, not raw_tracepoint", |plan| {
-        program(plan).prog_type = ProgType(2);
+        program(plan).prog_type = prog::KPROBE;
     });
     // 9: a program that is left out, and 10: one that is added.
     sample.planted("program `on_sys_enter`: it is left out", |plan| {
@@ -196,7 +196,7 @@ fn a_changed_plan_is_named() {
         }
     });
     tracing.planted("attach type is trace_iter", |plan| {
-        program(plan).attach_type = AttachType(28);
+        program(plan).attach_type = attach::BPF_TRACE_ITER;
     });
     let inner = original("inner_maps");
     // 15: another map in a slot.
@@ -233,7 +233,7 @@ fn command(insns: &[Insn], number: i32) -> usize {
     found.unwrap()
 }
 
-const FREEZE: i32 = 22;
+const FREEZE: i32 = cmd::MAP_FREEZE.0.cast_signed();
 
 /// Planted in a loader's own code, where no plan has it.
 #[test]

@@ -1,33 +1,27 @@
 //! BPF instructions: eight bytes each, decoded and encoded in either byte order.
 //!
 //! Only what reading, linking and generating programs needs; no disassembler.
-//! Layout and opcodes: `struct bpf_insn` and the class and mode values of the kernel's
-//! `include/uapi/linux/bpf.h` and `bpf_common.h`.
+//! Layout and opcodes: [`bpfseal_uapi::bpf_insn`] and [`bpfseal_uapi::insn`].
+
+use bpfseal_uapi::insn as op;
+use bpfseal_uapi::{Helper, bpf_insn};
 
 use crate::Endian;
 
+pub use bpfseal_uapi::insn::{
+    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_IDX,
+    BPF_PSEUDO_MAP_IDX_VALUE,
+};
+
 /// Size of one instruction in bytes.
-pub const BPF_INSN_SZ: usize = 8;
+pub const BPF_INSN_SZ: usize = bpf_insn::LEN;
 
-/// `BPF_JMP | BPF_CALL`: a call, of whatever kind `src` says.
-pub const CALL: u8 = 0x85;
-/// `BPF_LD | BPF_IMM | BPF_DW`: load of a 64-bit immediate, two instructions long.
-pub const LD_IMM64: u8 = 0x18;
-/// `BPF_JMP | BPF_EXIT`.
-pub const EXIT: u8 = 0x95;
-
-/// `src` of a call into another function of the same program.
-pub const BPF_PSEUDO_CALL: u8 = 1;
-/// `src` of a call to a kernel function by BTF id.
-pub const BPF_PSEUDO_KFUNC_CALL: u8 = 2;
-/// `src` of an [`LD_IMM64`] that loads a kernel variable by BTF id.
-pub const BPF_PSEUDO_BTF_ID: u8 = 3;
-/// `src` of an [`LD_IMM64`] that loads the address of a function of the same program.
-pub const BPF_PSEUDO_FUNC: u8 = 4;
-/// `src` of an [`LD_IMM64`] that loads a map by its place in `fd_array`.
-pub const BPF_PSEUDO_MAP_IDX: u8 = 5;
-/// `src` of an [`LD_IMM64`] that loads an address inside the value of a map of `fd_array`.
-pub const BPF_PSEUDO_MAP_IDX_VALUE: u8 = 6;
+/// A call, of whatever kind `src` says.
+pub const CALL: u8 = op::BPF_JMP | op::BPF_CALL;
+/// Load of a 64-bit immediate, two instructions long.
+pub const LD_IMM64: u8 = op::BPF_LD | op::BPF_IMM | op::BPF_DW;
+/// The end of a function.
+pub const EXIT: u8 = op::BPF_JMP | op::BPF_EXIT;
 
 /// One BPF instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,8 +119,9 @@ impl Insn {
 
     /// The helper that this instruction calls, if it is a call of a helper by number.
     #[must_use]
-    pub fn helper(self) -> Option<u32> {
-        (self.code == CALL && self.src == 0 && self.dst == 0).then(|| self.imm.cast_unsigned())
+    pub fn helper(self) -> Option<Helper> {
+        let is_helper = self.code == CALL && self.src == 0 && self.dst == 0;
+        is_helper.then(|| Helper(self.imm.cast_unsigned()))
     }
 }
 

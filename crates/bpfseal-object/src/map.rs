@@ -235,7 +235,7 @@ pub(crate) fn is_map_of_maps(map_type: MapType) -> bool {
 }
 
 /// Longest name that the kernel takes, without the NUL (`BPF_OBJ_NAME_LEN` − 1).
-pub const MAX_KERNEL_NAME: usize = 15;
+pub const MAX_KERNEL_NAME: usize = uapi::limits::OBJ_NAME_LEN - 1;
 
 /// Name of a global data map: some of the object's name, then the section's.
 ///

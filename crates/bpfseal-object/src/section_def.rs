@@ -63,8 +63,7 @@ const fn row(
 use crate::uapi::attach as at;
 use crate::uapi::prog as p;
 
-/// What programs have that name no attach type.
-const NONE: AttachType = AttachType(0);
+const NONE: AttachType = AttachType::NONE;
 
 /// `+` takes a target, `b` attaches by BTF name, `s` sleepable, `x` XDP fragments, `u` USDT.
 pub const SECTION_DEFS: &[SectionDef] = &[

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use der::asn1::ObjectIdentifier;
 
+use bpfseal_uapi::limits::MAX_SIGNATURE;
+
 use crate::asn1::{Element, Found, Step, any, decode, fields, leaf, repeated};
 use crate::attestation::SignerId;
 use crate::ber::{BerError, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Tlv};
@@ -29,9 +31,6 @@ const AUTHENTICODE: [ObjectIdentifier; 3] = [
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.12"),
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.11"),
 ];
-
-/// Longest signature that `BPF_PROG_LOAD` takes, bytes.
-pub(crate) const MAX_SIGNATURE: usize = 8192;
 
 /// What the grammar takes notes of.
 #[derive(Debug, Clone, Copy)]

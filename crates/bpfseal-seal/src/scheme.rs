@@ -3,6 +3,8 @@
 //! Three are the kernel's, two were proposed. The loader's instructions differ for those that
 //! check the metadata themselves; the metadata is the same for all.
 
+use bpfseal_uapi::Cve;
+use bpfseal_uapi::cves::{CVE_2026_45927, CVE_2026_74364};
 use std::borrow::Cow;
 
 use bpfseal_loader::Form;
@@ -37,6 +39,8 @@ struct Facts {
     kernels: &'static str,
     attests: &'static str,
     weakness: Option<&'static str>,
+    /// Known holes of kernels that check it.
+    holes: &'static [Cve],
 }
 
 /// Sources: the kernel's sources of 6.18 to 7.3, the proposals on its mailing lists, and what was
@@ -50,6 +54,7 @@ const FACTS: [Facts; 5] = [
         kernels: "Linux 7.3 and later",
         attests: "instructions and metadata, checked by the kernel when the loader is loaded, before any security module is asked",
         weakness: None,
+        holes: &[],
     },
     Facts {
         scheme: Scheme::HashChain,
@@ -59,6 +64,7 @@ const FACTS: [Facts; 5] = [
         kernels: "no kernel (proposed in 2025)",
         attests: "instructions and metadata, by their digests",
         weakness: Some("no kernel checks it"),
+        holes: &[],
     },
     Facts {
         scheme: Scheme::Hornet,
@@ -68,6 +74,7 @@ const FACTS: [Facts; 5] = [
         kernels: "no kernel (a security module, proposed in 2025 and 2026)",
         attests: "instructions, and the metadata by a signed attribute; without the attribute, instructions alone",
         weakness: Some("no kernel checks it"),
+        holes: &[],
     },
     Facts {
         scheme: Scheme::InLoaderExclusive,
@@ -79,9 +86,8 @@ const FACTS: [Facts; 5] = [
         ),
         kernels: "Linux 7.2, and 7.1 in its later releases",
         attests: "instructions, checked by the kernel; the metadata is checked by the loader when it runs, after security modules were asked",
-        weakness: Some(
-            "at admission the metadata is not covered; CVE-2026-74364: an exclusive map reached as an inner map (6.18 before 6.18.40, 6.19 up to 7.1.4)",
-        ),
+        weakness: Some("at admission the metadata is not covered"),
+        holes: &[CVE_2026_74364],
     },
     Facts {
         scheme: Scheme::InLoader,
@@ -91,8 +97,9 @@ const FACTS: [Facts; 5] = [
         kernels: "Linux 6.18 to 7.2",
         attests: "instructions, checked by the kernel; the metadata is checked by the loader when it runs, after security modules were asked",
         weakness: Some(
-            "at admission the metadata is not covered, and the map need not be bound to the loader; CVE-2026-45927: the digest of a map that is not frozen could be cached",
+            "at admission the metadata is not covered, and the map need not be bound to the loader",
         ),
+        holes: &[CVE_2026_45927],
     },
 ];
 
@@ -156,8 +163,19 @@ impl Scheme {
 
     /// What it does not, if there is something to say.
     #[must_use]
-    pub fn weakness(self) -> Option<&'static str> {
-        self.facts().weakness
+    pub fn weakness(self) -> Option<String> {
+        let facts = self.facts();
+        let mut text = facts.weakness?.to_owned();
+        for hole in facts.holes {
+            text.push_str(&format!("; {hole}"));
+        }
+        Some(text)
+    }
+
+    /// Known holes of kernels that check it.
+    #[must_use]
+    pub fn holes(self) -> &'static [Cve] {
+        self.facts().holes
     }
 
     /// The form of the loader that it is for.

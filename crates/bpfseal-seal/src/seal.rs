@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bpfseal_uapi::limits::MAX_SIGNATURE;
 use sha2::Digest as _;
 
 use crate::attestation::{Attestation, SignerId};
@@ -10,7 +11,6 @@ use crate::digest::DigestAlgorithm;
 use crate::error::SealError;
 use crate::hex;
 use crate::key::{KeyAlgorithm, Signer, is_in_memory};
-use crate::message::MAX_SIGNATURE;
 use crate::profile::CryptoProfile;
 use crate::public_key::verify_raw;
 use crate::rejection::Rejection;

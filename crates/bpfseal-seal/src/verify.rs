@@ -4,18 +4,16 @@
 //! should trust, the verdict here is a rejection that has no errno.
 
 use bpfseal_uapi::Errno;
+use bpfseal_uapi::limits::{MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
 
 use crate::attestation::{Attestation, SignatureVerdict, TrustPath};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::hex;
-use crate::message::{MAX_SIGNATURE, Message};
+use crate::message::Message;
 use crate::rejection::Rejection;
 use crate::trust::TrustStore;
 use crate::walk::{Trusted, Walk, revoked_key};
-
-/// Most bytes that a signature may cover: those of the largest `bpf_dynptr`.
-pub(crate) const MAX_PAYLOAD: usize = (1 << 24) - 1;
 
 /// Verifies a detached signature over content that comes in pieces.
 ///
@@ -34,10 +32,10 @@ pub fn verify_detached(
         });
     }
     let size = content.iter().map(|part| part.len()).sum();
-    if size > MAX_PAYLOAD {
+    if size > MAX_SIGNED_PAYLOAD {
         return Err(Rejection::PayloadSize {
             size,
-            limit: MAX_PAYLOAD,
+            limit: MAX_SIGNED_PAYLOAD,
         });
     }
     let message = Message::parse(signature, trust.profile())?;

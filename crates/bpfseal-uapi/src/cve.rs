@@ -1,5 +1,7 @@
 //! Known holes of the kernel that concern signed programs, and the releases that have them.
 
+use core::fmt;
+
 use crate::Version;
 
 /// A hole.
@@ -22,6 +24,25 @@ pub struct Affected {
     pub fixed: Version,
 }
 
+impl fmt::Display for Affected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} before {}", self.first, self.fixed)
+    }
+}
+
+impl fmt::Display for Cve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.id, self.what)?;
+        for (i, range) in self.affected.iter().enumerate() {
+            write!(f, "{}{range}", if i == 0 { " (" } else { ", " })?;
+        }
+        if self.affected.is_empty() {
+            return Ok(());
+        }
+        f.write_str(")")
+    }
+}
+
 impl Cve {
     /// All that are known here.
     pub const ALL: &'static [Self] = crate::generated::cves::ALL;
@@ -40,7 +61,8 @@ impl Cve {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cves::CVE_2026_74364;
+    use crate::cves::{CVE_2026_45927, CVE_2026_74364};
+    use alloc::string::ToString as _;
 
     #[test]
     fn the_fixed_release_is_not_affected() {
@@ -58,6 +80,15 @@ mod tests {
         ] {
             assert_eq!(affects(release), Some(expect), "{release}");
         }
+    }
+
+    #[test]
+    fn a_hole_says_which_releases_have_it() {
+        assert_eq!(
+            CVE_2026_74364.to_string(),
+            "CVE-2026-74364: an exclusive map can be reached as an inner map (6.18 before 6.18.40, 6.19 before 7.1.5)"
+        );
+        assert!(CVE_2026_45927.to_string().ends_with("could be cached"));
     }
 
     #[test]

@@ -169,6 +169,12 @@ impl Default for ProgType {
     }
 }
 
+impl AttachType {
+    /// What programs have that are made for no attach type: the kernel shares the number with
+    /// `BPF_CGROUP_INET_INGRESS`.
+    pub const NONE: Self = Self(0);
+}
+
 impl MapType {
     /// Whether each CPU has a value of its own: a look-up from user space gives all of them.
     #[must_use]

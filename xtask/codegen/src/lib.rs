@@ -1,6 +1,7 @@
 //! The kernel's numbers: from the tables of `bpfseal-uapi` to its code.
 //!
-//! The tables are facts, written by people. [`check`] says whether the code is theirs; [`compare`]
+//! The tables are facts, written by people. [`check`] says whether the code is theirs, and whether a
+//! number has a second home; [`compare`]
 //! holds them against headers and kernel BTF, and says what is new. No text of a header is copied:
 //! only names and numbers.
 //!
@@ -10,6 +11,7 @@
 
 mod compare;
 mod header;
+mod homes;
 mod rust;
 mod table;
 
@@ -37,10 +39,10 @@ pub fn write() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the code is that of the tables.
+/// Whether the code is that of the tables, and no other file defines a number that they have.
 ///
 /// # Errors
-/// Names every file that is not.
+/// Names every file that is not, and every line that does.
 pub fn check() -> anyhow::Result<()> {
     let folder = home().join("src/generated");
     let mut wrong = Vec::new();
@@ -61,6 +63,7 @@ pub fn check() -> anyhow::Result<()> {
             ));
         }
     }
+    wrong.extend(homes::second()?);
     if wrong.is_empty() {
         return Ok(());
     }

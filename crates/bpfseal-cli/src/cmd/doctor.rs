@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use bpfseal::kernel::probe::{self, Ability, Verification};
 use bpfseal::kernel::{self, KeyringId, Linux, LoaderImage, keyring_serial};
 use bpfseal::loader::ContextLayout;
-use bpfseal::parse_version;
 use bpfseal::report::{DoctorReport, HostFinding, HostState};
-use bpfseal::seal::{Certificate, SealedLoader, SigningKey, seal_load_time};
+use bpfseal::seal::{Certificate, Scheme, SealedLoader, SigningKey, seal_load_time};
+use bpfseal::uapi::{Cve, Version};
 
 use crate::Outcome;
 use crate::failure::Failure;
@@ -40,13 +40,13 @@ fn finding(
     name: &'static str,
     state: HostState,
     text: impl Into<String>,
-    help: &'static str,
+    help: impl Into<String>,
 ) -> HostFinding {
     HostFinding {
         name,
         state,
         text: text.into(),
-        help,
+        help: help.into(),
     }
 }
 
@@ -236,30 +236,42 @@ fn try_key(kind: &'static rcgen::SignatureAlgorithm) -> Result<(), String> {
 
 /// Known holes, by the version: they cannot be tried.
 fn holes(scheme: Verification, release: &str) -> Vec<HostFinding> {
-    let Some(version) = parse_version(release) else {
+    let Some(release) = Version::parse(release) else {
         return Vec::new();
     };
-    let version = (version >> 16, version >> 8 & 0xff, version & 0xff);
-    let mut found = Vec::new();
-    let inner_maps =
-        ((6, 18, 0)..(6, 18, 40)).contains(&version) || ((6, 19, 0)..(7, 1, 5)).contains(&version);
-    if inner_maps {
-        found.push(finding(
+    let found = Cve::ALL.iter().filter_map(|cve| {
+        let (state, help) = match cve.affects(release) {
+            Some(false) => return None,
+            Some(true) => {
+                let fixed = cve.affected.iter().map(|range| range.fixed.to_string());
+                let fixed: Vec<String> = fixed.collect();
+                let help = format!(
+                    "use {} or later, unless your vendor has mended it",
+                    fixed.join(", ")
+                );
+                (HostState::Bad, help)
+            }
+            // Which releases have it is not known, but whom it concerns.
+            None => {
+                let mut schemes = Scheme::KERNELS
+                    .into_iter()
+                    .filter(|s| s.holes().contains(cve));
+                if scheme != Verification::InLoader || schemes.next().is_none() {
+                    return None;
+                }
+                let help =
+                    "look whether your kernel has mended it; the load-time scheme has no such hole";
+                (HostState::Note, help.to_owned())
+            }
+        };
+        Some(finding(
             "hole",
-            HostState::Bad,
-            "CVE-2026-74364: an exclusive map can be reached as an inner map",
-            "use 6.18.40, 7.1.5 or later, unless your vendor has mended it",
-        ));
-    }
-    if scheme == Verification::InLoader {
-        found.push(finding(
-            "hole",
-            HostState::Note,
-            "CVE-2026-45927: the in-loader scheme could take the digest of a map that is not frozen",
-            "look whether your kernel has mended it; the load-time scheme has no such hole",
-        ));
-    }
-    found
+            state,
+            format!("{}: {}", cve.id, cve.what),
+            help,
+        ))
+    });
+    found.collect()
 }
 
 fn btf() -> HostFinding {

@@ -115,7 +115,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if let Some(folder) = &args.pin {
         pin(folder, &loaded, &links)?;
     }
-    let mut report = LoadReport::new(&loaded, &links).map_err(|e| Report::new(&place, &e, ""))?;
+    let mut report = loaded
+        .report(&links)
+        .map_err(|e| Report::new(&place, &e, ""))?;
     report.artifact = place;
     report.pinned = args
         .pin

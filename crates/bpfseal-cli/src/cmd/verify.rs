@@ -149,7 +149,7 @@ fn good_text(form: &GoodForm, place: &str) -> String {
         &format!("{} ({})", form.scheme.name(), form.kernels),
     );
     row("attests", form.attests);
-    if let Some(weakness) = form.weakness {
+    if let Some(weakness) = &form.weakness {
         row("weakness", weakness);
     }
     let (insns, metadata) = (form.instruction_bytes, form.metadata_bytes);

@@ -19,10 +19,8 @@ use super::{
 };
 use crate::{Error, Host, HostDependency};
 
-/// `BTF_KIND_TYPEDEF`.
-const KIND_TYPEDEF: u32 = 8;
-/// `BTF_KIND_FUNC`.
-const KIND_FUNC: u32 = 12;
+const KIND_TYPEDEF: u32 = uapi::btf_kind::TYPEDEF.0;
+const KIND_FUNC: u32 = uapi::btf_kind::FUNC.0;
 
 /// Map types whose keys and values the kernel takes no BTF for.
 const WITHOUT_BTF: [uapi::MapType; 14] = [
@@ -464,7 +462,7 @@ fn load_of(
         flags |= uapi::BPF_F_XDP_HAS_FRAGS;
     }
     let attach_type = match def {
-        None => AttachType(0),
+        None => AttachType::NONE,
         Some(def) if def.usdt => uapi::attach::BPF_TRACE_UPROBE_MULTI,
         Some(def) => def.attach_type,
     };

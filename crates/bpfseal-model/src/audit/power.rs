@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use bpfseal_loader::plan::ProgramLoad;
 use bpfseal_object::{BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, MapIdx};
-use bpfseal_uapi::Helper;
 
 use super::symbol_names;
 use crate::helpers::helper_power;
@@ -41,7 +40,6 @@ impl Powers {
             }
             wide = insn.is_ld_imm64();
             if let Some(helper) = insn.helper() {
-                let helper = Helper(helper);
                 powers.helpers.insert(helper.to_string());
                 powers.notable.extend(helper_power(helper));
             }

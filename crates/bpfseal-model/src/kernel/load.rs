@@ -398,7 +398,7 @@ impl Loading<'_> {
                 return Err(errno);
             }
         }
-        if size > MAX_SIGNED_PAYLOAD {
+        if size > MAX_SIGNED_PAYLOAD as u64 {
             self.say(format!("signed payload too large: {size} bytes"));
             return Err(Errno::E2BIG);
         }

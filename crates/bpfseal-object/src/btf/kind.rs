@@ -1,6 +1,6 @@
 //! Kinds of BTF types and linkages: one table of numbers and sizes.
 //!
-//! Source: `include/uapi/linux/btf.h`.
+//! The numbers are those of [`bpfseal_uapi::btf_kind`].
 
 /// Kind of a BTF type. Exhaustive for what libbpf 1.8 knows; others are [`Kind::Unknown`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -191,5 +191,14 @@ mod tests {
             assert_eq!(Kind::from_info((number as u32) << 24), row.0);
         }
         assert_eq!(Kind::from_info(20 << 24), Kind::Unknown);
+    }
+
+    #[test]
+    fn the_place_in_the_table_is_the_kernels_number() {
+        let entries = bpfseal_uapi::BtfKind::ALL;
+        assert_eq!(KINDS.len(), entries.len());
+        for (row, entry) in KINDS.iter().zip(entries).skip(1) {
+            assert_eq!((row.1, row.0.number()), (entry.name, entry.number));
+        }
     }
 }

@@ -9,7 +9,7 @@ const fn v(major: u16, minor: u16, patch: u16) -> Option<Version> {
 /// Bytes of a signature (KMALLOC_MAX_CACHE_SIZE with pages of 4 KiB) (Linux 6.18).
 pub const MAX_SIGNATURE: usize = 8192;
 /// Bytes of instructions and bound maps together that a signature covers (DYNPTR_MAX_SIZE, 24 bits) (Linux 7.3).
-pub const MAX_SIGNED_PAYLOAD: u64 = 16777215;
+pub const MAX_SIGNED_PAYLOAD: usize = 16777215;
 /// Entries of `fd_array`, maps and BTF together (MAX_FD_ARRAY_CNT) (Linux 7.3).
 pub const MAX_FD_ARRAY: u32 = 4096;
 /// Instructions of a program that a privileged process loads (BPF_COMPLEXITY_LIMIT_INSNS) (Linux 5.2).

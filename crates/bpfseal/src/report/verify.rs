@@ -131,7 +131,7 @@ pub struct GoodForm {
     /// What the scheme attests to.
     pub attests: &'static str,
     /// What it does not attest to, if there is something to say.
-    pub weakness: Option<&'static str>,
+    pub weakness: Option<String>,
     /// Bytes of content that the signature covers.
     pub covered_bytes: u64,
     /// Bytes of the loader's instructions.
