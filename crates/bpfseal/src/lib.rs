@@ -52,23 +52,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "kernel")]
-pub mod data;
 mod detached;
 #[cfg(feature = "host")]
 mod host;
-#[cfg(feature = "kernel")]
-mod load;
-#[cfg(feature = "kernel")]
-mod loaded;
 mod make;
-#[cfg(feature = "kernel")]
-mod pins;
 pub mod report;
 #[cfg(feature = "sign")]
 mod sealer;
-#[cfg(feature = "kernel")]
-pub mod skeleton;
 
 pub use bpfseal_artifact as artifact;
 #[cfg(feature = "kernel")]
@@ -77,19 +67,20 @@ pub use bpfseal_loader as loader;
 #[cfg(feature = "model")]
 pub use bpfseal_model as model;
 pub use bpfseal_object as object;
+#[cfg(feature = "kernel")]
+pub use bpfseal_rt as rt;
 pub use bpfseal_seal as seal;
 pub use bpfseal_uapi as uapi;
 
+#[cfg(feature = "kernel")]
+pub use bpfseal_rt::{
+    AttachError, KEYRINGS, Links, LoadError, LoadOptions, Loaded, PinError, PinPlace, data,
+    insecure_load_unsigned, load, remove_staging, skeleton,
+};
 pub use detached::{ReuniteError, reunite};
 #[cfg(feature = "host")]
 pub use host::{RunningHost, parse_version};
-#[cfg(feature = "kernel")]
-pub use load::{KEYRINGS, LoadError, LoadOptions, insecure_load_unsigned, load};
-#[cfg(feature = "kernel")]
-pub use loaded::{AttachError, Links, Loaded};
 pub use make::{Made, MakeError, Source, make_loader};
-#[cfg(feature = "kernel")]
-pub use pins::{PinError, PinPlace, remove_staging};
 #[cfg(feature = "kernel")]
 pub use report::list_keyring;
 #[cfg(feature = "model")]

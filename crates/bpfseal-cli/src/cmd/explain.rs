@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use bpfseal::model::audit::endian_of;
 use bpfseal::model::kernel::{Policy, Profile};
-use bpfseal::object::uapi::KeyringId;
 use bpfseal::report::{ExplainOptions, FormAnswer, KernelAnswer};
 use bpfseal::seal::{Scheme, TrustStore};
 
@@ -82,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     }
     let mut options = ExplainOptions::new(keyring);
-    options.keyring_id = KeyringId(parse_keyring(&args.keyring_id)?.0);
+    options.keyring_id = parse_keyring(&args.keyring_id)?;
     options.policies = args.policy.clone();
     if let Some(form) = artifact.forms.first() {
         options.symbols = args.symbols.load(endian_of(form.instructions()))?;

@@ -115,9 +115,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if let Some(folder) = &args.pin {
         pin(folder, &loaded, &links)?;
     }
-    let mut report = loaded
-        .report(&links)
-        .map_err(|e| Report::new(&place, &e, ""))?;
+    let mut report = LoadReport::new(&loaded, &links).map_err(|e| Report::new(&place, &e, ""))?;
     report.artifact = place;
     report.pinned = args
         .pin

@@ -5,8 +5,8 @@ use crate::artifact::Artifact;
 use crate::model::Symbols;
 use crate::model::explain::{Explanation, Refusal, Setting, describe_admission};
 use crate::model::kernel::{Admission, Policy, Profile};
-use crate::object::uapi::KeyringId;
 use crate::seal::{Scheme, TrustStore};
+use crate::uapi::KeyringId;
 
 schema!(
     /// Name and version of the schema.

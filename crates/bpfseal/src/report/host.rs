@@ -85,18 +85,18 @@ pub struct LoadedProgram {
     pub link: Option<u32>,
 }
 
-impl Loaded {
-    /// What was loaded, with what the kernel says of it, and of the links of its programs.
+impl LoadReport {
+    /// Of what was loaded, with what the kernel says of it and of the links of its programs.
     ///
     /// # Errors
     /// What the kernel answers, if it does not say.
-    pub fn report(&self, links: &Links) -> Result<LoadReport, SyscallError> {
+    pub fn new(loaded: &Loaded, links: &Links) -> Result<Self, SyscallError> {
         let mut attached = Vec::new();
         for (name, link) in links {
             attached.push((name, link.info(&Linux)?.id));
         }
         let mut maps = Vec::new();
-        for (name, map) in self.maps() {
+        for (name, map) in loaded.maps() {
             let info = map.info(&Linux)?;
             maps.push(LoadedMap {
                 name: name.to_owned(),
@@ -105,7 +105,7 @@ impl Loaded {
             });
         }
         let mut programs = Vec::new();
-        for (name, program) in self.programs() {
+        for (name, program) in loaded.programs() {
             let info = program.info(&Linux)?;
             let link = attached.iter().find(|(known, _)| *known == name);
             programs.push(LoadedProgram {
@@ -116,11 +116,11 @@ impl Loaded {
                 link: link.map(|(_, id)| *id),
             });
         }
-        Ok(LoadReport {
+        Ok(Self {
             schema: LoadSchema::V1,
-            artifact: self.name().to_owned(),
-            scheme: self.verified.map(|(scheme, _)| scheme),
-            keyring: self.verified.map(|(_, keyring)| keyring.to_string()),
+            artifact: loaded.name().to_owned(),
+            scheme: loaded.verified.map(|(scheme, _)| scheme),
+            keyring: loaded.verified.map(|(_, keyring)| keyring.to_string()),
             maps,
             programs,
             pinned: None,
