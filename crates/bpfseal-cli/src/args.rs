@@ -1,149 +1,17 @@
 //! Arguments that several verbs share, and how they become values.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::Sealer;
 use bpfseal::kernel::KeyringId;
 use bpfseal::object::object_name;
-use bpfseal::seal::{
-    Certificate, KeyError, SIGNING_DIGESTS, Scheme, Signer, SigningKey, check_key,
-};
+use bpfseal::seal::{Certificate, SIGNING_DIGESTS, Scheme};
 use clap::Args;
-use zeroize::Zeroizing;
 
 use crate::Outcome;
-use crate::command_signer::CommandSigner;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::Values;
-use crate::pkcs11::{self, TokenSigner};
-
-/// Key and certificate.
-#[derive(Debug, Default, Args)]
-pub(crate) struct SignArgs {
-    /// Private key: PEM (PKCS#8, encrypted or not, PKCS#1 or SEC1; RSA 2048 to 4096 bits, ECDSA
-    /// P-256, P-384 or P-521, ML-DSA-44, -65 or -87); or of a token, by its URI:
-    /// pkcs11:token=NAME;object=NAME?pin-source=FILE&module-path=FILE
-    #[arg(short = 'k', long = "key", value_name = "KEY.pem|URI")]
-    pub(crate) key: Option<PathBuf>,
-
-    /// File with the passphrase of the key, or the PIN of the token, in its first line; `-` is standard input, and
-    /// /dev/fd/N a descriptor
-    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_env")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-
-    /// Command that signs, instead of a key: a shell runs it with the message on its standard
-    /// input, and it answers the raw signature (PKCS#1 v1.5, or ECDSA in DER); BPFSEAL_DIGEST says
-    /// which digest
-    #[arg(long, value_name = "COMMAND", conflicts_with = "key")]
-    pub(crate) signer_command: Option<String>,
-
-    /// Give that command the digest instead of the message
-    #[arg(long, requires = "signer_command")]
-    pub(crate) signer_digest: bool,
-
-    /// Environment variable with the passphrase of the key, or the PIN of the token
-    #[arg(long, value_name = "NAME")]
-    pub(crate) passphrase_env: Option<String>,
-
-    /// Certificate of that key: PEM or DER
-    #[arg(short = 'i', long = "cert", value_name = "CERT")]
-    pub(crate) cert: Option<PathBuf>,
-}
-
-impl SignArgs {
-    /// The passphrase, from where it was said to be.
-    fn passphrase(&self) -> Result<Option<Zeroizing<String>>, Failure> {
-        if let Some(path) = &self.passphrase_file {
-            return first_line(path).map(Some);
-        }
-        let Some(name) = &self.passphrase_env else {
-            return Ok(None);
-        };
-        let value = std::env::var(name).map_err(|e| {
-            Failure::usage(
-                format!("environment variable `{name}`: {e}"),
-                "set it to the passphrase",
-            )
-        })?;
-        Ok(Some(Zeroizing::new(value)))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.key.is_none() && self.cert.is_none() && self.signer_command.is_none()
-    }
-
-    /// Reads both; they have to be given together.
-    pub(crate) fn load(&self) -> Result<(Box<dyn Signer + Sync>, Certificate), Failure> {
-        if let (Some(command), Some(cert)) = (&self.signer_command, &self.cert) {
-            let certificate = read_certificate(cert)?;
-            let signer = CommandSigner::new(command.clone(), self.signer_digest, &certificate);
-            let signer = signer.ok_or_else(|| {
-                Failure::usage(
-                    "the certificate's key is of a kind that the kernel does not take for BPF",
-                    "use RSA, ECDSA or ML-DSA",
-                )
-            })?;
-            return Ok((Box::new(signer), certificate));
-        }
-        let (Some(key), Some(cert)) = (&self.key, &self.cert) else {
-            return Err(Failure::usage(
-                "signing needs a key and its certificate",
-                "give both: -k KEY.pem -i CERT.pem",
-            ));
-        };
-        if let Some(uri) = key.to_str().filter(|key| pkcs11::is_uri(key)) {
-            let certificate = read_certificate(cert)?;
-            let pin = || Ok(self.passphrase()?.or_else(|| ask("PIN of the token")));
-            let signer = TokenSigner::open(uri, &certificate, &pin)?;
-            return Ok((Box::new(signer), certificate));
-        }
-        let key_bytes = Zeroizing::new(files::read(key)?);
-        let given = self.passphrase()?;
-        let mut parsed =
-            SigningKey::from_encrypted_pem(&key_bytes, given.as_ref().map(|p| p.as_bytes()));
-        if matches!(parsed, Err(KeyError::Encrypted))
-            && let Some(typed) = ask(&format!("passphrase of {}", files::shown(key)))
-        {
-            parsed = SigningKey::from_encrypted_pem(&key_bytes, Some(typed.as_bytes()));
-        }
-        let key = parsed.map_err(|e| {
-            let help = match e {
-                KeyError::Encrypted => "say where its passphrase is: --passphrase-file or --passphrase-env; on a terminal it is asked for",
-                KeyError::Passphrase => "check the passphrase",
-                _ => "give a private key in PEM; to make one: openssl req -new -x509 -newkey rsa:2048 -noenc -keyout key.pem -out cert.pem -subj /CN=me",
-            };
-            Report::new(&files::shown(key), &e, help)
-        })?;
-        let certificate = read_certificate(cert)?;
-        // Before any object is looked at: it is not to blame.
-        check_key(&key, &certificate).map_err(|e| {
-            let help = "give the key and the certificate that belong together";
-            Report::new(&files::shown(cert), &e, help)
-        })?;
-        Ok((Box::new(key), certificate))
-    }
-}
-
-/// The first line of a file: a passphrase, or a PIN.
-pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let bytes = Zeroizing::new(files::read(path)?);
-    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
-    let text = std::str::from_utf8(line)
-        .map_err(|e| Report::new(&files::shown(path), &e, "give a passphrase that is text"))?;
-    Ok(Zeroizing::new(text.trim_end_matches('\r').to_owned()))
-}
-
-/// Asks for a passphrase or a PIN, where there is somebody to ask.
-fn ask(what: &str) -> Option<Zeroizing<String>> {
-    if !std::io::stdin().is_terminal() {
-        return None;
-    }
-    rpassword::prompt_password(format!("{what}: "))
-        .ok()
-        .map(Zeroizing::new)
-}
 
 /// How to sign, besides with which key.
 #[derive(Debug, Args)]

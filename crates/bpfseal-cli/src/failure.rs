@@ -56,7 +56,8 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "error: {}: {}", self.place, self.message)?;
+        let (place, message) = (without_pin(&self.place), without_pin(&self.message));
+        write!(f, "error: {place}: {message}")?;
         if !self.help.is_empty() {
             write!(f, "\n  help: {}", self.help)?;
         }
@@ -79,12 +80,21 @@ impl Failure {
         }
     }
 
+    /// What there is to say, if it has not been said.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Usage { message, help } => {
+                Some(format!("error: {}\n  help: {help}", without_pin(message)))
+            }
+            Self::Input(report) => Some(report.to_string()),
+            Self::Rejected | Self::Some => None,
+        }
+    }
+
     /// Says on standard error what there is to say.
     pub(crate) fn print(&self) {
-        match self {
-            Self::Usage { message, help } => eprintln!("error: {message}\n  help: {help}"),
-            Self::Input(report) => eprintln!("{report}"),
-            Self::Rejected | Self::Some => {}
+        if let Some(text) = self.text() {
+            eprintln!("{text}");
         }
     }
 
@@ -94,5 +104,59 @@ impl Failure {
             Self::Usage { .. } => 2,
             Self::Input(_) | Self::Some => 3,
         })
+    }
+}
+
+/// Prints what is wrong with the command line, or the help that was asked for, and ends the process.
+pub(crate) fn exit_for(error: &clap::Error) -> ! {
+    let text = error.to_string();
+    let safe = without_pin(&text);
+    if text == safe {
+        error.exit();
+    }
+    eprint!("{safe}");
+    std::process::exit(error.exit_code())
+}
+
+/// A text without the PINs of PKCS#11 URIs in it: somebody put one where it does not belong, and
+/// what is quoted from a command line must not repeat it.
+pub(crate) fn without_pin(text: &str) -> String {
+    const NAME: &str = "pin-value";
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let Some(at) = line.to_ascii_lowercase().find(NAME) else {
+            out.push_str(line);
+            continue;
+        };
+        let after = at + NAME.len();
+        // What a quotation may have in it, it has up to the last quote of the line.
+        let rest = &line[after..];
+        let quote = rest.rfind(['`', '\'']);
+        let end = quote.or(rest.find('\n')).unwrap_or(rest.len());
+        out.push_str(&line[..after]);
+        out.push('…');
+        out.push_str(&rest[end..]);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_cut_out() {
+        for (text, expect) in [
+            ("nothing", "nothing"),
+            ("a\nb\n", "a\nb\n"),
+            (
+                "`pkcs11:x?pin-value=1`2` is\nno\n",
+                "`pkcs11:x?pin-value…` is\nno\n",
+            ),
+            ("x: PIN-VALUE=1 2", "x: PIN-VALUE…"),
+            ("x: pin-value=12\nhelp", "x: pin-value…\nhelp"),
+        ] {
+            assert_eq!(without_pin(text), expect);
+        }
     }
 }

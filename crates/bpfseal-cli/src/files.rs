@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use bpfseal::artifact::skeleton::{CHeader, RustModule};
+use bpfseal::seal::Secret;
 
 use crate::failure::Report;
 
@@ -28,6 +29,25 @@ pub(crate) fn is_stdio(path: &Path) -> bool {
 
 /// Reads a whole input.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Report> {
+    let mut bytes = Vec::new();
+    read_into(&mut bytes, path, MAX_INPUT)?;
+    Ok(bytes)
+}
+
+/// Most bytes of a file with a key or a passphrase.
+const MAX_SECRET: u64 = 1 << 20;
+
+/// Reads a key or a passphrase.
+pub(crate) fn read_secret(path: &Path) -> Result<Secret, Report> {
+    // All of a pipe's at once: a buffer that grows leaves copies behind.
+    let mut bytes = Vec::with_capacity(if is_stdio(path) { 64 << 10 } else { 0 });
+    let read = read_into(&mut bytes, path, MAX_SECRET);
+    let secret = Secret::new(bytes);
+    read?;
+    Ok(secret)
+}
+
+fn read_into(bytes: &mut Vec<u8>, path: &Path, limit: u64) -> Result<(), Report> {
     let report = |error: &io::Error| {
         let help = match error.kind() {
             io::ErrorKind::NotFound => "check the path",
@@ -37,29 +57,26 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Report> {
         };
         Report::new(&shown(path), error, help)
     };
-    let mut bytes = Vec::new();
     let read = if is_stdio(path) {
-        io::stdin()
-            .lock()
-            .take(MAX_INPUT + 1)
-            .read_to_end(&mut bytes)
+        io::stdin().lock().take(limit + 1).read_to_end(bytes)
     } else {
         File::open(path).and_then(|file| {
-            let len = file.metadata().map_or(0, |m| m.len()).min(MAX_INPUT);
+            let len = file.metadata().map_or(0, |m| m.len()).min(limit);
             bytes.reserve_exact(usize::try_from(len).unwrap_or(0));
-            file.take(MAX_INPUT + 1).read_to_end(&mut bytes)
+            file.take(limit + 1).read_to_end(bytes)
         })
     };
     read.map_err(|e| report(&e))?;
-    if bytes.len() as u64 > MAX_INPUT {
-        let error = io::Error::other(format!("it is larger than {MAX_INPUT} bytes"));
-        return Err(Report::new(
-            &shown(path),
-            &error,
-            "give a BPF object or an artifact",
-        ));
+    if bytes.len() as u64 > limit {
+        let error = io::Error::other(format!("it is larger than {limit} bytes"));
+        let help = if limit == MAX_SECRET {
+            "give a key in PEM, or a passphrase"
+        } else {
+            "give a BPF object or an artifact"
+        };
+        return Err(Report::new(&shown(path), &error, help));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Bytes that are collected before they are written: few, so that little memory is touched.

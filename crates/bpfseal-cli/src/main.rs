@@ -14,14 +14,13 @@
 mod args;
 mod cleaner;
 mod cmd;
-mod command_signer;
 mod compat;
 mod failure;
 mod files;
 mod host;
 mod input;
 mod page;
-mod pkcs11;
+mod signer;
 mod symbols;
 
 use std::process::ExitCode;
@@ -47,7 +46,8 @@ fn main() -> ExitCode {
     if cleaner::run_if_called() {
         return ExitCode::SUCCESS;
     }
-    let cli = Cli::parse_from(compat::arguments(std::env::args_os()));
+    let arguments = compat::arguments(std::env::args_os());
+    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| failure::exit_for(&error));
     match cli.verb.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

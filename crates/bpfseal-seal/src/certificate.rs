@@ -6,7 +6,7 @@ use sha2::Digest as _;
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 use crate::ber::{INTEGER, SEQUENCE};
-use crate::error::CertificateError;
+use crate::error::{CertificateError, block_label};
 use crate::fault::SignatureFault;
 use crate::hex;
 use crate::profile::CryptoProfile;
@@ -52,7 +52,7 @@ impl Certificate {
     /// At least one.
     fn all_from_pem(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
         let blocks = pem::parse_many(bytes).unwrap_or_default();
-        let found = blocks.first().map(|b| b.tag().to_owned());
+        let found = blocks.first().map(|b| block_label(b.tag()));
         let all = blocks
             .iter()
             .filter(|b| b.tag() == "CERTIFICATE" || b.tag() == "X509 CERTIFICATE")

@@ -45,6 +45,17 @@ pub enum KeyError {
     Sign,
 }
 
+/// The label of a PEM block, for messages. One that is none is not repeated: where a `-` is missing,
+/// the library takes the lines of a key for its label.
+pub(crate) fn block_label(label: &str) -> String {
+    let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ';
+    if label.len() <= 40 && label.bytes().all(plain) {
+        label.to_owned()
+    } else {
+        "(no label)".to_owned()
+    }
+}
+
 fn found_block(found: &Option<String>) -> String {
     found
         .as_ref()

@@ -14,9 +14,10 @@ use ring::signature::{
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::ecdsa::Curve;
-use crate::error::KeyError;
+use crate::error::{KeyError, block_label};
 use crate::ml_dsa::{MlDsaKey, MlDsaSet};
 use crate::public_key::{P256, P384, P521, PublicKeyAlgorithm, widened};
+use crate::secret::Secret;
 use crate::writer::algorithm_identifier;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -181,37 +182,52 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Encrypted`] without a passphrase, [`KeyError::Passphrase`] with a wrong one;
     /// else as [`Self::from_pem`].
-    pub fn from_encrypted_pem(bytes: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
-        let blocks = pem::parse_many(bytes).map_err(|e| KeyError::Malformed {
-            label: "PEM".to_owned(),
-            reason: e.to_string(),
-        })?;
-        for block in &blocks {
-            let label = block.tag();
-            if label == "ENCRYPTED PRIVATE KEY" {
-                let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
-                let info = pkcs8::EncryptedPrivateKeyInfo::from_der(block.contents())
-                    .map_err(|e| malformed(label, e))?;
-                // Wiped when it goes out of scope.
-                let plain = info.decrypt(passphrase).map_err(|_| KeyError::Passphrase)?;
-                return from_pkcs8(plain.as_bytes());
-            }
+    pub fn from_encrypted_pem(bytes: &[u8], passphrase: Option<&Secret>) -> Result<Self, KeyError> {
+        let blocks = pem::parse_many(bytes).map_err(|e| malformed("PEM", pem_fault(&e)))?;
+        let found = blocks.first().map(|block| block_label(block.tag()));
+        for block in blocks {
+            let label = block_label(block.tag());
+            let label = label.as_str();
             let traditional = block.headers().get("Proc-Type");
             if traditional.is_some_and(|v| v.contains("ENCRYPTED")) {
                 return Err(KeyError::TraditionalEncryption);
             }
+            let contents = Secret::new(block.into_contents());
+            let contents = contents.expose();
+            if label == "ENCRYPTED PRIVATE KEY" {
+                let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
+                let info = pkcs8::EncryptedPrivateKeyInfo::from_der(contents)
+                    .map_err(|e| malformed(label, e))?;
+                // Wiped when it goes out of scope.
+                let plain = info.decrypt(passphrase.expose());
+                let plain = plain.map_err(|_| KeyError::Passphrase)?;
+                return from_pkcs8(plain.as_bytes());
+            }
             match label {
-                "PRIVATE KEY" => return from_pkcs8(block.contents()),
+                "PRIVATE KEY" => return from_pkcs8(contents),
                 "RSA PRIVATE KEY" => {
-                    return rsa(RsaKeyPair::from_der(block.contents()), label);
+                    return rsa(RsaKeyPair::from_der(contents), label);
                 }
-                "EC PRIVATE KEY" => return from_sec1(block.contents(), None, label),
+                "EC PRIVATE KEY" => return from_sec1(contents, None, label),
                 _ => {}
             }
         }
-        Err(KeyError::NoKey {
-            found: blocks.first().map(|b| b.tag().to_owned()),
-        })
+        Err(KeyError::NoKey { found })
+    }
+}
+
+/// What is wrong with PEM, in words that quote nothing: the library's may repeat lines of the key.
+fn pem_fault(error: &pem::PemError) -> &'static str {
+    use pem::PemError as E;
+    match error {
+        E::MismatchedTags(..) => "BEGIN and END have different labels",
+        E::MalformedFraming | E::MissingBeginTag | E::MissingEndTag => {
+            "BEGIN or END is missing or damaged"
+        }
+        E::MissingData => "there is nothing between BEGIN and END",
+        E::InvalidData(_) => "what is between BEGIN and END is not base64",
+        E::InvalidHeader(_) => "a header has no `:`, or a blank line is in the middle",
+        E::NotUtf8(_) => "it is not text",
     }
 }
 

@@ -32,6 +32,7 @@ mod rejection;
 mod rsa;
 mod scheme;
 mod seal;
+mod secret;
 mod strictness;
 mod summary;
 mod trust;
@@ -56,6 +57,7 @@ pub use seal::{
     Seal, SealOptions, SealedLoader, ToBeSigned, check_key, checked_digest, excl_prog_hash, seal,
     seal_load_time,
 };
+pub use secret::Secret;
 pub use strictness::Strictness;
 pub use summary::{SignatureSummary, SignerSummary};
 pub use trust::{Revocation, TrustStore};

@@ -6,7 +6,7 @@ mod common;
 use bpfseal_seal::Signer as _;
 use bpfseal_seal::{
     Certificate, KeyError, Rejection, SIGNING_DIGESTS, Scheme, Seal, SealError, SealOptions,
-    SigningKey, TrustPath, TrustStore, chain, excl_prog_hash, seal, seal_load_time,
+    Secret, SigningKey, TrustPath, TrustStore, chain, excl_prog_hash, seal, seal_load_time,
     verify_detached,
 };
 use common::{KEYS, Owned, certificate, file, key, keys_dir, openssl_accepts, trust, vectors};
@@ -72,9 +72,10 @@ fn keys_that_can_not_sign_say_why() {
     }
     check("p256.encrypted.pem", "no passphrase was given");
     let encrypted = file("p256.encrypted.pem");
-    let wrong = SigningKey::from_encrypted_pem(&encrypted, Some(b"wrong"));
+    let [wrong, right] = ["wrong", "test"].map(|word| Secret::from(word.to_owned()));
+    let wrong = SigningKey::from_encrypted_pem(&encrypted, Some(&wrong));
     assert!(matches!(wrong.unwrap_err(), KeyError::Passphrase));
-    let right = SigningKey::from_encrypted_pem(&encrypted, Some(b"test")).unwrap();
+    let right = SigningKey::from_encrypted_pem(&encrypted, Some(&right)).unwrap();
     assert_eq!(right.public_key(), key("p256").public_key());
     check("ed25519.key.pem", "Ed25519");
     check("p256.cert.pem", "found `CERTIFICATE`");

@@ -11,6 +11,7 @@
 //! | `kernel` | loading into the running kernel |
 //! | `model` | the kernel as a model: `audit`, `explain`, `diff` |
 //! | `sign` | private keys, and sealing |
+//! | `pkcs11` | keys in PKCS#11 tokens |
 //! | `host` | the running host as an input of load plans; comes with `sign` |
 //! | `serde` | reports serialize |
 //! | `schema` | reports describe their JSON |
@@ -70,6 +71,8 @@ pub use bpfseal_object as object;
 #[cfg(feature = "kernel")]
 pub use bpfseal_rt as rt;
 pub use bpfseal_seal as seal;
+#[cfg(feature = "sign")]
+pub use bpfseal_signers as signers;
 pub use bpfseal_uapi as uapi;
 
 #[cfg(feature = "kernel")]

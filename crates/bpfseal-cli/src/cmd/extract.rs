@@ -9,11 +9,12 @@ use bpfseal::seal::excl_prog_hash;
 use clap::ValueEnum;
 
 use crate::Outcome;
-use crate::args::{SignArgs, name_of};
+use crate::args::name_of;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::HostArgs;
 use crate::input::{SealFile, is_object};
+use crate::signer::SignArgs;
 
 const INSNS: &str = "insns.bin";
 const METADATA: &str = "metadata.bin";

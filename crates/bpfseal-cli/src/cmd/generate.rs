@@ -7,10 +7,11 @@ use bpfseal::object::Object;
 use bpfseal::{Made, MakeError, Sealer, Source};
 
 use crate::Outcome;
-use crate::args::{SignArgs, name_of};
+use crate::args::name_of;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
+use crate::signer::{SignArgs, Unshown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,7 +35,7 @@ struct Options {
 
     /// Private key: PEM, not encrypted
     #[arg(short = 'k', value_name = "KEY.pem", global = true)]
-    key: Option<PathBuf>,
+    key: Option<Unshown>,
 
     /// Certificate of that key: PEM or DER
     #[arg(short = 'i', value_name = "CERT", global = true)]
@@ -75,11 +76,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         What::Rust(skeleton) => (skeleton, true),
     };
     let options = &args.options;
-    let sign = SignArgs {
-        key: options.key.clone(),
-        cert: options.cert.clone(),
-        ..SignArgs::default()
-    };
+    let sign = SignArgs::new(options.key.clone(), options.cert.clone());
     if !options.use_loader && !options.sign && !rust {
         return Err(Failure::usage(
             "only light skeletons are made here",

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bpfseal::seal::{Certificate, KeyAlgorithm, hex};
+use bpfseal::seal::{Certificate, KeyAlgorithm, SigningKey, hex};
 use clap::ValueEnum;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -143,11 +143,14 @@ pub(crate) fn run(args: &Args) -> Outcome {
 /// Who issues a delegated certificate.
 fn issuer(ca: &Path, ca_key: &Path) -> Result<Issuer<'static, KeyPair>, Failure> {
     let certificate = crate::args::read_certificate(ca)?;
-    let pem = zeroize::Zeroizing::new(files::read(ca_key)?);
+    let pem = files::read_secret(ca_key)?;
     let help = "give the issuer's private key in PEM, PKCS#8, not encrypted";
     let fault = |e: &dyn std::error::Error| Report::new(&files::shown(ca_key), e, help);
-    let text = std::str::from_utf8(&pem).map_err(|e| fault(&e))?;
-    let key = KeyPair::from_pem(text).map_err(|e| fault(&e))?;
+    let text = std::str::from_utf8(pem.expose()).map_err(|e| fault(&e))?;
+    // In our own words: the library's may repeat lines of the key.
+    SigningKey::from_pem(pem.expose()).map_err(|e| fault(&e))?;
+    let key = KeyPair::from_pem(text)
+        .map_err(|_| fault(&std::io::Error::other("it is not a key in PKCS#8")))?;
     if rcgen::PublicKeyData::der_bytes(&key) != certificate.public_key() {
         let error = std::io::Error::other("it is not the key of the issuer's certificate");
         return Err(Report::new(

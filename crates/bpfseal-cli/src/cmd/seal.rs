@@ -14,11 +14,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::generate::read_source;
 use crate::Outcome;
-use crate::args::{SchemeArgs, SignArgs};
+use crate::args::SchemeArgs;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
 use crate::input::{SealFile, is_object, read_seal};
+use crate::signer::SignArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -380,13 +381,9 @@ fn many(shop: &Shop<'_>, jobs: &[Job<'_>]) -> Outcome {
                     match shop.seal(job) {
                         Ok(notes) => notes.iter().for_each(|note| say(note)),
                         Err(failure) => {
-                            say(&match failure {
-                                Failure::Input(report) => report.to_string(),
-                                Failure::Usage { message, help } => {
-                                    format!("error: {message}\n  help: {help}")
-                                }
-                                Failure::Rejected | Failure::Some => String::new(),
-                            });
+                            if let Some(text) = failure.text() {
+                                say(&text);
+                            }
                             if let Ok(mut failed) = failed.lock() {
                                 failed.push(index);
                             }
