@@ -12,7 +12,7 @@ const SIZE: usize = prog_load::KEYRING_ID.end();
 /// The size or count of something that the kernel only reads, as a call tells it.
 ///
 /// These can be changed by a [`System`](crate::System) that stands in front of another
-/// ([`Attr::claim`]), so that it can be seen what a kernel makes of them.
+/// ([`Attr::claim`]), to test the kernel's own checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Claim {
@@ -43,17 +43,18 @@ impl Claim {
     }
 }
 
-/// A call of `bpf(2)`: the command and its attributes. Whatever they point at is borrowed for `'a`.
+/// A call of `bpf(2)`: the command and its attributes. The memory that they point to is borrowed
+/// for `'a`.
 ///
-/// Only this crate makes them; [`System`](crate::System) hands them on. So no command is given
-/// attributes that were made for another.
+/// Only this crate creates them; a [`System`](crate::System) passes them on. A command can therefore
+/// not be given the attributes of another command.
 #[derive(Debug)]
 pub struct Attr<'a> {
     command: Command,
     // The kernel reads and writes it as 64-bit words.
     words: [u64; SIZE / 8],
     len: usize,
-    /// Sizes of keys and values are the kernel's own ([`Attr::with_real_sizes`]).
+    /// Whether keys and values have the sizes that the kernel reports ([`Attr::with_real_sizes`]).
     real_sizes: bool,
     borrows: PhantomData<&'a mut [u8]>,
 }
@@ -71,13 +72,13 @@ impl<'a> Attr<'a> {
         }
     }
 
-    /// For calls that move whole keys and values, without saying how large they are: whether the
-    /// buffers are as large as the running kernel says of this map.
+    /// Sets whether the buffers for keys and values have the sizes that the running kernel reports for
+    /// this map. The calls that copy whole keys and values carry no sizes of their own.
     pub(crate) fn with_real_sizes(self, real_sizes: bool) -> Self {
         Self { real_sizes, ..self }
     }
 
-    /// Whether the kernel moves no more than the buffers have.
+    /// Whether the kernel stays within the buffers.
     pub(crate) fn is_bounded(&self) -> bool {
         let by_map = matches!(
             self.command,
@@ -90,23 +91,23 @@ impl<'a> Attr<'a> {
         !by_map || self.real_sizes
     }
 
-    /// What the kernel is asked for.
+    /// The command.
     #[must_use]
     pub fn command(&self) -> Command {
         self.command
     }
 
-    /// What the kernel gets, and writes back into.
+    /// The attributes, for the kernel to read and write.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u64 {
         self.words.as_mut_ptr()
     }
 
-    /// Bytes that the kernel is told of.
+    /// Length of the attributes, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Tells the kernel another size or count than that of what it gets. Nothing happens to a call
+    /// Tells the kernel a size or count that differs from the real one. Has no effect on commands
     /// other than [`Claim::command`].
     ///
     /// Too large a one does no harm here: the kernel reads what lies behind, or answers `EFAULT`.
@@ -126,11 +127,7 @@ impl<'a> Attr<'a> {
     }
 
     fn put<T: FieldType>(&mut self, field: Field<T>, bytes: &[u8]) -> &mut Self {
-        for (at, byte) in field.range().zip(bytes) {
-            let mut word = self.words[at / 8].to_ne_bytes();
-            word[at % 8] = *byte;
-            self.words[at / 8] = u64::from_ne_bytes(word);
-        }
+        put(&mut self.words, field, bytes);
         self
     }
 
@@ -149,7 +146,7 @@ impl<'a> Attr<'a> {
         self.put(field, &fd.as_raw_fd().to_ne_bytes())
     }
 
-    /// Sets a field to a number that may be no descriptor.
+    /// Sets a descriptor field to a number that may not be a descriptor.
     pub(crate) fn put_number(&mut self, field: Field<Fd>, number: i32) -> &mut Self {
         self.put(field, &number.to_ne_bytes())
     }
@@ -178,7 +175,7 @@ impl<'a> Attr<'a> {
         self.put(field, &(bytes.as_mut_ptr() as u64).to_ne_bytes())
     }
 
-    /// Writes a name; what is longer than the field is cut.
+    /// Writes a name. A longer one is truncated.
     pub(crate) fn put_name<const N: usize>(
         &mut self,
         field: Field<Text<N>>,
@@ -186,6 +183,15 @@ impl<'a> Attr<'a> {
     ) -> &mut Self {
         let len = name.len().min(N - 1);
         self.put(field, &name.as_bytes()[..len])
+    }
+}
+
+/// Writes a field of a structure that is kept as words.
+fn put<T: FieldType>(words: &mut [u64], field: Field<T>, bytes: &[u8]) {
+    for (at, byte) in field.range().zip(bytes) {
+        let mut word = words[at / 8].to_ne_bytes();
+        word[at % 8] = *byte;
+        words[at / 8] = u64::from_ne_bytes(word);
     }
 }
 
@@ -208,26 +214,18 @@ impl<'a> PerfAttr<'a> {
             words: [0; PERF_SIZE / 8],
             borrows: PhantomData,
         };
-        attr.put(at::TYPE, &event_type.to_ne_bytes());
-        attr.put(at::SIZE, &(PERF_SIZE as u32).to_ne_bytes());
-        attr.put(at::CONFIG, &config.to_ne_bytes());
-        attr.put(at::SAMPLE_PERIOD, &period.to_ne_bytes());
+        put(&mut attr.words, at::TYPE, &event_type.to_ne_bytes());
+        put(&mut attr.words, at::SIZE, &(PERF_SIZE as u32).to_ne_bytes());
+        put(&mut attr.words, at::CONFIG, &config.to_ne_bytes());
+        put(&mut attr.words, at::SAMPLE_PERIOD, &period.to_ne_bytes());
         attr
-    }
-
-    fn put<T: FieldType>(&mut self, field: Field<T>, bytes: &[u8]) {
-        for (at, byte) in field.range().zip(bytes) {
-            let mut word = self.words[at / 8].to_ne_bytes();
-            word[at % 8] = *byte;
-            self.words[at / 8] = u64::from_ne_bytes(word);
-        }
     }
 
     /// Sets `config1` to the address of a text, and `config2` to an offset.
     pub(crate) fn with_text(mut self, text: &'a std::ffi::CStr, offset: u64) -> Self {
         let address = text.as_ptr() as u64;
-        self.put(perf::attr::CONFIG1, &address.to_ne_bytes());
-        self.put(perf::attr::CONFIG2, &offset.to_ne_bytes());
+        put(&mut self.words, perf::attr::CONFIG1, &address.to_ne_bytes());
+        put(&mut self.words, perf::attr::CONFIG2, &offset.to_ne_bytes());
         self
     }
 

@@ -1,4 +1,4 @@
-//! `BPF_OBJ_GET_INFO_BY_FD`: what a kernel says of one of its objects.
+//! `BPF_OBJ_GET_INFO_BY_FD`: information about a kernel object.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,7 +8,7 @@ use bpfseal_uapi::{Errno, cmd};
 use crate::attr::Attr;
 use crate::system::System;
 
-/// Has the structure filled in that the object's kind has ([`bpfseal_uapi::info`]).
+/// Fills in the structure for the object's kind ([`bpfseal_uapi::info`]).
 pub(crate) fn get_info(
     system: &dyn System,
     fd: BorrowedFd<'_>,

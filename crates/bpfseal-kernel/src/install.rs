@@ -201,7 +201,7 @@ pub fn install_with(
     Ok(installed)
 }
 
-/// The last map and program that were made before a loader runs, where the running kernel knows
+/// The last map and program that were created before a loader runs, if the running kernel knows
 /// them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
@@ -328,9 +328,9 @@ fn map_at(index: usize) -> usize {
 
 /// The descriptors that the loader has left in its context.
 ///
-/// Each has to be of a map or program that the loader made, and no number may stand twice: who
-/// closes another's descriptor breaks what is not his. Whatever is wrong with one, the others are
-/// taken, so that they are closed.
+/// Each must refer to a map or program that the loader created, and no number may occur twice:
+/// closing a descriptor that belongs to another part of the process would break it. If one is wrong,
+/// the others are still taken, so that they are closed.
 fn take(
     system: &dyn System,
     bytes: &[u8],
@@ -356,7 +356,7 @@ fn take(
                 Kind::Program => before.program,
             },
         };
-        // A number that stands twice would be closed twice.
+        // A number that occurs twice would be closed twice.
         let fd = seen.insert(found).then(|| system.adopt(left));
         match fd {
             Some(Ok(fd)) => fds.push(fd),

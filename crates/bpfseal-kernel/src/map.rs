@@ -63,11 +63,11 @@ pub struct Map {
     fd: OwnedFd,
     key_size: usize,
     value_size: usize,
-    /// Bytes of what a look-up writes: the values of all CPUs, where each has its own.
+    /// Bytes that a look-up writes: the values of all CPUs for per-CPU maps.
     room: usize,
     max_entries: usize,
-    /// The running kernel has said these sizes of this descriptor, so that buffers of them are
-    /// large enough. Others may come from a test double.
+    /// Whether the running kernel reported these sizes for this descriptor, so that buffers of these
+    /// sizes are large enough. Otherwise they come from a test double.
     real_sizes: bool,
     name: String,
 }
@@ -110,7 +110,7 @@ impl Map {
         Self::new(fd, sizes, spec.name.to_owned())
     }
 
-    /// A map with sizes that are said of it, unless the running kernel says others.
+    /// A map with the given sizes, unless the running kernel reports others.
     fn new(fd: OwnedFd, said: Sizes, name: String) -> Result<Self, SyscallError> {
         let real = running::sizes(fd.as_fd());
         let sizes = real.unwrap_or(said);
@@ -329,7 +329,7 @@ impl From<Map> for OwnedFd {
     }
 }
 
-/// Bytes that a look-up writes: the values of all CPUs, where each has its own.
+/// Bytes that a look-up writes: the values of all CPUs for per-CPU maps.
 fn room(map_type: MapType, value_size: usize) -> Result<usize, SyscallError> {
     if !map_type.is_per_cpu() {
         return Ok(value_size);
@@ -361,7 +361,7 @@ mod tests {
     use crate::{Left, Linux};
     use bpfseal_uapi::map as types;
 
-    /// The running kernel behind somebody who keeps what is asked about objects to himself.
+    /// The running kernel, except that it says nothing about its objects.
     struct Silent;
 
     impl System for Silent {

@@ -8,23 +8,23 @@ use bpfseal_uapi::Errno;
 /// Values of a map in memory, until it is dropped. They change while programs run, so there is no
 /// access to them by reference.
 ///
-/// Programs of the kernel write at any time: what is read may be a mixture of before and after,
-/// except for 1, 2, 4 or 8 bytes at an offset that is a multiple of their count. Threads of this
-/// process that share a mapping never see half of each other's writes.
+/// BPF programs write at any time, so a read may return part of an old value and part of a new one.
+/// Reads of 1, 2, 4 or 8 bytes at a multiple of their size are a single access. Threads of this process that
+/// share a mapping never see half of each other's writes.
 #[derive(Debug)]
 pub struct Mapping {
     address: *mut libc::c_void,
     len: usize,
     writable: bool,
-    /// Held by whoever in this process reads or writes. The kernel's accesses are outside of the
-    /// language's memory model, as those of another process are; two of ours are not, and volatile
-    /// accesses of two threads would be a data race.
+    /// Serializes the accesses of this process. Accesses by the kernel are outside the language's
+    /// memory model, like those of another process; volatile accesses by two threads are not, and
+    /// would be a data race.
     turn: RwLock<()>,
 }
 
-// SAFETY: no reference to the memory is ever given out. Accesses are volatile, because the kernel
-// makes its own, and those of several threads of this process take turns at `turn`: readers
-// together, a writer alone.
+// SAFETY: no reference to the memory is ever handed out. Accesses are volatile, because the kernel
+// accesses the memory too, and `turn` orders those of this process: readers together, a writer
+// alone.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -92,7 +92,7 @@ impl Mapping {
         let Some(from) = self.inside(offset, to.len()) else {
             return false;
         };
-        // Nothing is behind the lock that a panic could leave half done.
+        // The lock protects no state that a panic could leave inconsistent.
         let _turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
         // SAFETY (all): `inside` has checked the range; the mapping is readable and lives as long
         // as `self`; it starts at a page, so that offsets align addresses; no other thread of this

@@ -1,5 +1,5 @@
-//! The running kernel, asked directly: what this crate's safety rests on is not taken from a
-//! [`System`](crate::System), which anybody can write.
+//! Direct queries of the running kernel. The safety of this crate must not depend on a
+//! [`System`](crate::System), which can be implemented in safe code.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
@@ -10,10 +10,10 @@ use crate::attr::Attr;
 use crate::error::last_errno;
 use crate::text::word;
 
-/// `bpf(2)`: what it returns.
+/// Calls `bpf(2)`.
 pub(crate) fn bpf(attr: &mut Attr<'_>) -> Result<i64, Errno> {
     if !attr.is_bounded() {
-        // The kernel would write as much as the map's sizes say, into a buffer that may be smaller.
+        // The kernel would copy as much as the map's sizes say; the buffers may be smaller.
         return Err(Errno::EINVAL);
     }
     let (command, len) = (attr.command().0, attr.len());
@@ -33,8 +33,8 @@ pub(crate) fn bpf(attr: &mut Attr<'_>) -> Result<i64, Errno> {
 pub(crate) fn owned(result: i64) -> Result<OwnedFd, Errno> {
     let fd = i32::try_from(result).ok().filter(|fd| *fd >= 0);
     let fd = fd.ok_or(Errno::EBADF)?;
-    // SAFETY: callers have it from a system call that makes descriptors, just now: nobody else has
-    // it.
+    // SAFETY: the caller has just got it from a system call that creates descriptors, so it has no
+    // other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -47,8 +47,8 @@ pub(crate) struct Sizes {
     pub(crate) max_entries: u32,
 }
 
-/// The sizes of the map behind a descriptor. Of something else than a map they mean nothing, and
-/// the kernel takes it for no map either.
+/// The sizes of the map behind a descriptor. For a descriptor of another kind the numbers are
+/// meaningless, and the kernel refuses every map command on it.
 pub(crate) fn sizes(fd: BorrowedFd<'_>) -> Result<Sizes, Errno> {
     use info::map as at;
     let mut buffer = [0; at::MAX_ENTRIES.end()];
@@ -70,20 +70,20 @@ fn info(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(), Errno> {
     bpf(&mut attr).map(drop)
 }
 
-/// What a descriptor is to stand for.
+/// The kind of object that a descriptor must refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Map,
     Program,
 }
 
-/// The kernel's number of a map or program. It gives them out in order.
+/// The kernel's id of a map or program. Ids are assigned in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Id(u32);
 
 impl Id {
-    /// Whether it was given out after another one. The kernel starts again from 1 behind the
-    /// largest, 2³¹ − 1.
+    /// Whether it was assigned after another id. After the largest, 2³¹ − 1, the kernel starts again
+    /// from 1.
     fn is_after(self, other: Self) -> bool {
         const ALL: u32 = 1 << 31;
         let distance = self.0.wrapping_sub(other.0) % ALL;
@@ -91,27 +91,28 @@ impl Id {
     }
 }
 
-/// The number of the map or program behind a descriptor.
+/// The id of the map or program behind a descriptor.
 pub(crate) fn id(fd: BorrowedFd<'_>) -> Result<Id, Errno> {
-    // Where a program's is, too.
+    // A program's id is at the same offset.
     use info::map as at;
     let mut buffer = [0; at::ID.end()];
     info(fd, &mut buffer)?;
     Ok(Id(word(&buffer, at::ID)))
 }
 
-/// Whether a descriptor is of a kind, where the kernel lets us find out: by calls that ask for
-/// nothing, and that answer `EINVAL` for another kind first.
+/// Whether a descriptor may be of a kind. Uses calls that have no effect, and that fail with `EINVAL`
+/// for another kind before anything else is checked. Any other answer, such as a security module's
+/// `EPERM`, does not rule the kind out.
 fn is_of_kind(fd: BorrowedFd<'_>, kind: Kind) -> bool {
     let mut attr = match kind {
         Kind::Map => {
-            // Looks up no elements.
+            // A batch of no elements.
             let mut attr = Attr::new(cmd::MAP_LOOKUP_BATCH, map_batch::LEN);
             attr.put_fd(map_batch::MAP_FD, fd);
             attr
         }
         Kind::Program => {
-            // Binds no map.
+            // There is no map to bind.
             let mut attr = Attr::new(cmd::PROG_BIND_MAP, prog_bind_map::LEN);
             attr.put_fd(prog_bind_map::PROG_FD, fd)
                 .put_number(prog_bind_map::MAP_FD, -1);
@@ -121,23 +122,23 @@ fn is_of_kind(fd: BorrowedFd<'_>, kind: Kind) -> bool {
     bpf(&mut attr) != Err(Errno::EINVAL)
 }
 
-/// Takes over a descriptor that a program which ran in the kernel has left in this process's table,
-/// by its number.
+/// Takes ownership of a descriptor that a program in the kernel has left in this process's table, by
+/// its number.
 ///
-/// Anything can be written where the number is. So it has to be that of an open descriptor of the
-/// right kind, whose object was made after one that was made right before the run: nothing that
-/// this process had before is closed with it, nor anything of another kind. What another thread
-/// makes during the run cannot be told from it.
+/// The program can report any number. It must be an open descriptor of the right kind, and its
+/// object must be newer than one that was created right before the run. So no descriptor that this
+/// process had before the run is taken, and none of another kind. A map or program that another
+/// thread creates during the run cannot be told apart.
 ///
 /// # Errors
-/// `EBADF` for a number that is none, or of something that was there before; `EINVAL` for one of
-/// another kind.
+/// `EBADF` if the number is not an open descriptor, or if its object existed before; `EINVAL` if it
+/// is of another kind.
 pub(crate) fn adopt(number: i32, kind: Kind, before: Id) -> Result<OwnedFd, Errno> {
-    // Standard input, output and error are nothing that a program can have made.
+    // Standard input, output and error are never a program's.
     if number <= libc::STDERR_FILENO {
         return Err(Errno::EBADF);
     }
-    // SAFETY: only asks whether the number is open.
+    // SAFETY: only checks whether the number is open.
     if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
         return Err(Errno::EBADF);
     }
@@ -150,20 +151,20 @@ pub(crate) fn adopt(number: i32, kind: Kind, before: Id) -> Result<OwnedFd, Errn
     if !id.is_after(before) {
         return Err(Errno::EBADF);
     }
-    // SAFETY: it stands for an object that was made during the run, so the run has opened it, and
-    // whoever ran the program is the only one who learns its number.
+    // SAFETY: its object was created during the run, so the run has opened it, and only the caller,
+    // who ran the program, learns its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd.as_fd().as_raw_fd()) })
 }
 
-/// How many CPUs the kernel has places for. Read from sysfs: the C library counts CPUs that are
-/// there.
+/// The number of possible CPUs. Read from sysfs, because the C library counts only those that are
+/// present.
 pub(crate) fn possible_cpus() -> Result<usize, Errno> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/possible")
         .map_err(|e| crate::error::of_io(&e))?;
     count(text.trim()).ok_or(Errno::EIO)
 }
 
-/// Counts what a list such as `0-3,8` names.
+/// Counts the CPUs in a list such as `0-3,8`.
 fn count(list: &str) -> Option<usize> {
     let mut count = 0_usize;
     for range in list.split(',') {

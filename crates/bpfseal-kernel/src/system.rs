@@ -69,12 +69,12 @@ impl KeyCall<'_> {
     }
 }
 
-/// A descriptor that a program of type syscall has left behind, as the number that it wrote.
+/// A descriptor that a syscall program has left open, as the number that it reported.
 #[derive(Debug, Clone, Copy)]
 pub struct Left {
     pub(crate) number: i32,
     pub(crate) kind: Kind,
-    /// The last map or program that was made before the run, where the running kernel knows it.
+    /// The last map or program that was created before the run, if the running kernel knows it.
     pub(crate) before: Option<Id>,
 }
 
@@ -86,14 +86,14 @@ impl Left {
     }
 }
 
-/// The kernel, or a test double of it. Failures are errnos. What a double leaves out fails with
-/// `ENOSYS`.
+/// The kernel, or a test double of it. Failures are errnos. Calls that a double does not implement
+/// fail with `ENOSYS`.
 ///
-/// Whatever an implementation answers, nothing of this crate's safety depends on it: descriptors
-/// come as [`OwnedFd`], and sizes of maps are asked of the running kernel before it is given a
-/// buffer.
+/// The safety of this crate does not depend on what an implementation returns: descriptors are
+/// returned as [`OwnedFd`], and buffers for map elements have the sizes that the running kernel
+/// itself reports.
 pub trait System {
-    /// `bpf(2)`: the descriptor, of commands that make one ([`Command::makes_descriptor`]).
+    /// `bpf(2)`. Returns the descriptor of commands that create one ([`Command::makes_descriptor`]).
     ///
     /// [`Command::makes_descriptor`]: bpfseal_uapi::Command::makes_descriptor
     ///
@@ -101,10 +101,10 @@ pub trait System {
     /// The errno.
     fn bpf(&self, attr: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno>;
 
-    /// Takes over what a program has left in the table of descriptors.
+    /// Takes ownership of a descriptor that a program has left open.
     ///
     /// # Errors
-    /// `EBADF` or `EINVAL` for what it cannot have made.
+    /// `EBADF` or `EINVAL` for a number that cannot be the program's.
     fn adopt(&self, left: Left) -> Result<OwnedFd, Errno> {
         let _ = left;
         Err(Errno::ENOSYS)
@@ -152,7 +152,7 @@ pub trait System {
     }
 }
 
-/// The descriptor that a command makes.
+/// Runs a command that creates a descriptor.
 pub(crate) fn make(system: &dyn System, attr: &mut Attr<'_>) -> Result<OwnedFd, Errno> {
     system.bpf(attr)?.ok_or(Errno::EBADF)
 }

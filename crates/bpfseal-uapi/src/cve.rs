@@ -1,26 +1,26 @@
-//! Known holes of the kernel that concern signed programs, and the releases that have them.
+//! Known vulnerabilities of the kernel that concern signed programs, and the affected releases.
 
 use core::fmt;
 
 use crate::Version;
 
-/// A hole.
+/// A vulnerability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cve {
     /// Its id, such as `CVE-2026-74364`.
     pub id: &'static str,
-    /// What is wrong.
+    /// The fault, in a few words.
     pub what: &'static str,
-    /// Releases that have it, oldest first. Empty: it is not known which.
+    /// Affected releases, oldest first. Empty if they are not known.
     pub affected: &'static [Affected],
 }
 
-/// Releases from one to another.
+/// A range of releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Affected {
-    /// The first that has the hole.
+    /// The first affected release.
     pub first: Version,
-    /// The first behind it that does not.
+    /// The first fixed release after it.
     pub fixed: Version,
 }
 
@@ -44,10 +44,10 @@ impl fmt::Display for Cve {
 }
 
 impl Cve {
-    /// All that are known here.
+    /// All known vulnerabilities.
     pub const ALL: &'static [Self] = crate::generated::cves::ALL;
 
-    /// Whether a release has it; `None` where that is not known. Vendors mend older releases too.
+    /// Whether a release is affected; `None` if that is not known. Vendors also fix older releases.
     #[must_use]
     pub fn affects(&self, release: Version) -> Option<bool> {
         if self.affected.is_empty() {

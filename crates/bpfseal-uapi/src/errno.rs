@@ -1,4 +1,4 @@
-//! Errnos: what the kernel answers when it does not do what it is asked.
+//! Errnos: the kernel's answers to requests that it refuses or that fail.
 
 use core::fmt;
 

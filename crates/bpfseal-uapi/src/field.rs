@@ -6,35 +6,35 @@ use core::ops::Range;
 
 use crate::Version;
 
-/// A field: where it is, and what it holds. `T` is one of the [`FieldType`]s, so that nobody writes
-/// an address where a number belongs.
+/// A field: its place and its type. `T` is one of the [`FieldType`]s, so that an address cannot be
+/// written where a number belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Field<T> {
     info: FieldInfo,
     holds: PhantomData<T>,
 }
 
-/// A field, whatever it holds.
+/// A field of any type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FieldInfo {
-    /// The kernel's name of it; of a field in a member of a union, with the member's before a dot.
+    /// The kernel's name. A field of a union's member is named `member.field`.
     pub name: &'static str,
-    /// Bytes from the beginning of the structure.
+    /// Offset in the structure, in bytes.
     pub offset: usize,
-    /// Bytes of it.
+    /// Size in bytes.
     pub size: usize,
-    /// The first kernel that has it, where that is known.
+    /// The first release of Linux that has it, if known.
     pub since: Option<Version>,
 }
 
 impl FieldInfo {
-    /// The offset behind it.
+    /// The offset after it.
     #[must_use]
     pub const fn end(&self) -> usize {
         self.offset + self.size
     }
 
-    /// Where it is.
+    /// The bytes that it occupies.
     #[must_use]
     pub const fn range(&self) -> Range<usize> {
         self.offset..self.end()
@@ -56,31 +56,31 @@ impl<T: FieldType> Field<T> {
         }
     }
 
-    /// The same, whatever it holds.
+    /// The field without its type.
     #[must_use]
     pub const fn info(self) -> FieldInfo {
         self.info
     }
 
-    /// The kernel's name of it.
+    /// The kernel's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.info.name
     }
 
-    /// Bytes from the beginning of the structure.
+    /// Offset in the structure, in bytes.
     #[must_use]
     pub const fn offset(self) -> usize {
         self.info.offset
     }
 
-    /// The offset behind it: how long a structure is that ends with it.
+    /// The offset after it: the length of a structure that ends with this field.
     #[must_use]
     pub const fn end(self) -> usize {
         self.info.end()
     }
 
-    /// Where it is.
+    /// The bytes that it occupies.
     #[must_use]
     pub const fn range(self) -> Range<usize> {
         self.info.range()
@@ -93,9 +93,9 @@ impl<T> fmt::Debug for Field<T> {
     }
 }
 
-/// What fields hold. All of them are in the byte order of the machine.
+/// Types of fields. All are in the byte order of the machine.
 pub trait FieldType: sealed::Sealed {
-    /// Bytes of it.
+    /// Size in bytes.
     const SIZE: usize;
 }
 

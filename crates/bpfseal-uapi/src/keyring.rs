@@ -1,11 +1,11 @@
-//! Keyrings, by what `keyring_id` of a load takes.
+//! Keyrings, as the `keyring_id` of a load names them.
 
 use core::fmt;
 
 use crate::generated::keys;
 
-/// A keyring: a serial number, or one of the special ids. Open-ended: kernels after 7.3 know more
-/// of them.
+/// A keyring: a serial number, or one of the special ids. Open-ended: kernels after 7.3 have more
+/// special ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyringId(pub i32);
 
@@ -20,7 +20,7 @@ impl KeyringId {
         found.map(|(_, name)| *name)
     }
 
-    /// By name, or by number.
+    /// Parses a name or a number.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let found = Self::ALL.iter().find(|(_, name)| *name == text);
@@ -29,7 +29,7 @@ impl KeyringId {
             .or_else(|| text.parse().ok().map(Self))
     }
 
-    /// Whether the kernel looks in a keyring of its own; all others are user keyrings.
+    /// Whether it is one of the kernel's own keyrings. All others are user keyrings.
     #[must_use]
     pub const fn is_system(self) -> bool {
         matches!(self, Self::BUILTIN | Self::SECONDARY | Self::PLATFORM)

@@ -2,9 +2,9 @@
 //! `bpf(2)`, types of maps, programs, attachments and links, helpers, flags, errnos, keyrings,
 //! limits, and known holes, with the kernel that had them first.
 //!
-//! For everything that reads or writes what the kernel reads or writes. Facts only: no system
-//! calls, no dependencies, no allocation. The generator of loaders and the audit of loaders both
-//! read the numbers here, and neither reads the other's code.
+//! Used by every crate that shares a format with the kernel. Facts only: no system calls, no
+//! dependencies, no allocation. The generator of loaders and the audit both read these numbers, and
+//! neither uses the other's code.
 //!
 //! ```
 //! use bpfseal_uapi::{MapType, attr, cmd, map};
@@ -16,7 +16,8 @@
 //! assert_eq!(MapType(99).to_string(), "99");
 //! ```
 //!
-//! The sources are the tables in `table/`, of which `cargo xtask codegen` makes `src/generated/`.
+//! The numbers come from the tables in `table/`; `cargo xtask codegen` generates `src/generated/`
+//! from them.
 //! Types are open-ended: a number that has no name here is kept, and printed as a number.
 //! Constants keep the kernel's spelling; those of an enumeration leave out its prefix.
 #![no_std]

@@ -2,15 +2,15 @@
 
 use crate::Version;
 
-/// A limit, for reports; the constants in [`crate::limits`] are for code.
+/// A limit for reports. Code uses the constants in [`crate::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limit {
-    /// Its name here.
+    /// Name of the constant.
     pub name: &'static str,
-    /// How much.
+    /// The limit.
     pub value: u64,
-    /// The first kernel that is known to have it.
+    /// The first release of Linux that is known to have it.
     pub since: Option<Version>,
-    /// Of what, and what the kernel calls it.
+    /// What is limited, and the kernel's name for the limit.
     pub what: &'static str,
 }

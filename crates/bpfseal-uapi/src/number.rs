@@ -79,7 +79,7 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// `enum bpf_cmd`: what `bpf(2)` is asked for.
+    /// `enum bpf_cmd`: commands of `bpf(2)`.
     Command = enums::cmd::ALL,
     /// `enum bpf_map_type`.
     MapType = enums::map::ALL,
@@ -89,11 +89,11 @@ numbers! {
     AttachType = enums::attach::ALL,
     /// `enum bpf_link_type`.
     LinkType = enums::link::ALL,
-    /// `enum bpf_func_id`: what a program's call of the kernel names.
+    /// `enum bpf_func_id`: helpers that programs call.
     Helper = helpers::helper::ALL,
-    /// `enum bpf_sig_keyring`: where the kernel found the key of a program's signature.
+    /// `enum bpf_sig_keyring`: the kind of keyring that held the signer's key.
     KeyringType = enums::keyring_type::ALL,
-    /// `enum bpf_sig_verdict`: what became of a program's signature.
+    /// `enum bpf_sig_verdict`: the verdict on a program's signature.
     SigVerdict = enums::verdict::ALL,
     /// `BTF_KIND_*`: kinds of types.
     BtfKind = enums::btf_kind::ALL,
@@ -123,7 +123,7 @@ impl Command {
         self.kernel_name().unwrap_or("bpf")
     }
 
-    /// Whether it answers with a new descriptor.
+    /// Whether the command returns a new descriptor.
     #[must_use]
     pub const fn makes_descriptor(self) -> bool {
         use crate::cmd;
@@ -170,13 +170,12 @@ impl Default for ProgType {
 }
 
 impl AttachType {
-    /// What programs have that are made for no attach type: the kernel shares the number with
-    /// `BPF_CGROUP_INET_INGRESS`.
+    /// No attach type. The kernel uses the same number for `BPF_CGROUP_INET_INGRESS`.
     pub const NONE: Self = Self(0);
 }
 
 impl MapType {
-    /// Whether each CPU has a value of its own: a look-up from user space gives all of them.
+    /// Whether each CPU has its own value. A look-up from user space returns all of them.
     #[must_use]
     pub const fn is_per_cpu(self) -> bool {
         use crate::map;
@@ -198,7 +197,7 @@ impl MapType {
 }
 
 impl Helper {
-    /// The `imm` of a call of it.
+    /// The `imm` field of an instruction that calls it.
     #[must_use]
     pub const fn imm(self) -> i32 {
         self.0.cast_signed()

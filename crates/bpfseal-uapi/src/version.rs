@@ -14,7 +14,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// A release by its three numbers.
+    /// Creates a version from its three numbers.
     #[must_use]
     pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
         Self {
@@ -24,8 +24,8 @@ impl Version {
         }
     }
 
-    /// Reads how a kernel names itself (`uname -r`), such as `7.1.5-2-amd64`: what follows the
-    /// numbers is left out. `None` without at least two numbers.
+    /// Parses a release as `uname -r` prints it, such as `7.1.5-2-amd64`. Anything after the numbers
+    /// is ignored. `None` if there are fewer than two numbers.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text

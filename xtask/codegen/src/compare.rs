@@ -1,4 +1,4 @@
-//! The tables beside headers and kernel BTF.
+//! Compares the tables with headers and kernel BTF.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use crate::header::{self, CEnum};
 use crate::table::{Enum, Flags, Kind, Layout, Row, Section};
 
-/// Headers of the interface that have numbers in definitions.
+/// Headers that define numbers by `#define`.
 const HEADERS: [&str; 8] = [
     "linux/bpf.h",
     "linux/bpf_common.h",
@@ -19,21 +19,21 @@ const HEADERS: [&str; 8] = [
     "asm-generic/errno-base.h",
     "asm-generic/errno.h",
 ];
-/// Names that a definition in a header has when a table should have it too.
+/// Prefixes of definitions that the tables should have.
 const FAMILIES: [&str; 2] = ["BPF_F_", "BPF_PSEUDO_"];
-/// What macros and shorthands for several flags are called so too.
+/// Combinations of flags, which have such a name but are no flags.
 const NO_FLAGS: [&str; 1] = ["BPF_F_REDIRECT_FLAGS"];
 
-/// What a kernel says.
+/// What the headers of a kernel say.
 struct Kernel {
     vmlinux: String,
     enums: Vec<CEnum>,
     defines: BTreeMap<String, i64>,
 }
 
-/// Compares the tables with the headers in `usr/include` of a directory, `vmlinux.h` among them:
-/// what is new or different, a line each. With `add`, new values of enumerations go into the
-/// tables.
+/// Compares the tables with the headers below `usr/include` of a directory, which include
+/// `vmlinux.h`. Returns one line for each difference. With `add`, new values of enumerations are
+/// added to the tables.
 ///
 /// # Errors
 /// When a header is missing, or a table could not be written.
@@ -102,7 +102,7 @@ type NewValue = (String, String);
 fn enumeration(of: &Enum, kernel: &Kernel, said: &mut Vec<String>) -> Vec<NewValue> {
     let shared = |c: &&CEnum| match &of.c_name {
         Some(_) => c.name == of.c_name,
-        // One without a name is found by what it has.
+        // One without a name is found by its values.
         None => of
             .rows
             .iter()
@@ -115,7 +115,7 @@ fn enumeration(of: &Enum, kernel: &Kernel, said: &mut Vec<String>) -> Vec<NewVal
     };
     let mut new = Vec::new();
     for (name, value) in &found.values {
-        // Marks of the end, and bits that go with a number.
+        // End markers, and flags that are combined with a number.
         if name.starts_with("__") || name.starts_with("NR_") || *value >= 1 << 16 {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Every number of the kernel has one home: no other file defines one that the tables have.
+//! Checks that no other file defines a number that the tables have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::{project, read, tables};
 const PLACES: [&str; 4] = ["crates", "examples", "tests", "xtask"];
 /// The one home.
 const HOME: &str = "crates/bpfseal-uapi/";
-/// Calls that name a field of attributes, with a number instead of a field.
+/// Calls that take a field of attributes; a literal offset instead of a field is an error.
 const BY_OFFSET: [&str; 9] = [
     ".put_any_bytes(",
     ".put_buffer(",
@@ -23,10 +23,10 @@ const BY_OFFSET: [&str; 9] = [
     "attr.u64(",
 ];
 
-/// Types of enumerations: a number that has a name is written by its name.
+/// Types of enumerations, with the numbers that have a name.
 type Named = BTreeMap<String, BTreeSet<i64>>;
 
-/// Places where a number stands a second time, as lines for people.
+/// Lists the lines that define a number a second time.
 pub(crate) fn second() -> anyhow::Result<Vec<String>> {
     let (known, named) = numbers()?;
     let mut found = Vec::new();
@@ -68,7 +68,7 @@ fn fault(line: &str, known: &BTreeMap<String, Vec<i64>>, named: &Named) -> Optio
     is_known.then(|| format!("`{name}` = {value} is defined in bpfseal-uapi: use that"))
 }
 
-/// A number of an enumeration that is made by hand: `MapType(2)`.
+/// A literal number of an enumeration that has a name: `MapType(2)`.
 fn unnamed(line: &str, named: &Named) -> Option<String> {
     named.iter().find_map(|(name, numbers)| {
         let made = format!("{name}(");
@@ -105,7 +105,7 @@ fn numbers() -> anyhow::Result<(BTreeMap<String, Vec<i64>>, Named)> {
     let mut named = Named::new();
     let mut known: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     let mut add = |name: &str, value: i64| {
-        // Anything may be called so, and be 0.
+        // Short names with the value 0 are too common.
         if value != 0 || name.contains('_') {
             known.entry(name.to_owned()).or_default().push(value);
         }

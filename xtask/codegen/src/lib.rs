@@ -1,12 +1,11 @@
-//! The kernel's numbers: from the tables of `bpfseal-uapi` to its code.
+//! Generates the code of `bpfseal-uapi` from its tables of the kernel's numbers.
 //!
-//! The tables are facts, written by people. [`check`] says whether the code is theirs, and whether a
-//! number has a second home; [`compare`]
-//! holds them against headers and kernel BTF, and says what is new. No text of a header is copied:
-//! only names and numbers.
+//! The tables are facts, maintained by hand. [`check`] verifies that the generated code matches
+//! them, and that no other file defines the same numbers. [`compare`] reports differences to headers
+//! and kernel BTF. Headers are read for names and numbers only; no text is copied.
 //!
-//! A crate of its own, which uses none of ours: code can be made while what uses it does not
-//! compile. `cargo xtask codegen` is how it is called otherwise.
+//! A crate of its own, without dependencies on the other crates: code can be generated while they do
+//! not compile. Usually called as `cargo xtask codegen`.
 #![forbid(unsafe_code)]
 
 mod compare;
@@ -21,10 +20,10 @@ use anyhow::{Context as _, bail};
 
 pub use compare::compare;
 
-/// Writes the code.
+/// Writes the generated code.
 ///
 /// # Errors
-/// When a table says something that is no fact, or a file could not be written.
+/// When a table is malformed, or a file could not be written.
 pub fn write() -> anyhow::Result<()> {
     let folder = home().join("src/generated");
     std::fs::create_dir_all(&folder)?;
@@ -39,10 +38,10 @@ pub fn write() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the code is that of the tables, and no other file defines a number that they have.
+/// Checks that the generated code matches the tables, and that no other file defines their numbers.
 ///
 /// # Errors
-/// Names every file that is not, and every line that does.
+/// Lists every file that does not match, and every line that defines such a number.
 pub fn check() -> anyhow::Result<()> {
     let folder = home().join("src/generated");
     let mut wrong = Vec::new();

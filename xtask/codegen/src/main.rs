@@ -1,5 +1,5 @@
-//! `cargo run -p codegen`: makes the code of the kernel's numbers from their tables, also while
-//! what uses them does not compile.
+//! `cargo run -p codegen`: generates the code of `bpfseal-uapi`, even while its users do not
+//! compile.
 #![forbid(unsafe_code)]
 
 fn main() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! From the tables to the files in `src/generated` of `bpfseal-uapi`.
+//! Generates the files in `src/generated` of `bpfseal-uapi`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -405,7 +405,7 @@ fn format(text: &str) -> anyhow::Result<String> {
         .spawn()
         .context("running rustfmt")?;
     let mut input = child.stdin.take().context("rustfmt has no input")?;
-    // Its output is larger than a pipe holds: somebody has to read while we write.
+    // Write from a thread: its output is larger than the buffer of a pipe.
     let text = text.to_owned();
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
     let output = child.wait_with_output()?;

@@ -1268,7 +1268,7 @@ pub mod loader {
     }
 }
 
-/// How the kernel's own map object begins. Loaders that check their metadata read it: the digest that the kernel has computed, and whether the map is exclusive. In 7.3 the second field moved, and no loader needs it any more.
+/// The beginning of the kernel's map object, which loaders read that check their metadata: the digest that the kernel has computed, and whether the map is exclusive. The second field has moved in 7.3, where no loader needs it.
 pub mod map_object {
     use super::*;
 

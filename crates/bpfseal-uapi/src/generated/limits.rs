@@ -14,7 +14,7 @@ pub const MAX_SIGNED_PAYLOAD: usize = 16777215;
 pub const MAX_FD_ARRAY: u32 = 4096;
 /// Instructions of a program that a privileged process loads (BPF_COMPLEXITY_LIMIT_INSNS) (Linux 5.2).
 pub const MAX_INSNS: usize = 1000000;
-/// Instructions of a program that anybody else loads (BPF_MAXINSNS) (Linux 3.18).
+/// Instructions of a program that an unprivileged process loads (BPF_MAXINSNS) (Linux 3.18).
 pub const MAX_INSNS_UNPRIVILEGED: usize = 4096;
 /// Bytes of the context that a syscall program runs with (U16_MAX) (Linux 5.14).
 pub const MAX_RUN_CONTEXT: usize = 65535;
@@ -22,7 +22,7 @@ pub const MAX_RUN_CONTEXT: usize = 65535;
 pub const MAX_STACK: usize = 512;
 /// Bytes of a name, the NUL included (BPF_OBJ_NAME_LEN) (Linux 4.15).
 pub const OBJ_NAME_LEN: usize = 16;
-/// Bytes of a licence that are looked at, the NUL included (Linux 3.18).
+/// Bytes of a licence that the kernel reads, the NUL included (Linux 3.18).
 pub const LICENSE_LEN: usize = 128;
 /// Bytes of a digest: of a map, and of the program that a map is bound to (SHA256_DIGEST_SIZE) (Linux 6.18).
 pub const HASH_SIZE: usize = 32;
@@ -59,7 +59,7 @@ pub const ALL: &[Limit] = &[
         name: "MAX_INSNS_UNPRIVILEGED",
         value: 4096,
         since: v(3, 18, 0),
-        what: "Instructions of a program that anybody else loads (BPF_MAXINSNS)",
+        what: "Instructions of a program that an unprivileged process loads (BPF_MAXINSNS)",
     },
     Limit {
         name: "MAX_RUN_CONTEXT",
@@ -83,7 +83,7 @@ pub const ALL: &[Limit] = &[
         name: "LICENSE_LEN",
         value: 128,
         since: v(3, 18, 0),
-        what: "Bytes of a licence that are looked at, the NUL included",
+        what: "Bytes of a licence that the kernel reads, the NUL included",
     },
     Limit {
         name: "HASH_SIZE",
