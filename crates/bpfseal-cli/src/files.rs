@@ -1,9 +1,11 @@
 //! Reading inputs and writing outputs: `-` is standard input or output, and a file is either
-//! written whole or not at all.
+//! written whole or not at all. An output never takes the place of an input, unless it is asked to.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bpfseal::artifact::skeleton::{CHeader, RustModule};
 use bpfseal::seal::Secret;
@@ -61,7 +63,9 @@ fn read_into(bytes: &mut Vec<u8>, path: &Path, limit: u64) -> Result<(), Report>
         io::stdin().lock().take(limit + 1).read_to_end(bytes)
     } else {
         File::open(path).and_then(|file| {
-            let len = file.metadata().map_or(0, |m| m.len()).min(limit);
+            let metadata = file.metadata()?;
+            remember(&metadata);
+            let len = metadata.len().min(limit);
             bytes.reserve_exact(usize::try_from(len).unwrap_or(0));
             file.take(limit + 1).read_to_end(bytes)
         })
@@ -79,12 +83,35 @@ fn read_into(bytes: &mut Vec<u8>, path: &Path, limit: u64) -> Result<(), Report>
     Ok(())
 }
 
+/// Files that were read: device and number.
+static INPUTS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+fn inputs() -> MutexGuard<'static, Vec<(u64, u64)>> {
+    // A list of numbers is whole whatever a thread did with it.
+    INPUTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remember(input: &Metadata) {
+    inputs().push((input.dev(), input.ino()));
+}
+
 /// Bytes that are collected before they are written: few, so that little memory is touched.
 const BUFFER: usize = 8192;
 
 /// Writes a whole output, by way of a temporary file beside it. All that can go wrong with the
-/// contents has to have gone wrong before.
+/// contents has to have gone wrong before. What was read is not replaced: a wrong `-o` would cost a
+/// key.
 pub(crate) fn write(path: &Path, contents: &dyn Contents) -> Result<(), Report> {
+    let there = std::fs::metadata(path).ok().filter(Metadata::is_file);
+    if there.is_some_and(|there| inputs().contains(&(there.dev(), there.ino()))) {
+        let error = io::Error::other("it is an input of this command, and would be replaced");
+        return Err(Report::new(&shown(path), &error, "write somewhere else"));
+    }
+    replace(path, contents)
+}
+
+/// [`write`], also over what was read.
+pub(crate) fn replace(path: &Path, contents: &dyn Contents) -> Result<(), Report> {
     let written = if is_stdio(path) {
         write_to(&mut io::stdout().lock(), contents)
     } else {

@@ -461,6 +461,39 @@ fn words_that_are_no_verbs_remove_nothing() {
     assert!(file.exists());
 }
 
+/// A slip in `-o` costs no key and no object.
+#[test]
+fn an_input_is_not_replaced() {
+    let bench = Bench::new();
+    std::fs::hard_link(bench.path("key.pem"), bench.path("same.h")).unwrap();
+    std::os::unix::fs::symlink("key.pem", bench.path("link.h")).unwrap();
+    let names = ["key.pem", "cert.pem", "sample.bpf.o", "other.cert.pem"];
+    let before = names.map(|name| bench.read(name));
+    let seal = "seal sample.bpf.o -k key.pem -i cert.pem";
+    for line in [
+        format!("{seal} --emit c -o key.pem"),
+        format!("{seal} --emit bundle -o ./key.pem"),
+        format!("{seal} -o same.h"),
+        format!("{seal} -o link.h"),
+        format!("{seal} --emit detached -o cert.pem"),
+        format!("{seal} --emit c -o sample.bpf.o"),
+        format!("{seal} --embed-chain other.cert.pem --emit c -o other.cert.pem"),
+    ] {
+        bench.bad(&line, 3, &["is an input of this command"]);
+        assert_eq!(names.map(|name| bench.read(name)), before, "{line}");
+    }
+    // What is there already, and was not read, is an older output.
+    bench.good(&format!("{seal} -o a.bpfseal"));
+    bench.good(&format!("{seal} -o a.bpfseal"));
+    let add = "seal a.bpfseal --add-signature -k other.key.pem -i other.cert.pem";
+    bench.good(&format!("{add} -o a.bpfseal"));
+    bench.bad(
+        &format!("{add} -o other.key.pem"),
+        3,
+        &["is an input of this command"],
+    );
+}
+
 #[test]
 fn a_command_signs() {
     let bench = Bench::new();

@@ -203,7 +203,11 @@ fn add_signatures(args: &Args) -> Outcome {
             }
         };
         let output = args.output.as_ref().unwrap_or(target);
-        files::write(output, &bytes)?;
+        if output == target {
+            files::replace(output, &bytes)?;
+        } else {
+            files::write(output, &bytes)?;
+        }
         eprintln!("signature added: {}", output.display());
     }
     Ok(())
