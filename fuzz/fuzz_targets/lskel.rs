@@ -1,9 +1,9 @@
-//! C light skeletons.
+//! Files that hold an artifact, of every format.
 #![no_main]
 
-use bpfseal::artifact::Artifact;
+use bpfseal::artifact::ArtifactFile;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = Artifact::parse(bytes);
+    let _ = ArtifactFile::parse(bytes);
 });

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use bpfseal::artifact::skeleton::{CSkeleton, RustForm, RustSkeleton};
+use bpfseal::artifact::{Artifact, Bundle, CSkeleton, Interface, LoaderForm, RustSkeleton};
 use bpfseal::loader::{EmitOptions, FixedHost, Form, LoadPlan, Loader};
 use bpfseal::object::Object;
 use libfuzzer_sys::fuzz_target;
@@ -46,12 +46,14 @@ fuzz_target!(|bytes: &[u8]| {
             let skeleton = RustSkeleton {
                 object: &object,
                 plan: &plan,
-                metadata: &loader.metadata,
-                forms: vec![RustForm {
-                    scheme: "",
-                    instructions: &loader.instructions,
-                    seal: None,
-                }],
+                bundle: Bundle::from(Artifact {
+                    interface: Interface::new(&object, "fuzz"),
+                    metadata: loader.metadata.clone(),
+                    forms: vec![LoaderForm::Unsigned {
+                        instructions: loader.instructions.clone(),
+                    }],
+                    endian: plan.endian,
+                }),
             };
             if let Ok(module) = skeleton.into_module() {
                 let _ = write!(std::io::sink(), "{module}");

@@ -73,11 +73,13 @@ fn text() -> anyhow::Result<String> {
         keys.join("p256.cert.pem"),
     )?)?);
     let (honest, older) = (sealed(HONEST)?, sealed("minimal")?);
+    let endian = honest.made.plan.endian;
     let honest: Vec<_> = honest.forms().collect();
     let older: Vec<_> = older.forms().collect();
     let rows = catalogue(&Material {
         honest: &honest,
         older: &older,
+        endian,
         trust: &trust,
     });
     let mut out = String::from(

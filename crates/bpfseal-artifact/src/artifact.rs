@@ -1,29 +1,27 @@
-//! Artifacts: sealed loaders as they come in files.
+//! Artifacts: sealed loaders, whatever file they came in.
 //!
-//! What `bpfseal seal` writes, and what is verified, inspected and
-//! loaded. One value of the metadata map, and the loader in one or several forms.
+//! What `bpfseal seal` writes, and what is verified, inspected and loaded. One value of the
+//! metadata map, and the loader in one or several forms.
 
-use std::borrow::Cow;
-
+use bpfseal_object::Endian;
 use bpfseal_seal::{
     Certificate, Seal, SealError, SealOptions, SealedLoader, Signer, ToBeSigned, excl_prog_hash,
 };
 
-use crate::bundle::Bundle;
-use crate::cbor::{self, CborError};
 use crate::interface::Interface;
-use crate::lskel::{self, LskelError};
 
-/// A loader with what vouches for it, and the names of what it installs. Can be a constant, for
-/// generated code.
+/// A loader with what vouches for it, and the names of what it installs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// What is installed.
     pub interface: Interface,
     /// The value of the metadata map, which all forms share.
-    pub metadata: Cow<'static, [u8]>,
+    pub metadata: Vec<u8>,
     /// The forms, strongest first; at least one.
-    pub forms: Cow<'static, [LoaderForm]>,
+    pub forms: Vec<LoaderForm>,
+    /// Byte order of the machines that it is for, in which instructions and metadata are. Files of
+    /// ours say it; C headers do not, and it is taken from the loader's first instruction there.
+    pub endian: Endian,
 }
 
 /// A loader's instructions, signed by one scheme or not at all. Exhaustive: nothing is between.
@@ -32,14 +30,14 @@ pub enum LoaderForm {
     /// Signed.
     Sealed {
         /// The loader's instructions.
-        instructions: Cow<'static, [u8]>,
+        instructions: Vec<u8>,
         /// What vouches for them.
         seal: Seal,
     },
     /// Not signed.
     Unsigned {
         /// The loader's instructions.
-        instructions: Cow<'static, [u8]>,
+        instructions: Vec<u8>,
     },
 }
 
@@ -71,67 +69,7 @@ impl LoaderForm {
     }
 }
 
-/// Kinds of files that an artifact comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ArtifactKind {
-    /// A bundle.
-    Bundle,
-    /// A C header, bpftool's or ours.
-    CSkeleton,
-    /// A Rust module of ours.
-    RustSkeleton,
-}
-
-impl ArtifactKind {
-    /// What bytes look like; everything unknown is taken for C.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        if bytes.starts_with(&cbor::MAGIC) {
-            Self::Bundle
-        } else if lskel::is_rust(bytes) {
-            Self::RustSkeleton
-        } else {
-            Self::CSkeleton
-        }
-    }
-
-    /// In words.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bundle => "bundle",
-            Self::CSkeleton => "C light skeleton",
-            Self::RustSkeleton => "Rust light skeleton",
-        }
-    }
-}
-
-/// Why bytes are no artifact.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ArtifactError {
-    /// A bundle that can not be read.
-    #[error(transparent)]
-    Bundle(#[from] CborError),
-    /// A light skeleton that can not be read.
-    #[error(transparent)]
-    Skeleton(#[from] LskelError),
-}
-
 impl Artifact {
-    /// Reads an artifact of any kind: a C light skeleton, bpftool's or ours, a Rust one of ours, or a bundle.
-    ///
-    /// # Errors
-    /// [`ArtifactError`] that names the place.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ArtifactError> {
-        Ok(match ArtifactKind::of(bytes) {
-            ArtifactKind::Bundle => Bundle::decode(bytes)?.artifact,
-            ArtifactKind::CSkeleton => lskel::parse_c(bytes)?,
-            ArtifactKind::RustSkeleton => lskel::parse_rust(bytes)?,
-        })
-    }
-
     /// The signed forms, strongest first.
     pub fn sealed(&self) -> impl Iterator<Item = SealedLoader<'_>> {
         self.forms.iter().filter_map(|form| match form {
@@ -155,7 +93,7 @@ impl Artifact {
         certificate: &Certificate,
         options: &SealOptions,
     ) -> Result<(), SealError> {
-        let mut forms = self.forms.to_vec();
+        let mut forms = self.forms.clone();
         let mut added = false;
         for form in &mut forms {
             let LoaderForm::Sealed { instructions, seal } = form else {
@@ -175,7 +113,7 @@ impl Artifact {
         if !added {
             return Err(SealError::NotSigned);
         }
-        self.forms = Cow::Owned(forms);
+        self.forms = forms;
         Ok(())
     }
 
@@ -183,7 +121,7 @@ impl Artifact {
     #[must_use]
     pub fn unsigned(&self) -> Option<&[u8]> {
         self.forms.iter().find_map(|form| match form {
-            LoaderForm::Unsigned { instructions } => Some(&**instructions),
+            LoaderForm::Unsigned { instructions } => Some(instructions.as_slice()),
             LoaderForm::Sealed { .. } => None,
         })
     }

@@ -1,23 +1,16 @@
-//! CBOR in its deterministic form (RFC 8949, section 4.2), for the files of this crate.
+//! CBOR in its deterministic form (RFC 8949, section 4.2): the codec, which knows no format.
 //!
 //! The same value is always the same bytes, and bytes of another form are refused: the libraries
-//! of the field take encodings that are not deterministic, and do not say so. Every length is held
-//! against a limit before anything is allocated.
+//! of the field take encodings that are not deterministic, and do not say so. Every length is
+//! compared with a limit before anything is allocated. What the files of this crate say in it is
+//! the grammar's business.
 
-/// Keys from here on may be passed over by who does not know them; below, they may not.
-pub(crate) const OPTIONAL: u64 = 1000;
-/// A file begins with this: the tag of CBOR for "this is CBOR", which no text begins with.
+/// The bytes of the tag "this is CBOR" (RFC 8949, section 3.4.6), with which no text begins.
 pub(crate) const MAGIC: [u8; 3] = [0xd9, 0xd9, 0xf7];
 /// The number of that tag.
 pub(crate) const SELF_DESCRIBED: u64 = 55799;
-/// Most bytes of instructions, and of metadata: what a kernel verifies is less.
-pub(crate) const MAX_BLOB: usize = 64 << 20;
-/// Most bytes of a name.
-const MAX_NAME: usize = 1024;
-/// Most lines of a list of texts.
-const MAX_LINES: u64 = 256;
 
-/// Why bytes are none of these files.
+/// Why bytes are not the items that were expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
@@ -25,19 +18,6 @@ pub enum CborError {
     /// Not CBOR, or not of the types that belong there.
     #[error("byte {offset}: {reason}")]
     Malformed { offset: usize, reason: String },
-    /// Another version.
-    #[error("the file is of version {found}, this is for version {known}")]
-    Version { found: u64, known: u64 },
-    /// Something that may not be passed over.
-    #[error("byte {offset}: field {key} of {what} is not known, and may not be passed over")]
-    UnknownField {
-        offset: usize,
-        what: &'static str,
-        key: u64,
-    },
-    /// Something that has to be there.
-    #[error("the file has no {what}")]
-    Missing { what: &'static str },
     /// Longer than it may be.
     #[error("byte {offset}: {what} has {found}, at most {limit} are taken")]
     TooLong {
@@ -46,39 +26,32 @@ pub enum CborError {
         found: u64,
         limit: u64,
     },
-    /// A value that there is not.
-    #[error("byte {offset}: {what} is {found}")]
-    Value {
-        offset: usize,
-        what: &'static str,
-        found: String,
-    },
-    /// Not in the one form that a bundle has.
+    /// Not in the one form that the deterministic encoding has.
     #[error("byte {offset}: the encoding is not deterministic (RFC 8949, section 4.2)")]
     NotDeterministic { offset: usize },
 }
 
 /// Types of items, as the three upper bits of their first byte.
-pub(crate) mod major {
-    pub(crate) const NUMBER: u8 = 0;
-    pub(crate) const BYTES: u8 = 2;
-    pub(crate) const TEXT: u8 = 3;
-    pub(crate) const ARRAY: u8 = 4;
-    pub(crate) const MAP: u8 = 5;
-    pub(crate) const TAG: u8 = 6;
-    pub(crate) const SIMPLE: u8 = 7;
+mod major {
+    pub(super) const NUMBER: u8 = 0;
+    pub(super) const BYTES: u8 = 2;
+    pub(super) const TEXT: u8 = 3;
+    pub(super) const ARRAY: u8 = 4;
+    pub(super) const MAP: u8 = 5;
+    pub(super) const TAG: u8 = 6;
+    pub(super) const SIMPLE: u8 = 7;
 }
 
 /// `false` and `true`, as simple values.
-pub(crate) const FALSE: u64 = 20;
-pub(crate) const TRUE: u64 = 21;
+const FALSE: u64 = 20;
+const TRUE: u64 = 21;
 
 /// Writes items, each head as short as it can be.
 #[derive(Default)]
 pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    pub(crate) fn head(&mut self, major: u8, value: u64) -> &mut Self {
+    fn head(&mut self, major: u8, value: u64) -> &mut Self {
         let first = major << 5;
         // Each width holds what the one before it does not.
         if let Ok(byte) = u8::try_from(value) {
@@ -104,6 +77,10 @@ impl Writer {
         self.head(major::NUMBER, value)
     }
 
+    pub(crate) fn tag(&mut self, number: u64) -> &mut Self {
+        self.head(major::TAG, number)
+    }
+
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.head(major::BYTES, bytes.len() as u64);
         self.0.extend(bytes);
@@ -120,8 +97,13 @@ impl Writer {
         self.head(major::ARRAY, len as u64)
     }
 
+    /// Fields follow: keys in ascending order, each with its value.
     pub(crate) fn map(&mut self, len: u64) -> &mut Self {
         self.head(major::MAP, len)
+    }
+
+    pub(crate) fn boolean(&mut self, value: bool) -> &mut Self {
+        self.head(major::SIMPLE, if value { TRUE } else { FALSE })
     }
 }
 
@@ -132,17 +114,8 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Of a whole file, behind its tag.
-    pub(crate) fn of_file(bytes: &'a [u8]) -> Result<Self, CborError> {
-        let mut reader = Self { bytes, at: 0 };
-        if reader.head(major::TAG, "the tag of the file")? != SELF_DESCRIBED {
-            return Err(CborError::Value {
-                offset: 0,
-                what: "the tag",
-                found: "not that of a bundle or a seal".to_owned(),
-            });
-        }
-        Ok(reader)
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
     }
 
     /// Nothing may follow.
@@ -157,7 +130,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The head of an item: the number in it. It has to be as short as it can be.
-    pub(crate) fn head(&mut self, wanted: u8, what: &'static str) -> Result<u64, CborError> {
+    fn head(&mut self, wanted: u8, what: &'static str) -> Result<u64, CborError> {
         let offset = self.at;
         let input = self.bytes;
         let Some(first) = input.get(offset) else {
@@ -203,24 +176,21 @@ impl<'a> Reader<'a> {
         self.head(major::NUMBER, what)
     }
 
-    /// A number of 32 bits.
-    pub(crate) fn word(&mut self, what: &'static str) -> Result<u32, CborError> {
-        let offset = self.at;
-        let found = self.number(what)?;
-        u32::try_from(found).map_err(|_| CborError::Value {
-            offset,
-            what,
-            found: found.to_string(),
+    pub(crate) fn tag(&mut self, what: &'static str) -> Result<u64, CborError> {
+        self.head(major::TAG, what)
+    }
+
+    /// `None` for a simple value that is neither `false` nor `true`.
+    pub(crate) fn boolean(&mut self, what: &'static str) -> Result<Option<bool>, CborError> {
+        Ok(match self.head(major::SIMPLE, what)? {
+            FALSE => Some(false),
+            TRUE => Some(true),
+            _ => None,
         })
     }
 
     /// Bytes or text, of which `limit` are taken.
-    pub(crate) fn blob(
-        &mut self,
-        major: u8,
-        what: &'static str,
-        limit: usize,
-    ) -> Result<&'a [u8], CborError> {
+    fn blob(&mut self, major: u8, what: &'static str, limit: usize) -> Result<&'a [u8], CborError> {
         let offset = self.at;
         let found = self.head(major, what)?;
         let len = usize::try_from(found).unwrap_or(usize::MAX);
@@ -252,14 +222,13 @@ impl<'a> Reader<'a> {
         self.blob(major::BYTES, what, limit)
     }
 
-    pub(crate) fn text(&mut self, what: &'static str) -> Result<String, CborError> {
+    pub(crate) fn text(&mut self, what: &'static str, limit: usize) -> Result<&'a str, CborError> {
         let offset = self.at;
-        let bytes = self.blob(major::TEXT, what, MAX_NAME)?;
-        let text = std::str::from_utf8(bytes).map_err(|_| CborError::Malformed {
+        let bytes = self.blob(major::TEXT, what, limit)?;
+        std::str::from_utf8(bytes).map_err(|_| CborError::Malformed {
             offset,
             reason: format!("{what} is not text"),
-        })?;
-        Ok(text.to_owned())
+        })
     }
 
     /// The count of an array's elements.
@@ -277,34 +246,30 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// The fields of a map, in ascending order of their keys.
-    pub(crate) fn fields(
+    /// The fields of a map, in ascending order of their keys. `each` is given the key and its
+    /// offset, and reads the value.
+    pub(crate) fn map<E: From<CborError>>(
         &mut self,
         what: &'static str,
-        mut each: impl FnMut(&mut Self, u64) -> Result<bool, CborError>,
-    ) -> Result<(), CborError> {
+        mut each: impl FnMut(&mut Self, u64, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
         let count = self.head(major::MAP, what)?;
         let mut last = None;
         for _ in 0..count {
             let offset = self.at;
             let key = self.number("a field's key")?;
             if last.is_some_and(|last| key <= last) {
-                return Err(CborError::NotDeterministic { offset });
+                return Err(CborError::NotDeterministic { offset }.into());
             }
             last = Some(key);
-            if each(self, key)? {
-                continue;
-            }
-            if key < OPTIONAL {
-                return Err(CborError::UnknownField { offset, what, key });
-            }
-            self.skip()?;
+            each(self, key, offset)?;
         }
         Ok(())
     }
 
-    /// Passes over one item, with what is in it. Every step takes at least a byte.
-    pub(crate) fn skip(&mut self) -> Result<(), CborError> {
+    /// Passes over one item, with what is in it; no bytes or text in it may be longer than
+    /// `limit`. Every step takes at least a byte.
+    pub(crate) fn skip(&mut self, limit: usize) -> Result<(), CborError> {
         const WHAT: &str = "a field that is not known";
         let mut items: u64 = 1;
         while items > 0 {
@@ -330,7 +295,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if matches!(major, major::BYTES | major::TEXT) {
-                self.blob(major, WHAT, MAX_BLOB)?;
+                self.blob(major, WHAT, limit)?;
                 continue;
             }
             let value = self.head(major, WHAT)?;
@@ -343,20 +308,5 @@ impl<'a> Reader<'a> {
             items = items.saturating_add(inside);
         }
         Ok(())
-    }
-
-    pub(crate) fn digest(&mut self, what: &'static str) -> Result<[u8; 32], CborError> {
-        let offset = self.at;
-        let bytes = self.bytes(what, 32)?;
-        bytes.try_into().map_err(|_| CborError::Value {
-            offset,
-            what,
-            found: format!("{} bytes long, not 32", bytes.len()),
-        })
-    }
-
-    pub(crate) fn lines(&mut self, what: &'static str) -> Result<Vec<String>, CborError> {
-        let count = self.array(what, MAX_LINES)?;
-        (0..count).map(|_| self.text(what)).collect()
     }
 }

@@ -9,25 +9,22 @@ use bpfseal_loader::FixedHost;
 use bpfseal_object::Endian;
 use bpfseal_seal::{Scheme, Seal};
 
-use crate::bundle::{Provenance, VERSION};
-use crate::cbor::{CborError, MAGIC, OPTIONAL, Reader, SELF_DESCRIBED, Writer, major};
+use crate::cbor::{MAGIC, Reader, Writer};
+use crate::grammar::{self, FormatError, Provenance, digest, fields, name, word};
 
 /// Most bytes of a host's configuration or symbols, of which only the lines in use are kept.
 const MAX_LINES: usize = 1 << 20;
 
-/// Keys of the outer map. Those that a bundle has as well have the same numbers.
+/// Keys of the outer map.
 mod key {
+    pub(super) use crate::grammar::key::{CERTIFICATES, ENDIAN, NAME, PROVENANCE, VERSION};
+
     /// What a bundle does not have: it begins with it, so that neither is taken for the other.
     pub(super) const KIND: u64 = 0;
-    pub(super) const VERSION: u64 = 1;
-    pub(super) const NAME: u64 = 2;
-    pub(super) const ENDIAN: u64 = 3;
     pub(super) const SEALS: u64 = 8;
     pub(super) const OBJECT_DIGEST: u64 = 9;
     pub(super) const METADATA_DIGEST: u64 = 10;
     pub(super) const HOST: u64 = 11;
-    pub(super) const CERTIFICATES: u64 = super::OPTIONAL + 1;
-    pub(super) const PROVENANCE: u64 = super::OPTIONAL + 2;
 }
 
 const KIND: &str = "seal";
@@ -47,7 +44,7 @@ pub struct DetachedSeal {
     pub metadata_digest: [u8; 32],
     /// Values that were taken from a host; of its texts the lines in use.
     pub host: FixedHost,
-    /// Certificates in DER, for who verifies: nobody trusts them for being here.
+    /// Certificates in DER, for verifiers: being here makes none of them trusted.
     pub certificates: Vec<Vec<u8>>,
     /// How it was made. Not signed: a statement, no proof.
     pub provenance: Option<Provenance>,
@@ -64,34 +61,32 @@ impl DetachedSeal {
     /// The bytes of the file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let fields =
-            8 + u64::from(!self.certificates.is_empty()) + u64::from(self.provenance.is_some());
-        let mut out = Writer::default();
-        out.head(major::TAG, SELF_DESCRIBED).map(fields);
+        let provenance = self.provenance.as_ref();
+        let mut out = grammar::begin(8 + grammar::statement_count(&self.certificates, provenance));
         out.number(key::KIND).text(KIND);
-        out.number(key::VERSION).number(VERSION);
-        out.number(key::NAME).text(&self.name);
-        out.number(key::ENDIAN).endian(self.endian);
+        grammar::write_head(&mut out, &self.name, self.endian);
         out.number(key::SEALS).array(self.seals.len());
-        self.seals.iter().for_each(|seal| out.seal(seal, None));
+        for seal in &self.seals {
+            grammar::write_seal(&mut out, seal, None);
+        }
         out.number(key::OBJECT_DIGEST).bytes(&self.object_digest);
         out.number(key::METADATA_DIGEST)
             .bytes(&self.metadata_digest);
         out.number(key::HOST);
         write_host(&mut out, &self.host);
-        out.statements(&self.certificates, self.provenance.as_ref());
+        grammar::write_statements(&mut out, &self.certificates, provenance);
         out.0
     }
 
     /// Reads a file.
     ///
     /// # Errors
-    /// [`CborError`] that names the byte.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        let mut reader = Reader::of_file(bytes)?;
+    /// [`FormatError`] that names the byte.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut reader = grammar::open(bytes)?;
         let mut kind = None;
         let mut version = None;
-        let mut name = None;
+        let mut object = None;
         let mut endian = None;
         let mut seals = Vec::new();
         let mut object_digest = None;
@@ -99,13 +94,13 @@ impl DetachedSeal {
         let mut host = None;
         let mut certificates = Vec::new();
         let mut provenance = None;
-        reader.fields("the seal", |reader, key| {
+        fields(&mut reader, "the seal", |reader, key| {
             let offset = reader.at;
             match key {
                 key::KIND => {
-                    let found = reader.text("the kind of file")?;
+                    let found = name(reader, "the kind of file")?;
                     if found != KIND {
-                        return Err(CborError::Value {
+                        return Err(FormatError::Value {
                             offset,
                             what: "the kind of file",
                             found: format!("`{found}`, not `{KIND}`"),
@@ -113,16 +108,16 @@ impl DetachedSeal {
                     }
                     kind = Some(());
                 }
-                key::VERSION => version = Some(reader.version()?),
-                key::NAME => name = Some(reader.text("the name")?),
-                key::ENDIAN => endian = Some(reader.endian()?),
+                key::VERSION => version = Some(grammar::version(reader)?),
+                key::NAME => object = Some(name(reader, "the name")?),
+                key::ENDIAN => endian = Some(grammar::endian(reader)?),
                 key::SEALS => {
                     for _ in 0..reader.array("the list of seals", Scheme::ALL.len() as u64)? {
                         let offset = reader.at;
-                        match reader.seal()? {
+                        match grammar::seal(reader)? {
                             (None, Some(seal)) => seals.push(seal),
                             _ => {
-                                return Err(CborError::Value {
+                                return Err(FormatError::Value {
                                     offset,
                                     what: "a seal",
                                     found: "not a signature alone".to_owned(),
@@ -131,26 +126,26 @@ impl DetachedSeal {
                         }
                     }
                 }
-                key::OBJECT_DIGEST => object_digest = Some(reader.digest("the object's digest")?),
+                key::OBJECT_DIGEST => object_digest = Some(digest(reader, "the object's digest")?),
                 key::METADATA_DIGEST => {
-                    metadata_digest = Some(reader.digest("the metadata's digest")?);
+                    metadata_digest = Some(digest(reader, "the metadata's digest")?);
                 }
                 key::HOST => host = Some(read_host(reader)?),
-                key::CERTIFICATES => certificates = reader.certificates()?,
-                key::PROVENANCE => provenance = Some(reader.provenance()?),
+                key::CERTIFICATES => certificates = grammar::certificates(reader)?,
+                key::PROVENANCE => provenance = Some(grammar::provenance(reader)?),
                 _ => return Ok(false),
             }
             Ok(true)
         })?;
         reader.end()?;
-        let missing = |what| CborError::Missing { what };
+        let missing = |what| FormatError::Missing { what };
         kind.ok_or(missing("kind"))?;
         version.ok_or(missing("version"))?;
         if seals.is_empty() {
             return Err(missing("signature"));
         }
         Ok(Self {
-            name: name.ok_or(missing("name"))?,
+            name: object.ok_or(missing("name"))?,
             endian: endian.ok_or(missing("byte order"))?,
             seals,
             object_digest: object_digest.ok_or(missing("digest of the object"))?,
@@ -184,24 +179,24 @@ fn write_host(out: &mut Writer, host: &FixedHost) {
     }
 }
 
-fn read_host(reader: &mut Reader<'_>) -> Result<FixedHost, CborError> {
+fn read_host(reader: &mut Reader<'_>) -> Result<FixedHost, FormatError> {
     let mut host = FixedHost::default();
-    reader.fields("the values of the host", |reader, key| {
+    fields(reader, "the values of the host", |reader, key| {
         match key {
             1 => {
                 let offset = reader.at;
-                host.page_size = reader.word("the page size")?;
+                host.page_size = word(reader, "the page size")?;
                 // Zero is how it is not there.
                 if !host.page_size.is_power_of_two() {
-                    return Err(CborError::Value {
+                    return Err(FormatError::Value {
                         offset,
                         what: "the page size",
                         found: host.page_size.to_string(),
                     });
                 }
             }
-            2 => host.possible_cpus = Some(reader.word("the count of CPUs")?),
-            3 => host.kernel_version = Some(reader.word("the kernel's version")?),
+            2 => host.possible_cpus = Some(word(reader, "the count of CPUs")?),
+            3 => host.kernel_version = Some(word(reader, "the kernel's version")?),
             4 => host.kconfig = Some(reader.bytes("the configuration", MAX_LINES)?.to_vec()),
             5 => host.kallsyms = Some(reader.bytes("the symbols", MAX_LINES)?.to_vec()),
             _ => return Ok(false),

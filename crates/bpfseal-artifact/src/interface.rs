@@ -4,31 +4,28 @@
 //! how a program is attached. It is no part of what is signed: it tells a host what to do with
 //! descriptors, as the text of a light skeleton does.
 
-use std::borrow::Cow;
-
 use bpfseal_loader::ContextLayout;
 use bpfseal_object::uapi::{attach, prog};
 use bpfseal_object::{Object, Program};
 
-use crate::skeleton::ident::{identifier, map_ident};
+use crate::ident::{identifier, map_ident};
 
-/// Names of what a loader installs, in the order of its context. Can be a constant, for generated
-/// code.
+/// Names of what a loader installs, in the order of its context.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interface {
     /// Name of the object.
-    pub name: Cow<'static, str>,
+    pub name: String,
     /// Maps.
-    pub maps: Cow<'static, [Cow<'static, str>]>,
+    pub maps: Vec<String>,
     /// Programs, those that are not loaded by default included.
-    pub programs: Cow<'static, [ProgramInterface]>,
+    pub programs: Vec<ProgramInterface>,
 }
 
 /// One program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramInterface {
     /// Name of its function.
-    pub name: Cow<'static, str>,
+    pub name: String,
     /// Whether the loader loads it; `None` when the artifact does not say.
     pub autoload: Option<bool>,
     /// How it is attached.
@@ -45,7 +42,7 @@ pub enum AutoAttach {
     /// Only the caller knows what to attach it to.
     Manual,
     /// A raw tracepoint of this name.
-    RawTracepoint(Cow<'static, str>),
+    RawTracepoint(String),
     /// The target that it was loaded for: tracing, LSM.
     Target,
 }
@@ -59,7 +56,7 @@ impl AutoAttach {
         };
         match def.prog_type {
             prog::RAW_TRACEPOINT => program.attach_target().map_or(Self::Manual, |target| {
-                Self::RawTracepoint(Cow::Owned(target.to_owned()))
+                Self::RawTracepoint(target.to_owned())
             }),
             prog::TRACING if def.attach_type == attach::BPF_TRACE_ITER => Self::Iterator,
             prog::TRACING | prog::LSM => Self::Target,
@@ -72,17 +69,17 @@ impl Interface {
     /// The interface of an object's loader.
     #[must_use]
     pub fn new(object: &Object, name: &str) -> Self {
-        let maps = object.maps.iter().map(|map| Cow::Owned(map_ident(map)));
+        let maps = object.maps.iter().map(map_ident);
         let programs = object
             .entry_programs()
             .map(|(_, program)| ProgramInterface {
-                name: Cow::Owned(identifier(&program.name)),
+                name: identifier(&program.name),
                 autoload: Some(program.autoload),
                 attach: AutoAttach::of(program),
                 attach_type: program.def.map(|def| def.attach_type.0),
             });
         Self {
-            name: Cow::Owned(name.to_owned()),
+            name: name.to_owned(),
             maps: maps.collect(),
             programs: programs.collect(),
         }

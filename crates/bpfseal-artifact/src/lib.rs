@@ -6,23 +6,44 @@
 //!
 //! ```text
 //! Object, LoadPlan ─┐
-//! SealedLoader ─────┴─ Artifact, Interface ──┬─ .lskel.h, .rs   light skeletons
-//!                                            ├─ .bpfseal        bundle
-//!                                            └─ .seal           detached seal
+//! SealedLoader ─────┴─ Artifact ─┬─ CSkeleton ── .lskel.h ──┐
+//!                                ├─ Bundle ───── .bpfseal ──┼─ ArtifactFile
+//!                                │    └─ RustSkeleton  .rs ─┘
+//!                                └─ DetachedSeal .seal
 //! ```
+//!
+//! Each format has a module with its writer beside its reader. A Rust skeleton is a bundle with
+//! types around it. [`ArtifactFile::parse`] tells the formats apart and keeps what a file says, so
+//! that nobody has to guess it later: its format, the byte order, certificates, provenance, the
+//! digest of the object, and the tool that made it.
+//!
+//! The **byte order** is part of the [`Artifact`], not of a format: it is needed wherever the
+//! bytes are looked at. C headers say nothing of it; their reader takes it from the loader's first
+//! instruction, and nobody else looks there.
 #![forbid(unsafe_code)]
 
 mod artifact;
 mod bundle;
+mod c;
 mod cbor;
+mod data;
 mod detached;
+mod error;
+mod file;
+mod grammar;
+mod ident;
 mod interface;
-mod lskel;
-pub mod skeleton;
+mod literal;
+mod rust;
 
-pub use artifact::{Artifact, ArtifactError, ArtifactKind, LoaderForm};
-pub use bundle::{Bundle, Provenance};
+pub use artifact::{Artifact, LoaderForm};
+pub use bpfseal_object::Endian;
+pub use bundle::Bundle;
+pub use c::{CHeader, CSkeleton, DeclarationError};
 pub use cbor::CborError;
 pub use detached::DetachedSeal;
+pub use error::{LskelError, SkeletonError};
+pub use file::{ArtifactError, ArtifactFile, ArtifactKind};
+pub use grammar::{FormatError, Provenance};
 pub use interface::{AutoAttach, Interface, ProgramInterface};
-pub use lskel::LskelError;
+pub use rust::{RustModule, RustSkeleton};

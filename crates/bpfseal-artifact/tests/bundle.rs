@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use bpfseal_artifact::{
-    Artifact, ArtifactKind, AutoAttach, Bundle, Interface, LoaderForm, ProgramInterface, Provenance,
+    Artifact, ArtifactFile, ArtifactKind, AutoAttach, Bundle, Interface, LoaderForm,
+    ProgramInterface, Provenance,
 };
 use bpfseal_object::Endian;
 use bpfseal_seal::{Scheme, Seal};
@@ -18,7 +19,7 @@ fn attach() -> impl Strategy<Value = AutoAttach> {
         Just(AutoAttach::Manual),
         Just(AutoAttach::Target),
         Just(AutoAttach::Iterator),
-        text().prop_map(|name| AutoAttach::RawTracepoint(name.into())),
+        text().prop_map(AutoAttach::RawTracepoint),
     ]
 }
 
@@ -30,7 +31,7 @@ fn program() -> impl Strategy<Value = ProgramInterface> {
         any::<Option<u32>>(),
     )
         .prop_map(|(name, autoload, attach, attach_type)| ProgramInterface {
-            name: name.into(),
+            name,
             autoload,
             attach,
             attach_type,
@@ -52,16 +53,14 @@ fn form() -> impl Strategy<Value = LoaderForm> {
         .prop_map(
             |(instructions, scheme, signature, excl_prog_hash)| match scheme {
                 Some(scheme) => LoaderForm::Sealed {
-                    instructions: instructions.into(),
+                    instructions,
                     seal: Seal {
                         scheme,
-                        signature: signature.into(),
+                        signature,
                         excl_prog_hash,
                     },
                 },
-                None => LoaderForm::Unsigned {
-                    instructions: instructions.into(),
-                },
+                None => LoaderForm::Unsigned { instructions },
             },
         )
 }
@@ -89,14 +88,14 @@ prop_compose! {
         Bundle {
             artifact: Artifact {
                 interface: Interface {
-                    name: name.into(),
-                    maps: maps.into_iter().map(Into::into).collect(),
-                    programs: programs.into(),
+                    name,
+                    maps,
+                    programs,
                 },
-                metadata: metadata.into(),
-                forms: forms.into(),
+                metadata,
+                forms,
+                endian: if big { Endian::Big } else { Endian::Little },
             },
-            endian: if big { Endian::Big } else { Endian::Little },
             object_digest,
             certificates,
             provenance,
@@ -108,8 +107,10 @@ proptest! {
     #[test]
     fn what_is_written_is_read(bundle in bundle()) {
         let bytes = bundle.encode();
-        prop_assert_eq!(ArtifactKind::of(&bytes), ArtifactKind::Bundle);
-        prop_assert_eq!(Bundle::decode(&bytes).unwrap(), bundle);
+        let file = ArtifactFile::parse(&bytes).unwrap();
+        prop_assert_eq!(file.kind, ArtifactKind::Bundle);
+        prop_assert_eq!(&file.generator, &bundle.provenance.as_ref().map(|p| p.tool.clone()));
+        prop_assert_eq!(file.into_bundle(), bundle);
     }
 
     /// What is taken is a bundle in its one form, but for fields that may be passed over.
@@ -144,13 +145,12 @@ fn small() -> Bundle {
                 name: "small".into(),
                 ..Interface::default()
             },
-            metadata: vec![1, 2, 3].into(),
+            metadata: vec![1, 2, 3],
             forms: vec![LoaderForm::Unsigned {
-                instructions: vec![0; 8].into(),
-            }]
-            .into(),
+                instructions: vec![0; 8],
+            }],
+            endian: Endian::Little,
         },
-        endian: Endian::Little,
         object_digest: Some([7; 32]),
         certificates: Vec::new(),
         provenance: None,

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use bpfseal_artifact::{Artifact, Interface, LoaderForm};
+use bpfseal_object::Endian;
 use bpfseal_seal::{
     Certificate, CryptoProfile, DigestAlgorithm, KeyAlgorithm, KeyError, Scheme, Seal, SealError,
     SealOptions, Signer, SigningKey, ToBeSigned, TrustStore, seal, seal_load_time,
@@ -183,10 +184,10 @@ fn artifact(seal: Seal) -> Artifact {
         interface: Interface::default(),
         metadata: METADATA.into(),
         forms: vec![LoaderForm::Sealed {
-            instructions: INSTRUCTIONS.to_vec().into(),
+            instructions: INSTRUCTIONS.to_vec(),
             seal,
-        }]
-        .into(),
+        }],
+        endian: Endian::Little,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use bpfseal_artifact::{Artifact, Interface, LoaderForm};
+use bpfseal_object::Endian;
 use bpfseal_seal::{Certificate, Scheme, SealError, SealOptions, SigningKey, TrustStore, seal};
 
 const INSTRUCTIONS: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
@@ -22,7 +23,8 @@ fn artifact(forms: Vec<LoaderForm>) -> Artifact {
     Artifact {
         interface: Interface::default(),
         metadata: METADATA.into(),
-        forms: forms.into(),
+        forms,
+        endian: Endian::Little,
     }
 }
 
@@ -30,7 +32,7 @@ fn artifact(forms: Vec<LoaderForm>) -> Artifact {
 fn every_signed_form_gets_the_signature() {
     let options = SealOptions::default();
     let (first, second) = (signer("p256"), signer("p384"));
-    let instructions: std::borrow::Cow<'static, [u8]> = INSTRUCTIONS.to_vec().into();
+    let instructions = INSTRUCTIONS.to_vec();
     let sealed = [Scheme::LoadTime, Scheme::Hornet].map(|scheme| LoaderForm::Sealed {
         instructions: instructions.clone(),
         seal: seal(
@@ -67,7 +69,7 @@ fn every_signed_form_gets_the_signature() {
 fn nothing_is_added_to_what_is_not_signed() {
     let (key, certificate) = signer("p256");
     let mut unsigned = artifact(vec![LoaderForm::Unsigned {
-        instructions: INSTRUCTIONS.to_vec().into(),
+        instructions: INSTRUCTIONS.to_vec(),
     }]);
     let error = unsigned
         .add_signature(&key, &certificate, &SealOptions::default())

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bpfseal::artifact::skeleton::{CHeader, RustModule};
+use bpfseal::artifact::{CHeader, RustModule};
 use bpfseal::seal::Secret;
 
 use crate::failure::Report;

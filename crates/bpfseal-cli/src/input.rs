@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bpfseal::artifact::{Artifact, DetachedSeal};
+use bpfseal::artifact::{Artifact, ArtifactError, ArtifactFile, DetachedSeal};
 use clap::Args;
 
 use crate::failure::{Failure, Report};
@@ -32,7 +32,7 @@ impl SealFile {
     /// The same, of bytes that are read already.
     pub(crate) fn artifact_of(&self, place: &str, bytes: &[u8]) -> Result<Artifact, Failure> {
         let Some(seal) = &self.path else {
-            return Ok(read_artifact(place, bytes)?);
+            return Ok(read_artifact(place, bytes)?.artifact);
         };
         if !is_object(bytes) {
             return Err(Failure::usage(
@@ -55,19 +55,14 @@ pub(crate) fn read_seal(path: &Path) -> Result<DetachedSeal, Report> {
     })
 }
 
-fn read_artifact(place: &str, bytes: &[u8]) -> Result<Artifact, Report> {
-    if is_object(bytes) {
-        let error = std::io::Error::other("this is an object, not an artifact");
-        let help = "seal it first, with `bpfseal seal`; or give its detached seal with --seal";
-        return Err(Report::new(place, &error, help));
-    }
-    if DetachedSeal::is_detached(bytes) {
-        let error = std::io::Error::other("this is a detached seal, which has no loader in it");
-        let help = "give the object that it is for, and this with --seal";
-        return Err(Report::new(place, &error, help));
-    }
-    Artifact::parse(bytes).map_err(|e| {
-        let help = "give what `bpfseal seal` or `bpftool gen skeleton -L` write: a light skeleton or a bundle";
-        Report::new(place, &e, help)
+/// Reads an artifact, with what its file says of it.
+pub(crate) fn read_artifact(place: &str, bytes: &[u8]) -> Result<ArtifactFile, Report> {
+    ArtifactFile::parse(bytes).map_err(|error| {
+        let help = match error {
+            ArtifactError::Object => "seal it first, with `bpfseal seal`; or give its detached seal with --seal",
+            ArtifactError::Detached => "give the object that it is for, and this with --seal",
+            _ => "give what `bpfseal seal` or `bpftool gen skeleton -L` write: a light skeleton or a bundle",
+        };
+        Report::new(place, &error, help)
     })
 }

@@ -32,11 +32,20 @@ pub struct LoaderImage<'a> {
     pub metadata: &'a [u8],
     /// The digest that the map is bound to.
     pub excl_prog_hash: [u8; 32],
-    /// CMS signature and the keyring of its key; `None` loads it unsigned.
-    pub signature: Option<(&'a [u8], KeyringId)>,
+    /// What vouches for it; `None` loads it unsigned.
+    pub signature: Option<LoaderSignature<'a>>,
+}
+
+/// The signature of a loader, and how it is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct LoaderSignature<'a> {
     /// What the signature is over: whether the kernel binds the map, or only has to know its
     /// digest.
     pub scheme: Scheme,
+    /// CMS, in DER.
+    pub bytes: &'a [u8],
+    /// Where the signer's key is looked for.
+    pub keyring: KeyringId,
 }
 
 impl<'a> LoaderImage<'a> {
@@ -47,8 +56,11 @@ impl<'a> LoaderImage<'a> {
             instructions: sealed.instructions,
             metadata: sealed.metadata,
             excl_prog_hash: sealed.seal.excl_prog_hash,
-            signature: Some((&sealed.seal.signature, keyring)),
-            scheme: sealed.seal.scheme,
+            signature: Some(LoaderSignature {
+                scheme: sealed.seal.scheme,
+                bytes: &sealed.seal.signature,
+                keyring,
+            }),
         }
     }
 
@@ -60,7 +72,6 @@ impl<'a> LoaderImage<'a> {
             metadata,
             excl_prog_hash: excl_prog_hash(instructions),
             signature: None,
-            scheme: Scheme::LoadTime,
         }
     }
 }
@@ -233,7 +244,11 @@ fn load_loader(
     map.update(system, &0u32.to_ne_bytes(), image.metadata, 0)
         .map_err(at(Step::FillMetadata))?;
     map.freeze(system).map_err(at(Step::FreezeMetadata))?;
-    if image.scheme.checks_in_loader() {
+    let signed_by = |asked: fn(Scheme) -> bool| {
+        let signature = image.signature.as_ref();
+        signature.is_some_and(|signature| asked(signature.scheme))
+    };
+    if signed_by(Scheme::checks_in_loader) {
         map.hash(system, limits::HASH_SIZE as u32)
             .map_err(at(Step::DigestMetadata))?;
     }
@@ -245,10 +260,11 @@ fn load_loader(
         flags: BPF_F_SLEEPABLE,
         fd_array: &[map.as_fd().as_raw_fd()],
         // The kernel folds bound maps into what the signature covers.
-        bind: image.signature.is_some() && image.scheme.binds_map(),
-        signature: image
-            .signature
-            .map(|(bytes, keyring)| Signature { bytes, keyring }),
+        bind: signed_by(Scheme::binds_map),
+        signature: image.signature.map(|signature| Signature {
+            bytes: signature.bytes,
+            keyring: signature.keyring,
+        }),
         log_level: options.log_level,
     };
     // A second time with a log, if it fails: most loads do not need one.
@@ -463,7 +479,11 @@ mod tests {
             ..Double::default()
         };
         let image = LoaderImage {
-            signature: Some((b"signature", KeyringId::SESSION)),
+            signature: Some(LoaderSignature {
+                scheme: Scheme::LoadTime,
+                bytes: b"signature",
+                keyring: KeyringId::SESSION,
+            }),
             ..LoaderImage::unsigned(&[0; 8], b"metadata")
         };
         let context = ContextLayout {

@@ -38,7 +38,8 @@ pub use btf::Btf;
 pub use error::SyscallError;
 pub use ids::{map_ids, program_ids};
 pub use install::{
-    Input, InstallError, InstallOptions, Installed, LoaderImage, Step, install, install_with,
+    Input, InstallError, InstallOptions, Installed, LoaderImage, LoaderSignature, Step, install,
+    install_with,
 };
 pub use keyring::{
     KeyInfo, KeySerial, Restriction, add_certificate, describe_key, find_by_key_id, join_session,

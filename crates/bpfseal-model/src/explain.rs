@@ -5,9 +5,9 @@
 //! first refusal, with what it means.
 
 use bpfseal_artifact::{Artifact, LoaderForm};
+use bpfseal_object::Endian;
 use bpfseal_seal::{Scheme, TrustStore};
 
-use crate::audit::endian_of;
 use crate::kernel::{
     Admission, Denied, End, Fd, Hook, Hornet, Kernel, KeyringType, MapCreate, Policy, PolicyModule,
     Profile, ProgLoad, SESSION, Signature, Told,
@@ -111,9 +111,9 @@ impl<'a> Setting<'a> {
 
     /// That kernel, in the byte order of these instructions.
     #[must_use]
-    pub fn kernel(&self, instructions: &[u8]) -> Kernel {
+    pub fn kernel(&self, endian: Endian) -> Kernel {
         let mut kernel = Kernel::new(self.profile);
-        kernel.endian = endian_of(instructions);
+        kernel.endian = endian;
         kernel.symbols = self.symbols.clone();
         kernel.keyring_mut(self.keyring_id).store = self.keyring.clone();
         if self.profile == Profile::Hornet {
@@ -131,7 +131,7 @@ impl<'a> Setting<'a> {
 /// Explains one form of an artifact.
 #[must_use]
 pub fn explain(artifact: &Artifact, form: &LoaderForm, setting: &Setting<'_>) -> Explanation {
-    let mut kernel = setting.kernel(form.instructions());
+    let mut kernel = setting.kernel(artifact.endian);
     let mut attempt = Attempt {
         kernel: &mut kernel,
         scheme: form.seal().map(|seal| seal.scheme),

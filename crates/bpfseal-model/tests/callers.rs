@@ -7,7 +7,7 @@ use bpfseal_model::explain::Setting;
 use bpfseal_model::kernel::{
     Asked, Caller, End, Fd, Kernel, MapCreate, Profile, ProgLoad, RunId, SecurityModule, Task,
 };
-use bpfseal_object::Object;
+use bpfseal_object::{Endian, Object};
 use bpfseal_seal::{TrustStore, excl_prog_hash};
 use bpfseal_uapi::prog;
 
@@ -173,7 +173,7 @@ fn a_policy_refuses_what_is_nobodys() {
         policies: vec!["signed".parse().unwrap()],
         ..Setting::new(Profile::V7_3, &trust)
     };
-    let mut kernel = setting.kernel(&RETURN_ZERO);
+    let mut kernel = setting.kernel(Endian::Little);
     let late = kernel.prog_load_by(kernel.caller_on(WORKER), &late());
     assert_eq!(late.result, Err(Errno::EPERM));
 }

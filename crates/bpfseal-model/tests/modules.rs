@@ -37,7 +37,7 @@ fn signature(scheme: Scheme, signer: &str, metadata: &[u8]) -> Signature {
     .unwrap();
     Signature {
         size: seal.signature.len() as u32,
-        bytes: seal.signature.into_owned(),
+        bytes: seal.signature,
         keyring: SESSION,
     }
 }

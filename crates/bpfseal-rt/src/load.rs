@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use bpfseal_uapi::Errno;
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, FormatError};
 use crate::kernel::probe::{self, Verification};
 use crate::kernel::{
     self, Input, InstallError, InstallOptions, Installed, KeyringId, Linux, LoaderImage, Step,
@@ -96,6 +96,9 @@ pub enum LoadError {
     /// The kernel refused. [`InstallError::explain`] says what that means.
     #[error("the kernel refused it: {0}")]
     Refused(#[source] InstallError),
+    /// The bundle in a Rust skeleton can not be read.
+    #[error("the bundle in the skeleton can not be read")]
+    Skeleton(#[from] FormatError),
     /// It is not signed.
     #[error("the artifact is not signed")]
     NotSigned,
@@ -287,11 +290,12 @@ mod tests {
     fn a_signed_artifact_can_not_be_given_values() {
         let artifact = Artifact {
             interface: Interface {
-                maps: vec!["rodata".into()].into(),
+                maps: vec!["rodata".to_owned()],
                 ..Interface::default()
             },
-            metadata: Vec::new().into(),
-            forms: Vec::new().into(),
+            metadata: Vec::new(),
+            forms: Vec::new(),
+            endian: crate::artifact::Endian::Little,
         };
         let mut options = LoadOptions::default();
         options.set_initial_value(0, vec![1]);

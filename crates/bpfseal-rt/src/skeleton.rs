@@ -1,14 +1,45 @@
 //! What generated Rust skeletons use. Names here are part of the generated code's language: they
 //! stay as they are.
 
-pub use std::borrow::Cow;
+use std::sync::OnceLock;
 
-pub use crate::artifact::{Artifact, AutoAttach, Interface, LoaderForm, ProgramInterface};
+use crate::artifact::Bundle;
+
+pub use crate::artifact::Artifact;
 pub use crate::data::{Const, Pointer, Value, Var, bits, field, put, put_bits};
 pub use crate::kernel::{Map, Mapping, Program};
 pub use crate::load::{LoadError, LoadOptions, insecure_load_unsigned, load};
 pub use crate::loaded::{AttachError, Links, Loaded};
-pub use crate::seal::{Scheme, Seal};
+
+/// The bundle that is embedded in a skeleton. It is read when it is first asked for.
+#[derive(Debug)]
+pub struct Embedded {
+    bundle: &'static [u8],
+    read: OnceLock<Artifact>,
+}
+
+impl Embedded {
+    /// Of the bytes of a bundle.
+    #[must_use]
+    pub const fn new(bundle: &'static [u8]) -> Self {
+        Self {
+            bundle,
+            read: OnceLock::new(),
+        }
+    }
+
+    /// What is in it.
+    ///
+    /// # Errors
+    /// [`LoadError::Skeleton`] for bytes that are not a bundle: the generated code was changed.
+    pub fn artifact(&self) -> Result<&Artifact, LoadError> {
+        if let Some(artifact) = self.read.get() {
+            return Ok(artifact);
+        }
+        let artifact = Bundle::decode(self.bundle)?.artifact;
+        Ok(self.read.get_or_init(|| artifact))
+    }
+}
 
 /// Bytes with a value's fields written over them.
 #[must_use]

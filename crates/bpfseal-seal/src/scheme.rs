@@ -34,8 +34,6 @@ pub enum Scheme {
 struct Facts {
     scheme: Scheme,
     name: &'static str,
-    variant: &'static str,
-    constants: (&'static str, &'static str),
     kernels: &'static str,
     attests: &'static str,
     weakness: Option<&'static str>,
@@ -49,8 +47,6 @@ const FACTS: [Facts; 5] = [
     Facts {
         scheme: Scheme::LoadTime,
         name: "load-time",
-        variant: "LoadTime",
-        constants: ("LOAD_TIME_INSTRUCTIONS", "LOAD_TIME_SIGNATURE"),
         kernels: "Linux 7.3 and later",
         attests: "instructions and metadata, checked by the kernel when the loader is loaded, before any security module is asked",
         weakness: None,
@@ -59,8 +55,6 @@ const FACTS: [Facts; 5] = [
     Facts {
         scheme: Scheme::HashChain,
         name: "hash-chain",
-        variant: "HashChain",
-        constants: ("HASH_CHAIN_INSTRUCTIONS", "HASH_CHAIN_SIGNATURE"),
         kernels: "no kernel (proposed in 2025)",
         attests: "instructions and metadata, by their digests",
         weakness: Some("no kernel checks it"),
@@ -69,8 +63,6 @@ const FACTS: [Facts; 5] = [
     Facts {
         scheme: Scheme::Hornet,
         name: "hornet",
-        variant: "Hornet",
-        constants: ("HORNET_INSTRUCTIONS", "HORNET_SIGNATURE"),
         kernels: "no kernel (a security module, proposed in 2025 and 2026)",
         attests: "instructions, and the metadata by a signed attribute; without the attribute, instructions alone",
         weakness: Some("no kernel checks it"),
@@ -79,11 +71,6 @@ const FACTS: [Facts; 5] = [
     Facts {
         scheme: Scheme::InLoaderExclusive,
         name: "in-loader-exclusive",
-        variant: "InLoaderExclusive",
-        constants: (
-            "IN_LOADER_EXCLUSIVE_INSTRUCTIONS",
-            "IN_LOADER_EXCLUSIVE_SIGNATURE",
-        ),
         kernels: "Linux 7.2, and 7.1 in its later releases",
         attests: "instructions, checked by the kernel; the metadata is checked by the loader when it runs, after security modules were asked",
         weakness: Some("at admission the metadata is not covered"),
@@ -92,8 +79,6 @@ const FACTS: [Facts; 5] = [
     Facts {
         scheme: Scheme::InLoader,
         name: "in-loader",
-        variant: "InLoader",
-        constants: ("IN_LOADER_INSTRUCTIONS", "IN_LOADER_SIGNATURE"),
         kernels: "Linux 6.18 to 7.2",
         attests: "instructions, checked by the kernel; the metadata is checked by the loader when it runs, after security modules were asked",
         weakness: Some(
@@ -135,18 +120,6 @@ impl Scheme {
             .iter()
             .find(|row| row.name == name)
             .map(|row| row.scheme)
-    }
-
-    /// Name of the variant, for generated code.
-    #[must_use]
-    pub fn variant(self) -> &'static str {
-        self.facts().variant
-    }
-
-    /// Names of the statics of a Rust skeleton: instructions and signature.
-    #[must_use]
-    pub fn constants(self) -> (&'static str, &'static str) {
-        self.facts().constants
     }
 
     /// Which kernels check it.

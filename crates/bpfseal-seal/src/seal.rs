@@ -26,7 +26,7 @@ pub struct Seal {
     /// The scheme.
     pub scheme: Scheme,
     /// CMS `SignedData` in DER.
-    pub signature: Cow<'static, [u8]>,
+    pub signature: Vec<u8>,
     /// SHA-256 of the instructions: only a program of that digest may use the map.
     pub excl_prog_hash: [u8; 32],
 }
@@ -288,7 +288,7 @@ impl<'a> ToBeSigned<'a> {
         }
         Ok(Seal {
             scheme: self.scheme,
-            signature: Cow::Owned(message),
+            signature: message,
             excl_prog_hash: self.excl_prog_hash(),
         })
     }

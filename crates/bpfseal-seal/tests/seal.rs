@@ -189,7 +189,7 @@ fn every_changed_byte_of_the_signature_is_refused_or_explained() {
     for at in 0..good.seal.signature.len() {
         for bit in 0..8 {
             let mut bad = good.clone();
-            bad.seal.signature.to_mut()[at] ^= 1 << bit;
+            bad.seal.signature[at] ^= 1 << bit;
             if bad.verify(&store).is_ok() {
                 taken.insert((at, bit));
             }
@@ -265,7 +265,7 @@ fn the_reference_samples_verify_and_come_out_the_same() {
         seal,
         Seal {
             scheme: Scheme::LoadTime,
-            signature: read("loadtime/signature.der").into(),
+            signature: read("loadtime/signature.der"),
             excl_prog_hash: read("loadtime/excl_prog_hash.bin").try_into().unwrap(),
         }
     );
@@ -316,7 +316,7 @@ fn the_samples_of_every_scheme() {
         }
         let theirs = Owned {
             seal: Seal {
-                signature: signature.into(),
+                signature,
                 ..ours.clone()
             },
             instructions,

@@ -3,8 +3,6 @@
 //! Stands beside [`crate::Sealer`]: there an object becomes a loader that is signed, here
 //! the same loader finds its signature again.
 
-use std::borrow::Cow;
-
 use bpfseal_artifact::{Artifact, DetachedSeal, Interface, LoaderForm};
 use bpfseal_loader::{EmitOptions, HostError, LoadPlan, Loader};
 use bpfseal_object::{Endian, Object};
@@ -122,13 +120,14 @@ pub(crate) fn remake(object: &Object, seal: &DetachedSeal) -> Result<Artifact, R
         }
         metadata = loader.metadata;
         forms.push(LoaderForm::Sealed {
-            instructions: Cow::Owned(loader.instructions),
+            instructions: loader.instructions,
             seal: one.clone(),
         });
     }
     Ok(Artifact {
         interface: Interface::new(object, &plan.name),
-        metadata: Cow::Owned(metadata),
-        forms: Cow::Owned(forms),
+        metadata,
+        forms,
+        endian: plan.endian,
     })
 }

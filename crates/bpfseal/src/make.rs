@@ -1,12 +1,12 @@
 //! From an object to its loader: what is made before anybody signs.
 
-use crate::artifact::Interface;
-use crate::artifact::skeleton::{
-    CHeader, CSkeleton, RustForm, RustModule, RustSkeleton, SkeletonError, SkeletonSeal,
+use crate::artifact::{
+    Artifact, Bundle, CHeader, CSkeleton, Interface, LoaderForm, RustModule, RustSkeleton,
+    SkeletonError,
 };
 use crate::loader::{self, EmitOptions, Form, Host, LoadPlan, Loader};
 use crate::object::{self, Object};
-use crate::seal::{DigestAlgorithm, Scheme, SealError};
+use crate::seal::{DigestAlgorithm, Scheme, Seal, SealError};
 
 /// An object that a loader is made of, from the bytes of its file or as it was read.
 #[derive(Debug, Clone)]
@@ -131,11 +131,10 @@ impl Made {
     /// # Errors
     /// When the object's global variables can not be declared.
     pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
-        self.rust(vec![RustForm {
-            scheme: "",
-            instructions: &self.loader.instructions,
-            seal: None,
-        }])
+        let form = LoaderForm::Unsigned {
+            instructions: self.loader.instructions.clone(),
+        };
+        self.rust(Bundle::from(self.artifact(vec![form])))
     }
 
     /// The names of what is installed.
@@ -144,15 +143,20 @@ impl Made {
         Interface::new(&self.object, &self.plan.name)
     }
 
-    pub(crate) fn rust<'a>(
-        &'a self,
-        forms: Vec<RustForm<'a>>,
-    ) -> Result<RustModule<'a>, SkeletonError> {
+    pub(crate) fn artifact(&self, forms: Vec<LoaderForm>) -> Artifact {
+        Artifact {
+            interface: self.interface(),
+            metadata: self.loader.metadata.clone(),
+            forms,
+            endian: self.plan.endian,
+        }
+    }
+
+    pub(crate) fn rust(&self, bundle: Bundle) -> Result<RustModule<'_>, SkeletonError> {
         RustSkeleton {
             object: &self.object,
             plan: &self.plan,
-            metadata: &self.loader.metadata,
-            forms,
+            bundle,
         }
         .into_module()
     }
@@ -160,7 +164,7 @@ impl Made {
     pub(crate) fn skeleton<'a>(
         &'a self,
         instructions: &'a [u8],
-        seal: Option<SkeletonSeal<'a>>,
+        seal: Option<&'a Seal>,
     ) -> CSkeleton<'a> {
         CSkeleton {
             object: &self.object,

@@ -5,10 +5,9 @@
 //!                   └─ prepare ── Prepared ── attach(signatures) ───┘     └─ into_bundle, into_detached
 //! ```
 
-use std::borrow::Cow;
-
-use crate::artifact::skeleton::{CHeader, RustForm, RustModule, SkeletonError, SkeletonSeal};
-use crate::artifact::{Artifact, Bundle, DetachedSeal, LoaderForm, Provenance};
+use crate::artifact::{
+    Artifact, Bundle, CHeader, DetachedSeal, LoaderForm, Provenance, RustModule, SkeletonError,
+};
 use crate::detached::{ReuniteError, remake};
 use crate::host::RunningHost;
 use crate::loader::{EmitOptions, FixedHost, Host, Loader};
@@ -339,7 +338,6 @@ impl Sealed {
         let [(instructions, seal)] = self.forms.as_slice() else {
             return Err(MakeError::OneScheme);
         };
-        let seal = skeleton_seal(seal);
         Ok(self.made.skeleton(instructions, Some(seal)).to_header()?)
     }
 
@@ -348,42 +346,38 @@ impl Sealed {
     /// # Errors
     /// When the object's global variables cannot be declared.
     pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
-        let forms = self.forms.iter().map(|(instructions, seal)| RustForm {
-            scheme: seal.scheme.variant(),
-            instructions,
-            seal: Some(skeleton_seal(seal)),
-        });
-        self.made.rust(forms.collect())
+        self.made.rust(self.bundle())
     }
 
     /// What is in such a skeleton, ready to be loaded.
     #[must_use]
     pub fn into_artifact(self) -> Artifact {
-        let interface = self.made.interface();
-        let forms = self
-            .forms
-            .into_iter()
-            .map(|(instructions, seal)| LoaderForm::Sealed {
-                instructions: Cow::Owned(instructions),
-                seal,
-            });
-        Artifact {
-            interface,
-            metadata: Cow::Owned(self.made.loader.metadata),
-            forms: forms.collect(),
-        }
+        self.artifact()
     }
 
     /// All seals as a bundle.
     #[must_use]
-    pub fn into_bundle(mut self) -> Bundle {
-        let origin = std::mem::take(&mut self.origin);
+    pub fn into_bundle(self) -> Bundle {
+        self.bundle()
+    }
+
+    fn artifact(&self) -> Artifact {
+        let forms = self
+            .forms
+            .iter()
+            .map(|(instructions, seal)| LoaderForm::Sealed {
+                instructions: instructions.clone(),
+                seal: seal.clone(),
+            });
+        self.made.artifact(forms.collect())
+    }
+
+    fn bundle(&self) -> Bundle {
         Bundle {
-            endian: self.made.plan.endian,
-            artifact: self.into_artifact(),
-            object_digest: origin.object_digest,
-            certificates: origin.certificate.into_iter().collect(),
-            provenance: origin.provenance,
+            object_digest: self.origin.object_digest,
+            certificates: self.origin.certificate.iter().cloned().collect(),
+            provenance: self.origin.provenance.clone(),
+            artifact: self.artifact(),
         }
     }
 
@@ -408,12 +402,5 @@ impl Sealed {
         };
         remake(&self.made.object, &seal)?;
         Ok(seal)
-    }
-}
-
-fn skeleton_seal(seal: &Seal) -> SkeletonSeal<'_> {
-    SkeletonSeal {
-        signature: &seal.signature,
-        excl_prog_hash: &seal.excl_prog_hash,
     }
 }

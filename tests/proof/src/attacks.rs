@@ -4,12 +4,13 @@
 //! Each attack is a way of loading that differs from the honest one in one place. It is tried with
 //! every scheme, on the kernel that checks the scheme.
 
-use bpfseal_model::audit::{Subject, asking_context, endian_of};
+use bpfseal_model::audit::{Subject, asking_context};
 use bpfseal_model::explain::{Setting, describe_admission, request};
 use bpfseal_model::kernel::{
     End, Fd, Hook, Kernel, MapCreate, Policy, Profile, SESSION, Signature,
 };
 use bpfseal_model::{Errno, KernelSymbols, Symbols};
+use bpfseal_object::Endian;
 use bpfseal_seal::{Scheme, SealedLoader, TrustStore, excl_prog_hash};
 
 use crate::machine::Machine;
@@ -60,6 +61,8 @@ pub struct Material<'a> {
     pub honest: &'a [SealedLoader<'a>],
     /// An older version of the same object's loaders, signed as well.
     pub older: &'a [SealedLoader<'a>],
+    /// Byte order of all of them.
+    pub endian: Endian,
     /// The signer.
     pub trust: &'a TrustStore,
 }
@@ -68,6 +71,7 @@ pub struct Material<'a> {
 struct Attempt {
     instructions: Vec<u8>,
     metadata: Vec<u8>,
+    endian: Endian,
     bound_to: Option<[u8; 32]>,
     freeze: bool,
     /// What is done to the map after the load, before the run.
@@ -206,7 +210,7 @@ pub fn catalogue(material: &Material<'_>) -> Vec<Row> {
         .map(|(attack, loaders)| Row {
             name: attack.name,
             cells: by_scheme(loaders)
-                .map(|loader| Some(attempt(loader?, material.trust, attack)))
+                .map(|loader| Some(attempt(loader?, material, attack)))
                 .collect(),
             real: attack.real,
         })
@@ -251,21 +255,21 @@ pub fn on<M: Machine>(
         if let Some(loader) = loaders.iter().find(|l| l.seal.scheme == scheme) {
             tried.push(Tried {
                 name: attack.name,
-                real: Attempt::new(loader, attack).run_on(&mut machine(), scheme),
-                model: attempt(loader, material.trust, attack).stopped,
+                real: Attempt::new(loader, material.endian, attack).run_on(&mut machine(), scheme),
+                model: attempt(loader, material, attack).stopped,
             });
         }
     }
     tried
 }
 
-fn attempt(loader: &SealedLoader<'_>, trust: &TrustStore, attack: &Attack) -> Cell {
+fn attempt(loader: &SealedLoader<'_>, material: &Material<'_>, attack: &Attack) -> Cell {
     let scheme = loader.seal.scheme;
-    let attempt = Attempt::new(loader, attack);
-    let mut setting = Setting::new(Profile::of_scheme(scheme), trust);
+    let attempt = Attempt::new(loader, material.endian, attack);
+    let mut setting = Setting::new(Profile::of_scheme(scheme), material.trust);
     setting.policies = attempt.policy.clone().into_iter().collect();
     setting.symbols = attempt.symbols.clone();
-    let mut kernel = setting.kernel(&attempt.instructions);
+    let mut kernel = setting.kernel(material.endian);
     let stopped = if attempt.asks {
         attempt.heard_by(&mut kernel, scheme)
     } else {
@@ -291,10 +295,11 @@ fn attempt(loader: &SealedLoader<'_>, trust: &TrustStore, attack: &Attack) -> Ce
 }
 
 impl Attempt {
-    fn new(loader: &SealedLoader<'_>, attack: &Attack) -> Self {
+    fn new(loader: &SealedLoader<'_>, endian: Endian, attack: &Attack) -> Self {
         let mut attempt = Self {
             instructions: loader.instructions.to_vec(),
             metadata: loader.metadata.to_vec(),
+            endian,
             bound_to: Some(loader.seal.excl_prog_hash),
             freeze: true,
             meddle: None,
@@ -416,7 +421,7 @@ impl Attempt {
                 maps: 64,
                 programs: 64,
             },
-            endian: endian_of(&self.instructions),
+            endian: self.endian,
         }
     }
 

@@ -28,6 +28,7 @@ fn attacks_are_stopped_where_the_model_says() {
         sealed(&setup, "work_lsm", object!("work_lsm")),
         sealed(&setup, "minimal", object!("minimal")),
     );
+    let endian = honest.made.plan.endian;
     let honest: Vec<SealedLoader<'_>> = honest.forms().collect();
     let older: Vec<SealedLoader<'_>> = older.forms().collect();
     let mut trust = TrustStore::new();
@@ -35,6 +36,7 @@ fn attacks_are_stopped_where_the_model_says() {
     let material = Material {
         honest: &honest,
         older: &older,
+        endian,
         trust: &trust,
     };
     let scheme = setup.profile.scheme().unwrap();

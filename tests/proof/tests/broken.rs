@@ -60,36 +60,28 @@ fn sealed(scheme: Scheme, signer: &Person, embed: Vec<Certificate>) -> Artifact 
 /// The same with a signature over what it is now.
 fn changed(artifact: &Artifact, edit: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Artifact {
     let mut artifact = artifact.clone();
-    let mut metadata = artifact.metadata.to_vec();
-    let mut forms = artifact.forms.to_vec();
-    let LoaderForm::Sealed { instructions, seal } = &mut forms[0] else {
+    let LoaderForm::Sealed { instructions, seal } = &mut artifact.forms[0] else {
         panic!("it is signed");
     };
-    edit(instructions.to_mut(), &mut metadata);
+    edit(instructions, &mut artifact.metadata);
     seal.excl_prog_hash = excl_prog_hash(instructions);
-    artifact.metadata = metadata.into();
-    artifact.forms = forms.into();
     artifact
 }
 
 fn signature(artifact: &Artifact, edit: impl FnOnce(&mut Vec<u8>)) -> Artifact {
     let mut artifact = artifact.clone();
-    let mut forms = artifact.forms.to_vec();
-    let LoaderForm::Sealed { seal, .. } = &mut forms[0] else {
+    let LoaderForm::Sealed { seal, .. } = &mut artifact.forms[0] else {
         panic!("it is signed");
     };
-    edit(seal.signature.to_mut());
-    artifact.forms = forms.into();
+    edit(&mut seal.signature);
     artifact
 }
 
 fn bound_to(artifact: &Artifact, digest: [u8; 32]) -> Artifact {
     let mut artifact = artifact.clone();
-    let mut forms = artifact.forms.to_vec();
-    if let LoaderForm::Sealed { seal, .. } = &mut forms[0] {
+    if let LoaderForm::Sealed { seal, .. } = &mut artifact.forms[0] {
         seal.excl_prog_hash = digest;
     }
-    artifact.forms = forms.into();
     artifact
 }
 

@@ -105,20 +105,20 @@ fn one_bundle_loads_verified_on_every_kernel() {
     // Verified indeed: each form, tampered with, is refused.
     for form in 0..all.forms.len() {
         let mut bad = all.clone();
-        let forms = bad.forms.to_mut();
+        let forms = &mut bad.forms;
         forms.swap(0, form);
         forms.truncate(1);
         let LoaderForm::Sealed { instructions, seal } = &mut forms[0] else {
             panic!("every form is signed");
         };
         // The immediate of an early instruction.
-        instructions.to_mut()[20] ^= 1;
+        instructions[20] ^= 1;
         seal.excl_prog_hash = bpfseal::seal::excl_prog_hash(instructions);
         assert_ne!(errno(&load(&bad)), None, "{}", seal_name(&bad));
     }
     let mut bad = all.clone();
     let last = bad.metadata.len() - 1;
-    bad.metadata.to_mut()[last] ^= 1;
+    bad.metadata[last] ^= 1;
     assert_ne!(errno(&load(&bad)), None, "metadata");
 
     // Nothing weaker, unless it is asked for.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use bpfseal::artifact::Artifact;
 use bpfseal::loader::LoadPlan;
-use bpfseal::model::audit::endian_of;
 use bpfseal::object::Object;
 use bpfseal::report::{AuditOptions, AuditReport, AuditedForm, KernelLacks, Reason, Verdict};
 use bpfseal::seal::Scheme;
@@ -102,11 +101,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Some(path) => Some(object_plan(path, args, &artifact)?),
         None => None,
     };
-    let symbols = match artifact.forms.first() {
-        Some(form) if args.symbols.given() => {
-            Some(args.symbols.load(endian_of(form.instructions()))?)
-        }
-        _ => None,
+    let symbols = match args.symbols.given() {
+        true => Some(args.symbols.load(artifact.endian)?),
+        false => None,
     };
     let mut options = AuditOptions::default();
     options.plan = plan.as_ref();

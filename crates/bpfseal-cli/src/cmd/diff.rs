@@ -85,7 +85,7 @@ fn common_name(args: &Args) -> Result<String, Failure> {
         let bytes = files::read(path)?;
         if !is_object(&bytes) {
             let artifact = SealFile::default().artifact_of(&files::shown(path), &bytes)?;
-            return Ok(artifact.interface.name.into_owned());
+            return Ok(artifact.interface.name);
         }
     }
     name_of(&args.new, None)

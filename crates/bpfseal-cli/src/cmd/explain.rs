@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use bpfseal::model::audit::endian_of;
 use bpfseal::model::kernel::{Policy, Profile};
 use bpfseal::report::{ExplainOptions, FormAnswer, KernelAnswer};
 use bpfseal::seal::{Scheme, TrustStore};
@@ -83,9 +82,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mut options = ExplainOptions::new(keyring);
     options.keyring_id = parse_keyring(&args.keyring_id)?;
     options.policies = args.policy.clone();
-    if let Some(form) = artifact.forms.first() {
-        options.symbols = args.symbols.load(endian_of(form.instructions()))?;
-    }
+    options.symbols = args.symbols.load(artifact.endian)?;
     for name in &args.kernel {
         options.ask(name).map_err(|_| {
             let names = Profile::ALL.map(Profile::name).join(", ");

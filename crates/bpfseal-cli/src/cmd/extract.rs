@@ -152,6 +152,6 @@ fn from_artifact(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
         instructions: form.instructions().to_vec(),
         excl_prog_hash: form.excl_prog_hash(),
         signature: form.seal().map(|seal| seal.signature.to_vec()),
-        metadata: artifact.metadata.into_owned(),
+        metadata: artifact.metadata,
     })
 }

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bpfseal::artifact::ArtifactKind;
 use bpfseal::object::Object;
 use bpfseal::report::{
     ArtifactReport, Detail, FormReport, InspectReport, ObjectMap, ObjectProgram, ObjectReport,
@@ -16,7 +15,7 @@ use crate::args::name_of;
 use crate::failure::Report;
 use crate::files;
 use crate::host::HostArgs;
-use crate::input::{SealFile, is_object};
+use crate::input::{SealFile, is_object, read_artifact};
 use crate::page::Page;
 
 #[derive(Debug, clap::Args)]
@@ -68,10 +67,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
         report.object = place;
         InspectReport::Object(Box::new(report))
     } else {
-        let artifact = args.seal.artifact_of(&place, &bytes)?;
-        let kind = match args.seal.path {
-            Some(_) => "object with a detached seal",
-            None => ArtifactKind::of(&bytes).name(),
+        let (artifact, kind) = match args.seal.path {
+            Some(_) => (
+                args.seal.artifact_of(&place, &bytes)?,
+                "object with a detached seal",
+            ),
+            None => {
+                let file = read_artifact(&place, &bytes)?;
+                (file.artifact, file.kind.name())
+            }
         };
         let mut report = bpfseal::inspect_artifact(&artifact, kind, detail);
         report.artifact = place;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bpfseal::artifact::{Artifact, ArtifactKind, Bundle};
+use bpfseal::artifact::{Artifact, ArtifactError, ArtifactFile, ArtifactKind, Bundle};
 use bpfseal::seal::Signer;
 use bpfseal::{Sealed, Sealer};
 use clap::ValueEnum;
@@ -18,7 +18,7 @@ use crate::args::SchemeArgs;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
-use crate::input::{SealFile, is_object, read_seal};
+use crate::input::{SealFile, read_seal};
 use crate::signer::SignArgs;
 
 #[derive(Debug, clap::Args)]
@@ -216,13 +216,19 @@ fn add_signatures(args: &Args) -> Outcome {
 fn read_bundle(path: &Path) -> Result<Bundle, Report> {
     let place = files::shown(path);
     let bytes = files::read(path)?;
-    if is_object(&bytes) || ArtifactKind::of(&bytes) != ArtifactKind::Bundle {
-        let error = std::io::Error::other("it is no bundle, and signatures are added to bundles");
-        let help = "give a .bpfseal file; or an object, and its detached seal with --seal";
-        return Err(Report::new(&place, &error, help));
+    match ArtifactFile::parse(&bytes) {
+        Ok(file) if file.kind == ArtifactKind::Bundle => Ok(file.into_bundle()),
+        Err(ArtifactError::Bundle(error)) => {
+            let help = "give a bundle as `bpfseal seal` writes it";
+            Err(Report::new(&place, &error, help))
+        }
+        Ok(_) | Err(_) => {
+            let error =
+                std::io::Error::other("it is no bundle, and signatures are added to bundles");
+            let help = "give a .bpfseal file; or an object, and its detached seal with --seal";
+            Err(Report::new(&place, &error, help))
+        }
     }
-    Bundle::decode(&bytes)
-        .map_err(|e| Report::new(&place, &e, "give a bundle as `bpfseal seal` writes it"))
 }
 
 /// Decides on the outputs before anything is read.

@@ -197,23 +197,12 @@ impl<'a> Subject<'a> {
     /// One form of an artifact.
     #[must_use]
     pub fn of(artifact: &'a Artifact, form: &'a LoaderForm) -> Self {
-        let instructions = form.instructions();
         Self {
-            instructions,
+            instructions: form.instructions(),
             metadata: &artifact.metadata,
             context: artifact.interface.context(),
-            endian: endian_of(instructions),
+            endian: artifact.endian,
         }
-    }
-}
-
-/// The byte order that instructions are in: of loaders it can be told, because they begin with
-/// `r6 = r1`. Little-endian for anything else.
-#[must_use]
-pub fn endian_of(instructions: &[u8]) -> Endian {
-    match instructions {
-        [0xbf, 0x61, ..] => Endian::Big,
-        _ => Endian::Little,
     }
 }
 

@@ -1,6 +1,5 @@
 //! What changed between two objects or artifacts.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -52,7 +51,7 @@ impl DiffSide {
     pub fn artifact(file: &str, artifact: &Artifact) -> Self {
         // Without a form there is nothing that runs, which the audit says.
         let nothing = LoaderForm::Unsigned {
-            instructions: Cow::Borrowed(&[]),
+            instructions: Vec::new(),
         };
         let form = artifact.forms.first().unwrap_or(&nothing);
         let audit = model::audit(&Subject::of(artifact, form));

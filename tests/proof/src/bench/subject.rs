@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use bpfseal_kernel::{
-    KeyringId, Linux, LoaderImage, Map, MapSpec, Program, ProgramSpec, Signature, SyscallError,
-    add_certificate,
+    KeyringId, Linux, LoaderImage, LoaderSignature, Map, MapSpec, Program, ProgramSpec, Signature,
+    SyscallError, add_certificate,
 };
 use bpfseal_loader::{ContextLayout, EmitOptions, FixedHost, Form, LoadPlan, Loader};
 use bpfseal_object::Object;
-use bpfseal_seal::{excl_prog_hash, seal_load_time};
+use bpfseal_seal::{Scheme, excl_prog_hash, seal_load_time};
 use bpfseal_uapi::{BPF_F_SLEEPABLE, map, prog};
 
 use super::{Person, person};
@@ -36,7 +36,6 @@ pub fn sign(instructions: &[u8], metadata: &[u8]) -> Vec<u8> {
     seal_load_time(instructions, metadata, &key, &certificate)
         .unwrap()
         .signature
-        .into_owned()
 }
 
 /// A loader of one of the project's objects, with its signature.
@@ -78,7 +77,11 @@ impl Subject {
     #[must_use]
     pub fn image(&self) -> LoaderImage<'_> {
         LoaderImage {
-            signature: Some((&self.signature, SESSION)),
+            signature: Some(LoaderSignature {
+                scheme: Scheme::LoadTime,
+                bytes: &self.signature,
+                keyring: SESSION,
+            }),
             ..LoaderImage::unsigned(&self.instructions, &self.metadata)
         }
     }

@@ -415,6 +415,5 @@ fn program(
 fn detached(content: &[u8], (key, certificate): (&dyn Signer, &Certificate)) -> Vec<u8> {
     let options = SealOptions::default();
     let made = bpfseal_seal::seal(Scheme::LoadTime, content, &[], key, certificate, &options);
-    made.map(|seal| seal.signature.into_owned())
-        .unwrap_or_default()
+    made.map(|seal| seal.signature).unwrap_or_default()
 }

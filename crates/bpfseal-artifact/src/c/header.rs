@@ -11,22 +11,14 @@ use std::fmt::{self, Write as _};
 use bpfseal_loader::LoadPlan;
 use bpfseal_object::btf::{Type, VarLinkage};
 use bpfseal_object::{Object, Program};
+use bpfseal_seal::Seal;
 
-use super::SkeletonError;
-use super::c_bytes::push_literal;
-use super::c_types::{Declarer, Qualifiers};
-use super::data::{DataSection, data_sections};
-use super::ident::{identifier, map_ident};
-use crate::AutoAttach;
-
-/// What a signed skeleton carries besides the loader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SkeletonSeal<'a> {
-    /// CMS signature over instructions and metadata.
-    pub signature: &'a [u8],
-    /// SHA-256 of the instructions.
-    pub excl_prog_hash: &'a [u8; 32],
-}
+use super::types::{Declarer, Qualifiers};
+use crate::data::{DataSection, data_sections};
+use crate::error::SkeletonError;
+use crate::ident::{identifier, map_ident};
+use crate::interface::AutoAttach;
+use crate::literal::push_literal;
 
 /// A C light skeleton, ready to be written.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +31,8 @@ pub struct CSkeleton<'a> {
     pub instructions: &'a [u8],
     /// The value of its metadata map.
     pub metadata: &'a [u8],
-    /// The seal, for a signed one.
-    pub seal: Option<SkeletonSeal<'a>>,
+    /// What vouches for the loader; `None` for an unsigned one.
+    pub seal: Option<&'a Seal>,
 }
 
 impl<'a> CSkeleton<'a> {
@@ -292,8 +284,8 @@ impl<'a> CHeader<'a> {
         array(out, "opts_data", self.skeleton.metadata)?;
         array(out, "opts_insn", self.skeleton.instructions)?;
         if let Some(seal) = &self.skeleton.seal {
-            array(out, "opts_sig", seal.signature)?;
-            array(out, "opts_excl_hash", seal.excl_prog_hash)?;
+            array(out, "opts_sig", &seal.signature)?;
+            array(out, "opts_excl_hash", &seal.excl_prog_hash)?;
         }
         out.write_str("\n")?;
         if self.skeleton.seal.is_some() {

@@ -33,7 +33,7 @@ pub(crate) fn map_ident(map: &Map) -> String {
 }
 
 /// The name of a data section in the skeleton; `None` for sections that are not global data.
-pub(super) fn section_ident(section: &str) -> Option<String> {
+pub(crate) fn section_ident(section: &str) -> Option<String> {
     if section == ".addr_space.1" {
         return Some("arena".to_owned());
     }

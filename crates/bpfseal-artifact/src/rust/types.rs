@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 use bpfseal_object::btf::{Btf, Kind, Member, Type, TypeId};
 
-use super::SkeletonError;
-use super::ident::identifier;
+use crate::error::SkeletonError;
+use crate::ident::identifier;
 
 /// Most bytes of definitions in a module: hostile BTF could otherwise ask for any number.
 const MAX_LENGTH: usize = 4 << 20;

@@ -6,27 +6,27 @@ use bpfseal_object::btf::{Kind, Type};
 use bpfseal_object::uapi::{self, map as map_type};
 use bpfseal_object::{Contents, Map, MapIdx, Object};
 
-use super::ident::{map_ident, section_ident};
+use crate::ident::{map_ident, section_ident};
 
 /// Global data that the skeleton maps into the user's process.
 #[derive(Debug)]
-pub(super) struct DataSection<'a> {
+pub(crate) struct DataSection<'a> {
     /// Name of the member.
-    pub(super) ident: String,
-    pub(super) map: &'a Map,
-    pub(super) index: MapIdx,
+    pub(crate) ident: String,
+    pub(crate) map: &'a Map,
+    pub(crate) index: MapIdx,
     /// Bytes of the mapping before they are rounded to whole pages.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// What the map starts with.
-    pub(super) value: Contents,
-    pub(super) percpu: bool,
-    pub(super) read_only: bool,
+    pub(crate) value: Contents,
+    pub(crate) percpu: bool,
+    pub(crate) read_only: bool,
     /// The BTF section that describes the variables.
-    pub(super) variables: Option<Type<'a>>,
+    pub(crate) variables: Option<Type<'a>>,
 }
 
 /// The sections of an object, in the order of its maps.
-pub(super) fn data_sections<'a>(object: &'a Object, plan: &'a LoadPlan) -> Vec<DataSection<'a>> {
+pub(crate) fn data_sections<'a>(object: &'a Object, plan: &'a LoadPlan) -> Vec<DataSection<'a>> {
     // A skeleton of an object without BTF has no typed data.
     let Some(btf) = &object.btf else {
         return Vec::new();
