@@ -1,7 +1,7 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
 //! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `schema` writes the schemas of the JSON reports, `features` compiles the library with each feature alone, `skeletons` compiles Rust skeletons, `kernels` runs tests on real
+//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `schema` writes the schemas of the JSON reports, `features` compiles the library with each feature alone, `skeletons` compiles Rust skeletons, `structure` checks the order of crates and files, `kernels` runs tests on real
 //! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
 //! rewrites golden files.
 #![forbid(unsafe_code)]
@@ -23,6 +23,7 @@ mod project;
 mod reference;
 mod schema;
 mod skeletons;
+mod structure;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -56,6 +57,8 @@ enum Verb {
     Features,
     /// Compile the Rust skeletons of every object that can be sealed
     Skeletons,
+    /// Check the order of crates, and that files use each other in no circle
+    Structure,
     /// Scenarios in the model beside real kernels: named ones as a table, and random ones
     Scenarios,
     /// Run the tests that need a kernel in virtual machines, on real ones
@@ -80,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Features => features::run(),
         Verb::Schema(args) => schema::run(&args),
         Verb::Skeletons => skeletons::run(),
+        Verb::Structure => structure::run(),
         Verb::Scenarios => kernels::scenarios(),
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Bench(args) if args.in_process => bench_sealing::run(),
