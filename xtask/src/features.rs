@@ -1,29 +1,52 @@
-//! `cargo xtask features`: the library with each of its features alone, and with none.
+//! `cargo xtask features`: the libraries with each of their features alone, and with none.
 //!
-//! Each has to compile without a warning, and to compile no more than it is for.
+//! Each has to compile without a warning, and to bring no more than it is for.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::bail;
 
 use crate::project;
 
-/// Features, and crates that none of them may bring.
-const FEATURES: [(&str, &[&str]); 6] = [
-    ("", &["bpfseal-kernel", "bpfseal-model", "rustix", "serde"]),
-    ("host", &["bpfseal-kernel", "bpfseal-model", "serde"]),
-    ("kernel", &["bpfseal-model", "flate2", "serde"]),
-    ("model", &["bpfseal-kernel", "rustix", "serde"]),
-    ("serde", &["bpfseal-kernel", "bpfseal-model", "rustix"]),
-    ("sign", &["bpfseal-kernel", "bpfseal-model", "serde"]),
+/// Packages, a feature, crates that it may not bring, and how many it may bring at most.
+const FEATURES: [(&str, &str, &[&str], usize); 12] = [
+    (
+        "bpfseal",
+        "",
+        &[KERNEL, MODEL, "ring", "rustix", "serde"],
+        75,
+    ),
+    ("bpfseal", "host", &[KERNEL, MODEL, "ring", "serde"], 85),
+    ("bpfseal", "kernel", &[MODEL, "ring", "flate2", "serde"], 80),
+    ("bpfseal", "model", &[KERNEL, "ring", "rustix", "serde"], 80),
+    ("bpfseal", "pkcs11", &[KERNEL, MODEL, "serde"], 110),
+    ("bpfseal", "serde", &[KERNEL, MODEL, "ring", "rustix"], 80),
+    ("bpfseal", "sign", &[KERNEL, MODEL, "serde"], 100),
+    // What only loads knows nothing of cryptography but one digest.
+    (
+        "bpfseal-rt",
+        "",
+        &[MODEL, "der", "ml-dsa", "p256", "ring"],
+        30,
+    ),
+    ("bpfseal-artifact", "", &["der", "p256", "ring"], 25),
+    ("bpfseal-seal", "", &["der", "p256", "ring"], 25),
+    ("bpfseal-seal", "verify", &["ring", "rand"], 75),
+    ("bpfseal-seal", "sign", &[], 90),
 ];
+const KERNEL: &str = "bpfseal-kernel";
+const MODEL: &str = "bpfseal-model";
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    for (feature, forbidden) in FEATURES {
-        let crates = crates_of(feature)?;
-        println!("{:<8} {} crates", feature, crates.len());
+    for (package, feature, forbidden, most) in FEATURES {
+        let crates = crates_of(package, feature)?;
+        println!("{package:<17} {feature:<8} {} crates", crates.len());
         if let Some(found) = forbidden.iter().find(|name| crates.contains(**name)) {
-            bail!("feature `{feature}` of `bpfseal` brings `{found}`");
+            bail!("feature `{feature}` of `{package}` brings `{found}`");
+        }
+        if crates.len() > most {
+            bail!("feature `{feature}` of `{package}` brings more than {most} crates");
         }
         project::run(
             "cargo",
@@ -31,7 +54,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 "clippy",
                 "--quiet",
                 "--package",
-                "bpfseal",
+                package,
                 "--no-default-features",
                 "--features",
                 feature,
@@ -44,10 +67,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names of what is compiled for a feature of the library, itself included.
-fn crates_of(feature: &str) -> anyhow::Result<std::collections::BTreeSet<String>> {
+/// Names of what is compiled for a feature of a package, itself included.
+fn crates_of(package: &str, feature: &str) -> anyhow::Result<BTreeSet<String>> {
     let output = Command::new("cargo")
-        .args(["tree", "--package", "bpfseal", "--no-default-features"])
+        .args(["tree", "--package", package, "--no-default-features"])
         .args(["--features", feature, "--edges", "normal,build"])
         .args(["--prefix", "none", "--format", "{p}"])
         .current_dir(project::root())

@@ -4,9 +4,9 @@
 //! metadata map, and the loader in one or several forms.
 
 use bpfseal_object::Endian;
-use bpfseal_seal::{
-    Certificate, Seal, SealError, SealOptions, SealedLoader, Signer, ToBeSigned, excl_prog_hash,
-};
+#[cfg(feature = "sign")]
+use bpfseal_seal::{Certificate, SealError, SealOptions, Signer, ToBeSigned};
+use bpfseal_seal::{Seal, SealedLoader, excl_prog_hash};
 
 use crate::interface::Interface;
 
@@ -87,6 +87,7 @@ impl Artifact {
     /// # Errors
     /// As [`ToBeSigned::new`], [`ToBeSigned::beside`] and [`ToBeSigned::sign`];
     /// [`SealError::NotSigned`] without a signed form.
+    #[cfg(feature = "sign")]
     pub fn add_signature(
         &mut self,
         key: &dyn Signer,

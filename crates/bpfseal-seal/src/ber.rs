@@ -43,6 +43,10 @@ pub(crate) struct Tlv<'a> {
     /// Contents.
     pub(crate) value: &'a [u8],
     /// Header and contents.
+    #[cfg_attr(
+        not(feature = "sign"),
+        allow(dead_code, reason = "for messages that signatures are added to")
+    )]
     pub(crate) whole: &'a [u8],
     /// Offset of the contents in the message.
     pub(crate) at: usize,
@@ -66,6 +70,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[cfg(any(feature = "sign", test))]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, base: 0 }
     }
@@ -104,6 +109,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element if it has that tag.
+    #[cfg(feature = "sign")]
     pub(crate) fn take(&mut self, tag: u8) -> Result<Option<Tlv<'a>>, BerError> {
         match self.peek() {
             Some(found) if matches_tag(tag, found) => self.next().map(Some),

@@ -5,14 +5,13 @@ use der::asn1::ObjectIdentifier;
 use sha2::Digest as _;
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
-use crate::ber::{INTEGER, SEQUENCE};
+use crate::ber::SEQUENCE;
+use crate::encode::tlv;
 use crate::error::{CertificateError, block_label};
 use crate::fault::SignatureFault;
 use crate::hex;
 use crate::profile::CryptoProfile;
 use crate::public_key;
-use crate::rsa;
-use crate::writer::tlv;
 use crate::x509::X509;
 
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
@@ -114,15 +113,6 @@ impl Certificate {
         self.parsed.subject_key_id.as_deref()
     }
 
-    /// `IssuerAndSerialNumber` of CMS.
-    pub(crate) fn issuer_and_serial(&self) -> Vec<u8> {
-        let parts = [
-            tlv(SEQUENCE, &self.parsed.issuer),
-            tlv(INTEGER, &self.parsed.serial),
-        ];
-        tlv(SEQUENCE, &parts.concat())
-    }
-
     pub(crate) fn authority_key_id(&self) -> Option<&[u8]> {
         self.parsed.authority_key_id.as_deref()
     }
@@ -146,11 +136,6 @@ impl Certificate {
     #[must_use]
     pub fn public_key(&self) -> &[u8] {
         &self.parsed.key
-    }
-
-    /// Bits of the modulus of an RSA key.
-    pub(crate) fn rsa_bits(&self) -> usize {
-        rsa::modulus_bits(self.public_key())
     }
 
     /// Whether the certificate is for signing code (`extendedKeyUsage`, RFC 5280, 4.2.1.12).

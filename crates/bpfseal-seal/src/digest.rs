@@ -7,8 +7,8 @@ use der::asn1::ObjectIdentifier;
 use sha2::Digest as _;
 
 use crate::ber::{OCTET_STRING, SEQUENCE};
+use crate::encode::{algorithm_identifier, tlv};
 use crate::profile::CryptoProfile;
-use crate::writer::{algorithm_identifier, tlv};
 
 /// A digest algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

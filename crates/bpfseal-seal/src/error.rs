@@ -3,6 +3,7 @@
 use crate::x509::CertificateFault;
 
 /// A fault of a private key.
+#[cfg(feature = "sign")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
@@ -79,6 +80,7 @@ pub enum CertificateError {
 }
 
 /// Why a loader can not be signed.
+#[cfg(feature = "sign")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
@@ -102,23 +104,16 @@ pub enum SealError {
     /// The key failed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The signature can not be encoded.
-    #[error("the signature can not be encoded: {source}")]
-    Encode {
-        #[from]
-        source: der::Error,
-    },
     /// A signature from somewhere else does not hold.
-    #[error("{rejection}")]
+    #[error(transparent)]
     WrongSignature {
-        #[source]
         rejection: Box<crate::rejection::Rejection>,
     },
     /// A whole CMS message, where a raw signature is added to others.
     #[error("a whole CMS message can not be added to other signatures; give the raw signature")]
     WholeMessage,
     /// A signature that another one is to be added to, and that can not be read.
-    #[error("the signature that is there already can not be added to: {0}")]
+    #[error("the signature that is there already can not be added to")]
     Beside(#[source] Box<crate::rejection::Rejection>),
     /// A signature that another one can not stand beside.
     #[error(

@@ -14,11 +14,13 @@ use ring::signature::{
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
 use crate::ecdsa::Curve;
+use crate::encode::algorithm_identifier;
 use crate::error::{KeyError, block_label};
-use crate::ml_dsa::{MlDsaKey, MlDsaSet};
-use crate::public_key::{P256, P384, P521, PublicKeyAlgorithm, widened};
+use crate::ml_dsa::MlDsaSet;
+use crate::ml_dsa_key::MlDsaKey;
+use crate::public_key::{P256, P384, P521, PublicKeyAlgorithm};
+use crate::rsa;
 use crate::secret::Secret;
-use crate::writer::algorithm_identifier;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -56,7 +58,7 @@ impl KeyAlgorithm {
     #[must_use]
     pub fn of(certificate: &Certificate) -> Option<Self> {
         match certificate.parsed().key_algorithm {
-            PublicKeyAlgorithm::Rsa => Some(Self::Rsa(certificate.rsa_bits())),
+            PublicKeyAlgorithm::Rsa => Some(Self::Rsa(rsa::modulus_bits(certificate.public_key()))),
             PublicKeyAlgorithm::MlDsa(set) => Some(Self::MlDsa(set)),
             PublicKeyAlgorithm::Ecdsa(Curve::P256) => Some(Self::EcdsaP256),
             PublicKeyAlgorithm::Ecdsa(Curve::P384) => Some(Self::EcdsaP384),
@@ -381,4 +383,11 @@ impl Signer for SigningKey {
             }
         })
     }
+}
+
+/// A digest with zeroes in front, which do not change the number that it is: the libraries want at
+/// least half as many bytes as the curve has.
+fn widened(digest: &[u8], len: usize) -> Vec<u8> {
+    let missing = len.saturating_sub(digest.len());
+    [&vec![0; missing], digest].concat()
 }

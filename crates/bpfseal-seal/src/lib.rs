@@ -12,57 +12,99 @@
 //! The scheme of this version is **load-time** (Linux 7.3): one CMS signature over the loader's
 //! instructions and its metadata. The signature is byte-identical to bpftool's for RSA keys;
 //! ECDSA signatures are deterministic (RFC 6979).
+//!
+//! | feature | what |
+//! |---|---|
+//! | (none) | [`Scheme`], [`Seal`], digests: what is loaded |
+//! | `verify` | certificates, signatures, trust |
+//! | `sign` | private keys, and signing; with `verify`, and on by default |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "verify")]
 mod asn1;
+#[cfg(feature = "verify")]
 mod attestation;
+#[cfg(feature = "verify")]
 mod ber;
+#[cfg(feature = "verify")]
 mod certificate;
+#[cfg(feature = "verify")]
 mod digest;
+#[cfg(feature = "verify")]
 mod ecdsa;
+#[cfg(feature = "verify")]
+mod encode;
+#[cfg(feature = "verify")]
 mod error;
+#[cfg(feature = "verify")]
 mod fault;
+#[cfg(feature = "verify")]
 mod hornet;
+#[cfg(feature = "sign")]
 mod key;
+#[cfg(feature = "verify")]
 mod message;
+#[cfg(feature = "verify")]
 mod ml_dsa;
+#[cfg(feature = "sign")]
+mod ml_dsa_key;
+#[cfg(feature = "verify")]
 mod profile;
+#[cfg(feature = "verify")]
 mod public_key;
+#[cfg(feature = "verify")]
 mod rejection;
+#[cfg(feature = "verify")]
 mod rsa;
 mod scheme;
+#[cfg(feature = "sign")]
 mod seal;
+mod sealed;
+#[cfg(feature = "sign")]
 mod secret;
+#[cfg(feature = "verify")]
 mod strictness;
+#[cfg(feature = "verify")]
 mod summary;
+#[cfg(feature = "verify")]
 mod trust;
+#[cfg(feature = "verify")]
 mod verify;
+#[cfg(feature = "verify")]
 mod walk;
+#[cfg(feature = "sign")]
 mod writer;
+#[cfg(feature = "verify")]
 mod x509;
 
-pub use attestation::{Attestation, SignatureVerdict, SignerId, TrustPath};
-pub use certificate::Certificate;
-pub use digest::{DigestAlgorithm, DigestName};
-pub use error::{CertificateError, KeyError, SealError};
-pub use fault::SignatureFault;
-pub use hornet::{ListedMap, listed_maps};
+#[cfg(feature = "sign")]
+pub use error::{KeyError, SealError};
+#[cfg(feature = "sign")]
 pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
-pub use ml_dsa::MlDsaSet;
-pub use profile::CryptoProfile;
-pub use public_key::{SignatureAlgorithm, ecdsa_to_der};
-pub use rejection::Rejection;
 pub use scheme::{Scheme, chain};
-pub use seal::{
-    Seal, SealOptions, SealedLoader, ToBeSigned, check_key, checked_digest, excl_prog_hash, seal,
-    seal_load_time,
-};
+#[cfg(feature = "sign")]
+pub use seal::{SealOptions, ToBeSigned, check_key, seal, seal_load_time};
+pub use sealed::{Seal, SealedLoader, checked_digest, excl_prog_hash, sha256};
+#[cfg(feature = "sign")]
 pub use secret::Secret;
-pub use strictness::Strictness;
-pub use summary::{SignatureSummary, SignerSummary};
-pub use trust::{Revocation, TrustStore};
-pub use verify::{kernel_answer, verify_detached};
-pub use x509::CertificateFault;
+#[cfg(feature = "verify")]
+pub use {
+    attestation::{Attestation, SignatureVerdict, SignerId, TrustPath},
+    certificate::Certificate,
+    digest::{DigestAlgorithm, DigestName},
+    error::CertificateError,
+    fault::SignatureFault,
+    hornet::{ListedMap, listed_maps},
+    ml_dsa::MlDsaSet,
+    profile::CryptoProfile,
+    public_key::{SignatureAlgorithm, ecdsa_to_der},
+    rejection::Rejection,
+    strictness::Strictness,
+    summary::{SignatureSummary, SignerSummary},
+    trust::{Revocation, TrustStore},
+    verify::{kernel_answer, verify_detached},
+    x509::CertificateFault,
+};
 
 /// Bytes as lower-case hexadecimal.
 #[must_use]

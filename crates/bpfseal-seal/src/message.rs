@@ -528,7 +528,7 @@ impl<'a, 'p> Notes<'a, 'p> {
             if self.content_type != INDIRECT_DATA.as_bytes() {
                 return Err(Rejection::ForeignAttribute { offset: found.at });
             }
-        } else if self.oid == crate::writer::hornet_oid() {
+        } else if self.oid == crate::encode::hornet_oid() {
             draft.hornet = Some(Tlv {
                 tag: found.tag,
                 value,

@@ -8,11 +8,11 @@ use der::asn1::ObjectIdentifier;
 use crate::ber::{INTEGER, SEQUENCE};
 use crate::digest::{DigestAlgorithm, DigestName};
 use crate::ecdsa::{self, Curve};
+use crate::encode::tlv;
 use crate::fault::SignatureFault;
 use crate::ml_dsa::MlDsaSet;
 use crate::profile::CryptoProfile;
 use crate::rsa;
-use crate::writer::tlv;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -179,7 +179,7 @@ impl PublicKeyAlgorithm {
             ))
     }
 
-    fn kind(self) -> KeyKind {
+    pub(crate) fn kind(self) -> KeyKind {
         match self {
             Self::Ecdsa(_) => KeyKind::Ecdsa,
             Self::Ecrdsa => KeyKind::Ecrdsa,
@@ -217,28 +217,6 @@ pub(crate) struct Signature<'a> {
     pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) signed: Signed<'a>,
     pub(crate) bytes: &'a [u8],
-}
-
-/// Checks a raw signature over a message, by the one algorithm that the key is for.
-pub(crate) fn verify_raw(
-    key: PublicKey<'_>,
-    digest: DigestAlgorithm,
-    message: &[u8],
-    bytes: &[u8],
-) -> Result<(), SignatureFault> {
-    let signature = Signature {
-        algorithm: SignatureAlgorithm {
-            kind: key.algorithm.kind(),
-            digest: DigestName::Known(digest),
-        },
-        signed: match key.algorithm {
-            PublicKeyAlgorithm::MlDsa(_) => Signed::Message(message.into()),
-            _ => Signed::Digest(digest.digest(message)),
-        },
-        bytes,
-    };
-    // Which kernels have the algorithm is not asked here.
-    verify(key, &signature, &CryptoProfile::EVERYTHING)
 }
 
 /// Checks a signature (`public_key_verify_signature`).
@@ -298,13 +276,6 @@ pub(crate) fn verify(
             "the key and the digest do not go together",
         )),
     }
-}
-
-/// A digest with zeroes in front, which do not change the number that it is: the libraries want at
-/// least half as many bytes as the curve has.
-pub(crate) fn widened(digest: &[u8], len: usize) -> Vec<u8> {
-    let missing = len.saturating_sub(digest.len());
-    [&vec![0; missing], digest].concat()
 }
 
 /// Two numbers of the field's size, as tokens answer an ECDSA signature, as `ECDSA-Sig-Value` in

@@ -1,41 +1,28 @@
-//! Schemes, seals, and sealed loaders.
+//! Signing loaders: what is to be signed, and the seals that come of it.
 
 use std::borrow::Cow;
 
 use bpfseal_uapi::limits::MAX_SIGNATURE;
 use sha2::Digest as _;
 
-use crate::attestation::{Attestation, SignerId};
+use crate::attestation::SignerId;
 use crate::certificate::Certificate;
-use crate::digest::DigestAlgorithm;
+use crate::digest::{DigestAlgorithm, DigestName};
+use crate::encode::tlv;
 use crate::error::SealError;
+use crate::fault::SignatureFault;
 use crate::hex;
 use crate::key::{KeyAlgorithm, Signer, is_in_memory};
 use crate::profile::CryptoProfile;
-use crate::public_key::verify_raw;
+use crate::public_key::{
+    self, PublicKey, PublicKeyAlgorithm, Signature, SignatureAlgorithm, Signed,
+};
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;
+use crate::sealed::{Seal, SealedLoader, excl_prog_hash};
 use crate::summary::SignatureSummary;
 use crate::trust::TrustStore;
-use crate::verify::verify_detached;
 use crate::writer;
-
-/// A scheme, its signature, and the digest that the metadata map is bound to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seal {
-    /// The scheme.
-    pub scheme: Scheme,
-    /// CMS `SignedData` in DER.
-    pub signature: Vec<u8>,
-    /// SHA-256 of the instructions: only a program of that digest may use the map.
-    pub excl_prog_hash: [u8; 32],
-}
-
-/// The digest that a loader's metadata map is bound to: SHA-256 of its instructions.
-#[must_use]
-pub fn excl_prog_hash(instructions: &[u8]) -> [u8; 32] {
-    sha2::Sha256::digest(instructions).into()
-}
 
 /// How a loader is signed, besides with which key.
 #[derive(Debug, Clone, Default)]
@@ -179,7 +166,7 @@ impl<'a> ToBeSigned<'a> {
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         match self.attributes() {
-            Some(attributes) => writer::tlv(crate::ber::SET, &attributes),
+            Some(attributes) => tlv(crate::ber::SET, &attributes),
             None => self
                 .scheme
                 .content(&self.instructions, &self.metadata)
@@ -294,6 +281,28 @@ impl<'a> ToBeSigned<'a> {
     }
 }
 
+/// Checks a raw signature over a message, by the one algorithm that the key is for.
+fn verify_raw(
+    key: PublicKey<'_>,
+    digest: DigestAlgorithm,
+    message: &[u8],
+    bytes: &[u8],
+) -> Result<(), SignatureFault> {
+    let signature = Signature {
+        algorithm: SignatureAlgorithm {
+            kind: key.algorithm.kind(),
+            digest: DigestName::Known(digest),
+        },
+        signed: match key.algorithm {
+            PublicKeyAlgorithm::MlDsa(_) => Signed::Message(message.into()),
+            _ => Signed::Digest(digest.digest(message)),
+        },
+        bytes,
+    };
+    // Which kernels have the algorithm is not asked here.
+    public_key::verify(key, &signature, &CryptoProfile::EVERYTHING)
+}
+
 /// Whether bytes are a CMS message, and no raw signature: `SEQUENCE { OBJECT IDENTIFIER …`. An
 /// ECDSA signature is a sequence too, but of numbers.
 fn is_cms(bytes: &[u8]) -> bool {
@@ -381,87 +390,4 @@ pub fn check_key(key: &dyn Signer, certificate: &Certificate) -> Result<(), Seal
 fn certificate_key_name(certificate: &Certificate) -> String {
     KeyAlgorithm::of(certificate)
         .map_or_else(|| "another".to_owned(), |algorithm| algorithm.to_string())
-}
-
-/// A loader with its seal, from wherever it came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SealedLoader<'a> {
-    /// The loader's instructions.
-    pub instructions: &'a [u8],
-    /// The value of its metadata map.
-    pub metadata: &'a [u8],
-    /// What vouches for them.
-    pub seal: &'a Seal,
-}
-
-impl SealedLoader<'_> {
-    /// Checks the seal as the kernel would, against what is trusted.
-    ///
-    /// # Errors
-    /// The [`Rejection`] that the kernel would hit first.
-    pub fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
-        // Binding the map comes before the signature.
-        let computed = excl_prog_hash(self.instructions);
-        if computed != self.seal.excl_prog_hash {
-            return Err(Rejection::ExclProgHash {
-                found: hex(&self.seal.excl_prog_hash),
-                computed: hex(&computed),
-            });
-        }
-        let scheme = self.seal.scheme;
-        if scheme.checks_in_loader() {
-            let checked = checked_digest(self.instructions);
-            let computed: [u8; 32] = sha2::Sha256::digest(self.metadata).into();
-            if checked != Some(computed) {
-                return Err(Rejection::LoaderCheck {
-                    found: checked.map_or("nothing".to_owned(), |digest| hex(&digest)),
-                    computed: hex(&computed),
-                });
-            }
-        }
-        let content = scheme.content(self.instructions, self.metadata);
-        let content: Vec<&[u8]> = content.iter().map(|part| &**part).collect();
-        let attestation = verify_detached(&content, &self.seal.signature, trust)?;
-        if scheme == Scheme::Hornet {
-            crate::hornet::check(&self.seal.signature, attestation.decisive, &[self.metadata])?;
-        }
-        Ok(attestation)
-    }
-}
-
-/// The digest that a loader of an in-loader scheme compares its metadata with: the constants of
-/// the comparison that it begins with.
-#[must_use]
-pub fn checked_digest(instructions: &[u8]) -> Option<[u8; 32]> {
-    // Registers share a byte, whose halves are the other way round in big-endian code; the first
-    // instruction is `r6 = r1`.
-    let big = instructions.get(1) == Some(&0x61);
-    let registers = |dst: u8, src: u8| if big { dst << 4 | src } else { src << 4 | dst };
-    let insns: Vec<&[u8]> = instructions.chunks_exact(8).collect();
-    let mut digest = [0; 32];
-    let mut words = 0;
-    // `r1 = map`, in two; `r2 = *(u64 *)(r1 + 8 * word)`; `r3 = constant`, in two.
-    for window in insns.windows(5) {
-        let offset: u8 = words * 8;
-        let wanted = if big { [0, offset] } else { [offset, 0] };
-        let found = window[0][..2] == [0x18, registers(1, 5)]
-            && window[2][..2] == [0x79, registers(2, 1)]
-            && window[2][2..4] == wanted
-            && window[3][..2] == [0x18, registers(3, 0)];
-        if !found {
-            continue;
-        }
-        let halves = if big {
-            [&window[4][4..8], &window[3][4..8]]
-        } else {
-            [&window[3][4..8], &window[4][4..8]]
-        };
-        let at = usize::from(offset);
-        digest[at..at + 8].copy_from_slice(&halves.concat());
-        words += 1;
-        if words == 4 {
-            return Some(digest);
-        }
-    }
-    None
 }

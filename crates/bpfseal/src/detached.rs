@@ -6,10 +6,9 @@
 use bpfseal_artifact::{Artifact, DetachedSeal, Interface, LoaderForm};
 use bpfseal_loader::{EmitOptions, HostError, LoadPlan, Loader};
 use bpfseal_object::{Endian, Object};
-use bpfseal_seal::{Scheme, excl_prog_hash, hex};
+use bpfseal_seal::{Scheme, excl_prog_hash, hex, sha256};
 
 use crate::MakeError;
-use crate::make::sha256;
 
 /// Why an object and a seal do not go together.
 #[derive(Debug, thiserror::Error)]

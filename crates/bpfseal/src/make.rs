@@ -6,7 +6,9 @@ use crate::artifact::{
 };
 use crate::loader::{self, EmitOptions, Form, Host, LoadPlan, Loader};
 use crate::object::{self, Object};
-use crate::seal::{DigestAlgorithm, Scheme, Seal, SealError};
+#[cfg(feature = "sign")]
+use crate::seal::SealError;
+use crate::seal::{Scheme, Seal, sha256};
 
 /// An object that a loader is made of, from the bytes of its file or as it was read.
 #[derive(Debug, Clone)]
@@ -53,12 +55,6 @@ impl From<Object> for Source {
     }
 }
 
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = DigestAlgorithm::Sha256.digest(bytes);
-    // It always has 32 bytes.
-    digest.try_into().unwrap_or_default()
-}
-
 /// Why nothing could be made from the bytes of an object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -82,6 +78,7 @@ pub enum MakeError {
         scheme: Scheme,
     },
     /// The loader can not be signed.
+    #[cfg(feature = "sign")]
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The loader can not be written as a skeleton.
@@ -99,6 +96,7 @@ impl MakeError {
             Self::Missing { .. } => "give a signature for each scheme",
             Self::NoScheme => "name at least one scheme",
             Self::OneScheme => "write a bundle or a Rust skeleton, or name one scheme",
+            #[cfg(feature = "sign")]
             Self::Seal(_) => "sign with a key and the certificate that belongs to it",
             Self::Skeleton(error) => error.advice(),
         }

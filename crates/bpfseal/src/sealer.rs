@@ -11,7 +11,7 @@ use crate::artifact::{
 use crate::detached::{ReuniteError, remake};
 use crate::host::RunningHost;
 use crate::loader::{EmitOptions, FixedHost, Host, Loader};
-use crate::make::{Made, MakeError, Source, make_loader, sha256};
+use crate::make::{Made, MakeError, Source, make_loader};
 use crate::seal::{
     self, Certificate, DigestAlgorithm, Scheme, Seal, SealError, SealOptions, SealedLoader, Signer,
     ToBeSigned,
@@ -395,7 +395,7 @@ impl Sealed {
             endian: self.made.plan.endian,
             seals: self.forms.into_iter().map(|(_, seal)| seal).collect(),
             object_digest,
-            metadata_digest: sha256(&self.made.loader.metadata),
+            metadata_digest: seal::sha256(&self.made.loader.metadata),
             host,
             certificates: self.origin.certificate.into_iter().collect(),
             provenance: self.origin.provenance,
