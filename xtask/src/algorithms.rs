@@ -37,7 +37,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let certificate_path = keys.join(format!("{name}.cert.pem"));
         let key = SigningKey::from_pem(&std::fs::read(keys.join(format!("{name}.key.pem")))?)?;
         let certificate = Certificate::from_bytes(&std::fs::read(&certificate_path)?)?;
-        let algorithm = KeyAlgorithm::of(&certificate).context("a key that signs")?;
+        let algorithm = certificate.key_algorithm().context("a key that signs")?;
         for digest in SIGNING_DIGESTS.into_iter().filter(|d| algorithm.takes(*d)) {
             let options = SealOptions {
                 digest: Some(digest),

@@ -1,7 +1,7 @@
 //! What a verification comes to.
 
+use crate::algorithm::SignatureAlgorithm;
 use crate::certificate::Certificate;
-use crate::public_key::SignatureAlgorithm;
 use crate::rejection::Rejection;
 
 /// How the signer is named in a signature.

@@ -5,13 +5,16 @@ use der::asn1::ObjectIdentifier;
 use sha2::Digest as _;
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
+use crate::algorithm::{KeyAlgorithm, PublicKeyAlgorithm};
 use crate::ber::SEQUENCE;
+use crate::ecdsa::Curve;
 use crate::encode::tlv;
 use crate::error::{CertificateError, block_label};
 use crate::fault::SignatureFault;
-use crate::hex;
+use crate::hex::hex;
 use crate::profile::CryptoProfile;
 use crate::public_key;
+use crate::rsa;
 use crate::x509::X509;
 
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
@@ -136,6 +139,21 @@ impl Certificate {
     #[must_use]
     pub fn public_key(&self) -> &[u8] {
         &self.parsed.key
+    }
+
+    /// The algorithm of its key, if it is one that signatures are made with.
+    #[must_use]
+    pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
+        match self.parsed.key_algorithm {
+            PublicKeyAlgorithm::Rsa => {
+                Some(KeyAlgorithm::Rsa(rsa::modulus_bits(self.public_key())))
+            }
+            PublicKeyAlgorithm::MlDsa(set) => Some(KeyAlgorithm::MlDsa(set)),
+            PublicKeyAlgorithm::Ecdsa(Curve::P256) => Some(KeyAlgorithm::EcdsaP256),
+            PublicKeyAlgorithm::Ecdsa(Curve::P384) => Some(KeyAlgorithm::EcdsaP384),
+            PublicKeyAlgorithm::Ecdsa(Curve::P521) => Some(KeyAlgorithm::EcdsaP521),
+            PublicKeyAlgorithm::Ecdsa(Curve::P192) | PublicKeyAlgorithm::Ecrdsa => None,
+        }
     }
 
     /// Whether the certificate is for signing code (`extendedKeyUsage`, RFC 5280, 4.2.1.12).

@@ -1,5 +1,9 @@
 //! Why a key or certificate can not be used, or a loader not be signed.
 
+#[cfg(feature = "sign")]
+use crate::algorithm::KeyAlgorithm;
+#[cfg(feature = "sign")]
+use crate::rejection::Rejection;
 use crate::x509::CertificateFault;
 
 /// A fault of a private key.
@@ -106,15 +110,13 @@ pub enum SealError {
     Key(#[from] KeyError),
     /// A signature from somewhere else does not hold.
     #[error(transparent)]
-    WrongSignature {
-        rejection: Box<crate::rejection::Rejection>,
-    },
+    WrongSignature { rejection: Box<Rejection> },
     /// A whole CMS message, where a raw signature is added to others.
     #[error("a whole CMS message can not be added to other signatures; give the raw signature")]
     WholeMessage,
     /// A signature that another one is to be added to, and that can not be read.
     #[error("the signature that is there already can not be added to")]
-    Beside(#[source] Box<crate::rejection::Rejection>),
+    Beside(#[source] Box<Rejection>),
     /// A signature that another one can not stand beside.
     #[error(
         "the signature that is there already {there}, and {this}: the kernel takes no message with both"
@@ -133,7 +135,7 @@ pub enum SealError {
     #[error(
         "{algorithm} takes the message itself, and goes with sha512 alone; leave --digest away"
     )]
-    Digest { algorithm: crate::key::KeyAlgorithm },
+    Digest { algorithm: KeyAlgorithm },
     /// The signature is longer than the kernel takes.
     #[error("the signature has {size} bytes, the kernel takes at most {limit}")]
     TooLong { size: usize, limit: usize },

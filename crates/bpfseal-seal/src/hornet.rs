@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attestation::Attestation;
 use crate::ber::{INTEGER, OCTET_STRING, SEQUENCE, SET, Tlv};
-use crate::hex;
+use crate::hex::hex;
 use crate::message::Message;
 use crate::profile::CryptoProfile;
 use crate::rejection::Rejection;

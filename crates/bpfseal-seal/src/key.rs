@@ -11,109 +11,13 @@ use ring::signature::{
     KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
 };
 
-use crate::certificate::Certificate;
+use crate::algorithm::KeyAlgorithm;
 use crate::digest::DigestAlgorithm;
-use crate::ecdsa::Curve;
-use crate::encode::algorithm_identifier;
 use crate::error::{KeyError, block_label};
 use crate::ml_dsa::MlDsaSet;
 use crate::ml_dsa_key::MlDsaKey;
-use crate::public_key::{P256, P384, P521, PublicKeyAlgorithm};
-use crate::rsa;
+use crate::oid::{EC_PUBLIC_KEY, P256, P384, P521, RSA};
 use crate::secret::Secret;
-
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-
-/// Algorithm and size of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum KeyAlgorithm {
-    /// ECDSA on NIST P-256.
-    EcdsaP256,
-    /// ECDSA on NIST P-384.
-    EcdsaP384,
-    /// ECDSA on NIST P-521.
-    EcdsaP521,
-    /// ML-DSA (FIPS 204), pure: over the message itself.
-    MlDsa(MlDsaSet),
-    /// RSA, PKCS#1 v1.5, with that many bits.
-    Rsa(usize),
-}
-
-impl std::fmt::Display for KeyAlgorithm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::EcdsaP256 => f.write_str("ECDSA P-256"),
-            Self::EcdsaP384 => f.write_str("ECDSA P-384"),
-            Self::EcdsaP521 => f.write_str("ECDSA P-521"),
-            Self::MlDsa(set) => write!(f, "{set}"),
-            Self::Rsa(bits) => write!(f, "RSA-{bits}"),
-        }
-    }
-}
-
-impl KeyAlgorithm {
-    /// The algorithm of a certificate's key, if it is one that signatures are made with.
-    #[must_use]
-    pub fn of(certificate: &Certificate) -> Option<Self> {
-        match certificate.parsed().key_algorithm {
-            PublicKeyAlgorithm::Rsa => Some(Self::Rsa(rsa::modulus_bits(certificate.public_key()))),
-            PublicKeyAlgorithm::MlDsa(set) => Some(Self::MlDsa(set)),
-            PublicKeyAlgorithm::Ecdsa(Curve::P256) => Some(Self::EcdsaP256),
-            PublicKeyAlgorithm::Ecdsa(Curve::P384) => Some(Self::EcdsaP384),
-            PublicKeyAlgorithm::Ecdsa(Curve::P521) => Some(Self::EcdsaP521),
-            PublicKeyAlgorithm::Ecdsa(Curve::P192) | PublicKeyAlgorithm::Ecrdsa => None,
-        }
-    }
-
-    /// The digest that is named beside a signature where none was asked for.
-    #[must_use]
-    pub fn default_digest(self) -> DigestAlgorithm {
-        match self {
-            // Not used, where no attributes are signed (RFC 9882, section 3.3).
-            Self::MlDsa(_) => DigestAlgorithm::Sha512,
-            _ => DigestAlgorithm::Sha256,
-        }
-    }
-
-    /// Whether a digest can stand beside its signatures: with ML-DSA, which takes the message, the
-    /// kernel takes SHA-512 alone.
-    #[must_use]
-    pub fn takes(self, digest: DigestAlgorithm) -> bool {
-        match self {
-            Self::MlDsa(_) => digest == DigestAlgorithm::Sha512,
-            _ => SIGNING_DIGESTS.contains(&digest),
-        }
-    }
-
-    /// The algorithm of a signature as CMS names it: for RSA without the digest, as bpftool does.
-    pub(crate) fn signature_identifier(self, digest: DigestAlgorithm) -> Vec<u8> {
-        const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-        const NULL: &[u8] = &[5, 0];
-        match self {
-            Self::Rsa(_) => algorithm_identifier(RSA, NULL),
-            Self::MlDsa(set) => algorithm_identifier(set.oid_contents(), &[]),
-            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => {
-                // ecdsa-with-SHA224 to -SHA512 (RFC 5758).
-                let last = match digest {
-                    DigestAlgorithm::Sha224 => 1,
-                    DigestAlgorithm::Sha384 => 3,
-                    DigestAlgorithm::Sha512 => 4,
-                    _ => 2,
-                };
-                algorithm_identifier(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, last], &[])
-            }
-        }
-    }
-}
-
-/// Digests that signatures are made with.
-pub const SIGNING_DIGESTS: [DigestAlgorithm; 3] = [
-    DigestAlgorithm::Sha256,
-    DigestAlgorithm::Sha384,
-    DigestAlgorithm::Sha512,
-];
 
 /// Something that signs with a private key: a [`SigningKey`], or a token or service for which
 /// somebody implements this. The answers of all but the former are checked before they are used.
@@ -125,7 +29,7 @@ pub trait Signer {
     /// uncompressed point.
     fn public_key(&self) -> Vec<u8>;
 
-    /// Signs a message with one of [`SIGNING_DIGESTS`]: PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in
+    /// Signs a message with one of [`SIGNING_DIGESTS`](crate::SIGNING_DIGESTS): PKCS#1 v1.5 for RSA, `ECDSA-Sig-Value` in
     /// DER for ECDSA, the bytes themselves for ML-DSA.
     ///
     /// # Errors
@@ -244,7 +148,7 @@ fn from_pkcs8(bytes: &[u8]) -> Result<SigningKey, KeyError> {
     let label = "PRIVATE KEY";
     let info = pkcs8::PrivateKeyInfo::from_der(bytes).map_err(|e| malformed(label, e))?;
     match info.algorithm.oid {
-        RSA_ENCRYPTION => rsa(RsaKeyPair::from_pkcs8(bytes), label),
+        RSA => rsa(RsaKeyPair::from_pkcs8(bytes), label),
         EC_PUBLIC_KEY => {
             let curve = info
                 .algorithm

@@ -21,6 +21,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "verify")]
+mod algorithm;
+#[cfg(feature = "verify")]
 mod asn1;
 #[cfg(feature = "verify")]
 mod attestation;
@@ -38,6 +40,7 @@ mod encode;
 mod error;
 #[cfg(feature = "verify")]
 mod fault;
+mod hex;
 #[cfg(feature = "verify")]
 mod hornet;
 #[cfg(feature = "sign")]
@@ -48,6 +51,8 @@ mod message;
 mod ml_dsa;
 #[cfg(feature = "sign")]
 mod ml_dsa_key;
+#[cfg(feature = "verify")]
+mod oid;
 #[cfg(feature = "verify")]
 mod profile;
 #[cfg(feature = "verify")]
@@ -79,8 +84,9 @@ mod x509;
 
 #[cfg(feature = "sign")]
 pub use error::{KeyError, SealError};
+pub use hex::hex;
 #[cfg(feature = "sign")]
-pub use key::{KeyAlgorithm, SIGNING_DIGESTS, Signer, SigningKey};
+pub use key::{Signer, SigningKey};
 pub use scheme::{Scheme, chain};
 #[cfg(feature = "sign")]
 pub use seal::{SealOptions, ToBeSigned, check_key, seal, seal_load_time};
@@ -89,6 +95,7 @@ pub use sealed::{Seal, SealedLoader, checked_digest, excl_prog_hash, sha256};
 pub use secret::Secret;
 #[cfg(feature = "verify")]
 pub use {
+    algorithm::{KeyAlgorithm, SIGNING_DIGESTS, SignatureAlgorithm},
     attestation::{Attestation, SignatureVerdict, SignerId, TrustPath},
     certificate::Certificate,
     digest::{DigestAlgorithm, DigestName},
@@ -97,7 +104,7 @@ pub use {
     hornet::{ListedMap, listed_maps},
     ml_dsa::MlDsaSet,
     profile::CryptoProfile,
-    public_key::{SignatureAlgorithm, ecdsa_to_der},
+    public_key::ecdsa_to_der,
     rejection::Rejection,
     strictness::Strictness,
     summary::{SignatureSummary, SignerSummary},
@@ -105,14 +112,3 @@ pub use {
     verify::{kernel_answer, verify_detached},
     x509::CertificateFault,
 };
-
-/// Bytes as lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}

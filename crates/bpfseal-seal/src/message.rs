@@ -7,23 +7,21 @@ use der::asn1::ObjectIdentifier;
 
 use bpfseal_uapi::limits::MAX_SIGNATURE;
 
+use crate::algorithm::{KeyKind, SignatureAlgorithm};
 use crate::asn1::{Element, Found, Step, any, decode, fields, leaf, repeated};
 use crate::attestation::SignerId;
 use crate::ber::{BerError, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Tlv};
 use crate::certificate::Certificate;
 use crate::digest::{DigestAlgorithm, DigestName};
+use crate::hex::hex;
+use crate::oid::{self, CONTENT_TYPE, DATA, MESSAGE_DIGEST, SIGNED_DATA, SIGNING_TIME};
 use crate::profile::CryptoProfile;
-use crate::public_key::{KeyKind, Signature, SignatureAlgorithm, Signed};
+use crate::public_key::{Signature, Signed};
 use crate::rejection::Rejection;
 use crate::x509::{self, OwnSignature, X509, issuer_serial_id};
 
-const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
-const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 /// Content of Authenticode, which the parser takes and the check does not.
 const INDIRECT_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.4");
-const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
-const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
-const SIGNING_TIME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.5");
 /// Attributes that only Authenticode may carry: S/MIME capabilities, the program's name and its
 /// kind.
 const AUTHENTICODE: [ObjectIdentifier; 3] = [
@@ -211,11 +209,11 @@ impl SignerInfo<'_> {
     /// How the signature names its signer.
     pub(crate) fn signer(&self) -> SignerId {
         if self.by_key_id {
-            SignerId::SubjectKeyId(crate::hex(&self.id))
+            SignerId::SubjectKeyId(hex(&self.id))
         } else {
             SignerId::IssuerAndSerial {
-                issuer: crate::hex(self.issuer),
-                serial: crate::hex(self.serial),
+                issuer: hex(self.issuer),
+                serial: hex(self.serial),
             }
         }
     }
@@ -263,8 +261,8 @@ impl SignerInfo<'_> {
         }
         if computed != attributes.message_digest {
             return Err(Rejection::MessageDigest {
-                found: crate::hex(attributes.message_digest),
-                computed: crate::hex(&computed),
+                found: hex(attributes.message_digest),
+                computed: hex(&computed),
             });
         }
         // What is signed is the attributes as a SET, not under their tag in the message.
@@ -464,7 +462,7 @@ impl<'a, 'p> Notes<'a, 'p> {
         Rejection::UnsupportedAlgorithm {
             what,
             algorithm: ObjectIdentifier::from_bytes(self.oid)
-                .map_or_else(|_| crate::hex(self.oid), |oid| oid.to_string()),
+                .map_or_else(|_| hex(self.oid), |oid| oid.to_string()),
         }
     }
 
@@ -528,7 +526,7 @@ impl<'a, 'p> Notes<'a, 'p> {
             if self.content_type != INDIRECT_DATA.as_bytes() {
                 return Err(Rejection::ForeignAttribute { offset: found.at });
             }
-        } else if self.oid == crate::encode::hornet_oid() {
+        } else if self.oid == oid::hornet() {
             draft.hornet = Some(Tlv {
                 tag: found.tag,
                 value,

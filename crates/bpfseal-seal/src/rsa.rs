@@ -103,7 +103,6 @@ impl PublicKey {
 }
 
 /// Bits of the modulus of a key, in whole bytes; 0 for what is no key.
-#[cfg(feature = "sign")]
 pub(crate) fn modulus_bits(bytes: &[u8]) -> usize {
     let mut bits = 0;
     let mut note = |note, found: crate::asn1::Found<'_>| {

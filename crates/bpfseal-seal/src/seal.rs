@@ -5,18 +5,17 @@ use std::borrow::Cow;
 use bpfseal_uapi::limits::MAX_SIGNATURE;
 use sha2::Digest as _;
 
+use crate::algorithm::{KeyAlgorithm, PublicKeyAlgorithm, SignatureAlgorithm};
 use crate::attestation::SignerId;
 use crate::certificate::Certificate;
 use crate::digest::{DigestAlgorithm, DigestName};
 use crate::encode::tlv;
 use crate::error::SealError;
 use crate::fault::SignatureFault;
-use crate::hex;
-use crate::key::{KeyAlgorithm, Signer, is_in_memory};
+use crate::hex::hex;
+use crate::key::{Signer, is_in_memory};
 use crate::profile::CryptoProfile;
-use crate::public_key::{
-    self, PublicKey, PublicKeyAlgorithm, Signature, SignatureAlgorithm, Signed,
-};
+use crate::public_key::{self, PublicKey, Signature, Signed};
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;
 use crate::sealed::{Seal, SealedLoader, excl_prog_hash};
@@ -64,9 +63,11 @@ impl<'a> ToBeSigned<'a> {
         certificate: &'a Certificate,
         options: &'a SealOptions,
     ) -> Result<Self, SealError> {
-        let algorithm = KeyAlgorithm::of(certificate).ok_or_else(|| SealError::UnknownKey {
-            subject: certificate.subject(),
-        })?;
+        let algorithm = certificate
+            .key_algorithm()
+            .ok_or_else(|| SealError::UnknownKey {
+                subject: certificate.subject(),
+            })?;
         let digest = options.digest.unwrap_or(algorithm.default_digest());
         if !algorithm.takes(digest) {
             return Err(SealError::Digest { algorithm });
@@ -388,6 +389,7 @@ pub fn check_key(key: &dyn Signer, certificate: &Certificate) -> Result<(), Seal
 }
 
 fn certificate_key_name(certificate: &Certificate) -> String {
-    KeyAlgorithm::of(certificate)
+    certificate
+        .key_algorithm()
         .map_or_else(|| "another".to_owned(), |algorithm| algorithm.to_string())
 }

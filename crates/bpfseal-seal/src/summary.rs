@@ -1,11 +1,11 @@
 //! What a signature says of itself, without any trust.
 
+use crate::algorithm::SignatureAlgorithm;
 use crate::attestation::SignerId;
 use crate::certificate::Certificate;
 use crate::digest::DigestName;
 use crate::message::Message;
 use crate::profile::CryptoProfile;
-use crate::public_key::SignatureAlgorithm;
 use crate::rejection::Rejection;
 
 /// What a CMS signature says of itself. Nothing of it is verified.

@@ -1,7 +1,7 @@
 //! The trust store: what a verification starts from, as the kernel's keyring does.
 
 use crate::certificate::Certificate;
-use crate::hex;
+use crate::hex::hex;
 use crate::profile::CryptoProfile;
 use crate::x509::CertificateFault;
 

@@ -9,7 +9,7 @@ use bpfseal_uapi::limits::{MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
 use crate::attestation::{Attestation, SignatureVerdict, TrustPath};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
-use crate::hex;
+use crate::hex::hex;
 use crate::message::Message;
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;

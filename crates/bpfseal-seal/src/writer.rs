@@ -10,22 +10,14 @@
 //! Encoded here, because one attribute has an identifier with an arc of 128 bits, which no library
 //! of the field takes; it is but nested lengths.
 
+use crate::algorithm::KeyAlgorithm;
 use crate::ber::{BerError, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, SET, Tlv};
 use crate::certificate::Certificate;
 use crate::digest::DigestAlgorithm;
-use crate::encode::{algorithm_identifier, hornet_oid, tlv};
+use crate::encode::{algorithm_identifier, tlv};
 use crate::error::SealError;
-use crate::key::KeyAlgorithm;
+use crate::oid;
 use crate::rejection::Rejection;
-
-/// Contents of object identifiers.
-mod oid {
-    pub(super) const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
-    pub(super) const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
-    pub(super) const CONTENT_TYPE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3];
-    pub(super) const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
-    pub(super) const SIGNING_TIME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 5];
-}
 
 /// What a signature is to say besides the signature itself.
 #[derive(Debug, Clone)]
@@ -99,10 +91,19 @@ pub(crate) fn hornet_attributes(
         .collect();
     let list = tlv(SEQUENCE, &set_of(entries));
     let mut attributes = [
-        attribute(oid::CONTENT_TYPE, tlv(OBJECT_IDENTIFIER, oid::DATA)),
-        attribute(oid::SIGNING_TIME, tlv(UTC_TIME, signing_time.as_bytes())),
-        attribute(oid::MESSAGE_DIGEST, tlv(OCTET_STRING, message_digest)),
-        attribute(&hornet_oid(), list),
+        attribute(
+            oid::CONTENT_TYPE.as_bytes(),
+            tlv(OBJECT_IDENTIFIER, oid::DATA.as_bytes()),
+        ),
+        attribute(
+            oid::SIGNING_TIME.as_bytes(),
+            tlv(UTC_TIME, signing_time.as_bytes()),
+        ),
+        attribute(
+            oid::MESSAGE_DIGEST.as_bytes(),
+            tlv(OCTET_STRING, message_digest),
+        ),
+        attribute(&oid::hornet(), list),
     ];
     attributes.sort();
     attributes.concat()
@@ -152,7 +153,7 @@ pub(crate) fn signed_data(
     Ok(content_info(&[
         tlv(INTEGER, &[version]),
         set_of(parts.digests),
-        tlv(SEQUENCE, &tlv(OBJECT_IDENTIFIER, oid::DATA)),
+        tlv(SEQUENCE, &tlv(OBJECT_IDENTIFIER, oid::DATA.as_bytes())),
         certificates,
         set_of(parts.signers),
     ]))
@@ -160,7 +161,7 @@ pub(crate) fn signed_data(
 
 fn content_info(parts: &[Vec<u8>]) -> Vec<u8> {
     let signed_data = tlv(SEQUENCE, &parts.concat());
-    let content_type = tlv(OBJECT_IDENTIFIER, oid::SIGNED_DATA);
+    let content_type = tlv(OBJECT_IDENTIFIER, oid::SIGNED_DATA.as_bytes());
     tlv(SEQUENCE, &[content_type, tlv(0xa0, &signed_data)].concat())
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use bpfseal_uapi::Errno;
 use der::asn1::ObjectIdentifier;
 
+use crate::algorithm::{KeyKind, PublicKeyAlgorithm, SignatureAlgorithm};
 use crate::asn1::{Element, Found, MAX_LEN, Step, any, decode, fields, leaf, repeated};
 use crate::ber::{
     BIT_STRING, BOOLEAN, BerError, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING,
@@ -14,9 +15,7 @@ use crate::ber::{
 };
 use crate::fault::SignatureFault;
 use crate::profile::CryptoProfile;
-use crate::public_key::{
-    self, KeyKind, PublicKey, PublicKeyAlgorithm, Signature, SignatureAlgorithm, Signed,
-};
+use crate::public_key::{self, PublicKey, Signature, Signed};
 
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");

@@ -53,7 +53,7 @@ impl CommandSigner {
         Some(Self {
             command: command.into(),
             input,
-            algorithm: KeyAlgorithm::of(certificate)?,
+            algorithm: certificate.key_algorithm()?,
             public_key: certificate.public_key().to_vec(),
         })
     }

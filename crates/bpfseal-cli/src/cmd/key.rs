@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bpfseal::seal::{Certificate, KeyAlgorithm, SigningKey, hex};
+use bpfseal::seal::{Certificate, SigningKey, hex};
 use clap::ValueEnum;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -227,7 +227,7 @@ impl Made {
 }
 
 fn show(path: &Path, certificate: &Certificate) -> String {
-    let key = KeyAlgorithm::of(certificate).map_or_else(
+    let key = certificate.key_algorithm().map_or_else(
         || "a kind that the kernel does not take for BPF".to_owned(),
         |algorithm| algorithm.to_string(),
     );

@@ -166,7 +166,8 @@ impl TokenSigner {
         certificate: &Certificate,
         pin: impl FnOnce() -> Result<Option<Secret>, E>,
     ) -> Result<Self, E> {
-        let algorithm = KeyAlgorithm::of(certificate)
+        let algorithm = certificate
+            .key_algorithm()
             .filter(|algorithm| !matches!(algorithm, KeyAlgorithm::MlDsa(_)))
             .ok_or(TokenError::Algorithm)?;
         let module = load_module(uri)?;
