@@ -58,3 +58,12 @@ sign chain.sig.der -signer leaf.cert.pem -inkey leaf.key.pem -certfile middle.ce
 sign attributes.sig.der -signer leaf.cert.pem -inkey leaf.key.pem -certfile middle.cert.pem -nosmimecap
 sign sha512.sig.der -signer rsa2048.cert.pem -inkey rsa2048.key.pem -noattr -nocerts -md sha512
 sign p384.sig.der -signer p384.cert.pem -inkey p384.key.pem -noattr -nocerts -keyid -md sha384
+
+# Keys that only the kernel's crypto code is tried with.
+mkdir -p odd
+for bits in 512 1024 1032 1536 2000; do
+    openssl genpkey -quiet -algorithm RSA -pkeyopt "rsa_keygen_bits:$bits" -out "odd/rsa$bits.key.pem"
+done
+openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -pkeyopt rsa_keygen_pubexp:3 \
+    -out odd/rsa1024e3.key.pem
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-192 -out odd/p192.key.pem

@@ -27,7 +27,7 @@ const OLDER_TESTS: [&str; 5] = ["attacks", "broken", "load", "matrix", "random"]
 const OLDEST: [&str; 1] = ["6.12"];
 const OLDEST_TESTS: [&str; 2] = ["broken", "random"];
 /// The tests that are run in a machine.
-const TESTS: [&str; 13] = [
+const TESTS: [&str; 14] = [
     "admission",
     "attacks",
     "broken",
@@ -40,6 +40,7 @@ const TESTS: [&str; 13] = [
     "refusals",
     "revocation",
     "scenarios",
+    "signatures",
     "work",
 ];
 /// The tests that need a firmware.
@@ -47,6 +48,23 @@ const FIRMWARE_TESTS: [&str; 1] = ["revocation"];
 /// How long a machine may take, and its first process to start.
 const LIMIT: Duration = Duration::from_secs(600);
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// Variables that the tests in a machine see: how many random cases, and where to begin.
+const VARIABLES: [&str; 4] = [
+    "BPFSEAL_CERTIFICATES",
+    "BPFSEAL_MESSAGES",
+    "BPFSEAL_SCENARIOS",
+    "BPFSEAL_SEED",
+];
+/// For many cases: how long a machine may take, in seconds.
+const LIMIT_VARIABLE: &str = "BPFSEAL_LIMIT";
+
+/// A machine's limit, as it was asked for.
+fn limit() -> Duration {
+    let asked = std::env::var(LIMIT_VARIABLE).ok();
+    asked
+        .and_then(|seconds| seconds.parse().ok())
+        .map_or(LIMIT, Duration::from_secs)
+}
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -508,6 +526,18 @@ fn run_in(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<
     bail!("the machine did not boot, {STARTS} times");
 }
 
+/// What a kernel is started with. Variables that it does not know are its first process's.
+fn command_line() -> String {
+    let mut line =
+        "console=ttyS0 quiet oops=panic panic=-1 lsm=lockdown,bpf rdinit=/init".to_owned();
+    for name in VARIABLES {
+        if let Ok(value) = std::env::var(name) {
+            line += &format!(" {name}={value}");
+        }
+    }
+    line
+}
+
 /// Boots a kernel and shows what it says: whether all has passed, or nothing when the first
 /// process never ran.
 fn boot(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<Option<bool>> {
@@ -521,10 +551,8 @@ fn boot(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<Op
         .arg(image)
         .arg("-initrd")
         .arg(initramfs)
-        .args([
-            "-append",
-            "console=ttyS0 quiet oops=panic panic=-1 lsm=lockdown,bpf rdinit=/init",
-        ])
+        .arg("-append")
+        .arg(command_line())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -543,7 +571,7 @@ fn boot(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<Op
     let mut verdict = None;
     let mut started = false;
     loop {
-        let limit = if started { LIMIT } else { BOOT_LIMIT };
+        let limit = if started { limit() } else { BOOT_LIMIT };
         let left = limit.saturating_sub(start.elapsed());
         match receive.recv_timeout(left) {
             Ok(line) => {
@@ -562,7 +590,7 @@ fn boot(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<Op
                 if !started {
                     return Ok(None);
                 }
-                bail!("the machine took longer than {} s", LIMIT.as_secs());
+                bail!("the machine took longer than {} s", limit.as_secs());
             }
         }
     }

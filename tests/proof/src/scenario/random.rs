@@ -1,39 +1,15 @@
 //! Random scenarios, each by its seed.
 
 use super::{Bound, Call, Code, NO_KEYRING, Over, Scenario, Sign};
+use crate::random::Random;
 use bpfseal_model::kernel::SESSION;
-
-/// Numbers by a seed (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-
-    /// One time in so many.
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())].clone()
-    }
-}
 
 impl Scenario {
     /// A scenario of one to twelve calls. Most are what a loading side does, with a slip here and
     /// there; others are anything.
     #[must_use]
     pub fn random(seed: u64) -> Self {
-        // Neighbouring seeds are to be far apart.
-        let mut random = Random(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        for _ in 0..4 {
-            random.below(2);
-        }
+        let mut random = Random::new(seed);
         let calls = if random.once_in(3) {
             let count = 1 + random.below(12);
             let mut calls = Vec::new();
