@@ -182,12 +182,19 @@ fn circles(package: &Package) -> anyhow::Result<(usize, Vec<String>)> {
         count += whole.files().len();
         let uses = whole.uses();
         let edges = uses.keys().map(|(from, to)| (from.as_str(), to.as_str()));
-        for (ring, size) in rings::rings(edges) {
-            let mut text = format!("{}: {size} files use each other in a circle:", package.name);
+        for (ring, members) in rings::rings(edges) {
+            let mut text = format!(
+                "{}: {} files use each other in a circle:",
+                package.name,
+                members.len()
+            );
             for (at, file) in ring.iter().enumerate() {
                 let next = ring[(at + 1) % ring.len()];
                 let line = uses[&((*file).to_owned(), next.to_owned())];
                 text.push_str(&format!("\n  {file}:{line} uses {next}"));
+            }
+            if members.len() > ring.len() {
+                text.push_str(&format!("\n  all of them: {}", members.join(", ")));
             }
             faults.push(text);
         }

@@ -8,8 +8,7 @@ use bpfseal::object::object_name;
 use bpfseal::seal::{Certificate, SIGNING_DIGESTS, Scheme};
 use clap::Args;
 
-use crate::Outcome;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::Values;
 

@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+/// What every verb returns.
+pub(crate) type Outcome = Result<(), Failure>;
+
 /// A failure of the whole command.
 #[derive(Debug)]
 pub(crate) enum Failure {

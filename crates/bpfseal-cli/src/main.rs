@@ -27,8 +27,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use failure::Failure;
-
 /// The toolchain for signed BPF: seal objects, verify seals, load them, look inside.
 #[derive(Debug, Parser)]
 #[command(
@@ -56,9 +54,6 @@ fn main() -> ExitCode {
         }
     }
 }
-
-/// What every verb returns.
-type Outcome = Result<(), Failure>;
 
 #[cfg(test)]
 mod tests {

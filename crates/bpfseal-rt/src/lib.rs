@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+mod error;
 mod load;
 mod loaded;
 mod pins;
@@ -43,6 +44,7 @@ pub use bpfseal_kernel as kernel;
 pub use bpfseal_loader as loader;
 pub use bpfseal_seal as seal;
 
-pub use load::{KEYRINGS, LoadError, LoadOptions, insecure_load_unsigned, load};
+pub use error::LoadError;
+pub use load::{KEYRINGS, LoadOptions, insecure_load_unsigned, load};
 pub use loaded::{AttachError, Links, Loaded};
 pub use pins::{PinError, PinPlace, remove_staging};

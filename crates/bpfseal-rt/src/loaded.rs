@@ -8,8 +8,8 @@ use std::path::Path;
 use bpfseal_uapi::BPF_F_RDONLY_PROG;
 
 use crate::artifact::{Artifact, AutoAttach, Interface};
+use crate::error::LoadError;
 use crate::kernel::{self, Installed, KeyringId, Link, Linux, Map, Mapping, Program, SyscallError};
-use crate::load::LoadError;
 use crate::pins::{PinError, PinPlace, Staging};
 use crate::seal::Scheme;
 

@@ -7,8 +7,9 @@ use crate::artifact::Bundle;
 
 pub use crate::artifact::Artifact;
 pub use crate::data::{Const, Pointer, Value, Var, bits, field, put, put_bits};
+pub use crate::error::LoadError;
 pub use crate::kernel::{Map, Mapping, Program};
-pub use crate::load::{LoadError, LoadOptions, insecure_load_unsigned, load};
+pub use crate::load::{LoadOptions, insecure_load_unsigned, load};
 pub use crate::loaded::{AttachError, Links, Loaded};
 
 /// The bundle that is embedded in a skeleton. It is read when it is first asked for.

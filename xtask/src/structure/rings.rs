@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// A ring, and all nodes of its circle.
+type Circle<'a> = (Vec<&'a str>, Vec<&'a str>);
+
 /// The circles of a graph: for each set of nodes that lead to one another, the shortest ring in
-/// it, and how many nodes are in the set.
-pub(super) fn rings<'a>(
-    edges: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Vec<(Vec<&'a str>, usize)> {
+/// it, and the whole set.
+pub(super) fn rings<'a>(edges: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Circle<'a>> {
     let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (from, to) in edges {
         graph.entry(from).or_default().insert(to);
@@ -29,7 +30,7 @@ pub(super) fn rings<'a>(
             .collect();
         let shortest = members.iter().filter_map(|start| ring(&graph, start));
         if let Some(ring) = shortest.min_by_key(Vec::len) {
-            found.push((ring, members.len()));
+            found.push((ring, members.iter().copied().collect()));
         }
         done.extend(members);
     }
@@ -91,7 +92,10 @@ mod tests {
         ];
         assert_eq!(
             rings(edges.into_iter()),
-            [(vec!["b", "c"], 3), (vec!["e", "f"], 2)]
+            [
+                (vec!["b", "c"], vec!["a", "b", "c"]),
+                (vec!["e", "f"], vec!["e", "f"])
+            ]
         );
         assert_eq!(rings([("a", "b"), ("a", "c"), ("b", "c")].into_iter()), []);
     }

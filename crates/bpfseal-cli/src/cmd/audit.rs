@@ -10,8 +10,7 @@ use bpfseal::report::{AuditOptions, AuditReport, AuditedForm, KernelLacks, Reaso
 use bpfseal::seal::Scheme;
 use clap::ValueEnum;
 
-use crate::Outcome;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::HostArgs;
 use crate::input::SealFile;

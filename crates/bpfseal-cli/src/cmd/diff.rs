@@ -7,9 +7,8 @@ use bpfseal::loader::LoadPlan;
 use bpfseal::object::Object;
 use bpfseal::report::{DiffReport, DiffSide};
 
-use crate::Outcome;
 use crate::args::name_of;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
 use crate::input::{SealFile, is_object};

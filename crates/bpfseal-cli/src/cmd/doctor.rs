@@ -9,8 +9,7 @@ use bpfseal::report::{DoctorReport, HostFinding, HostState};
 use bpfseal::seal::{Certificate, Scheme, SealedLoader, SigningKey, seal_load_time};
 use bpfseal::uapi::{Cve, Version};
 
-use crate::Outcome;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::files;
 
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,8 @@ use bpfseal::model::kernel::{Policy, Profile};
 use bpfseal::report::{ExplainOptions, FormAnswer, KernelAnswer};
 use bpfseal::seal::{Scheme, TrustStore};
 
-use crate::Outcome;
 use crate::args::{parse_keyring, read_certificates};
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::input::SealFile;
 use crate::symbols::SymbolArgs;

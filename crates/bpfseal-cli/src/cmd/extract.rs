@@ -8,9 +8,8 @@ use bpfseal::object::Object;
 use bpfseal::seal::excl_prog_hash;
 use clap::ValueEnum;
 
-use crate::Outcome;
 use crate::args::name_of;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::HostArgs;
 use crate::input::{SealFile, is_object};

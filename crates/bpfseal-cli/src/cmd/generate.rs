@@ -6,9 +6,8 @@ use bpfseal::loader::Form;
 use bpfseal::object::Object;
 use bpfseal::{Made, MakeError, Sealer, Source};
 
-use crate::Outcome;
 use crate::args::name_of;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
 use crate::signer::{SignArgs, Unshown};

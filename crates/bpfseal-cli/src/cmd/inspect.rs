@@ -10,9 +10,8 @@ use bpfseal::report::{
     ArtifactReport, Detail, FormReport, InspectReport, ObjectMap, ObjectProgram, ObjectReport,
 };
 
-use crate::Outcome;
 use crate::args::name_of;
-use crate::failure::Report;
+use crate::failure::{Outcome, Report};
 use crate::files;
 use crate::host::HostArgs;
 use crate::input::{SealFile, is_object, read_artifact};

@@ -13,9 +13,8 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use crate::Outcome;
 use crate::args::read_certificates;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 
 #[derive(Debug, clap::Args)]

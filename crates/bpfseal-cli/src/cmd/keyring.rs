@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use bpfseal::kernel::{self, KeySerial, KeyringId, Linux, Restriction, SyscallError};
 use bpfseal::report::KeyReport;
 
-use crate::Outcome;
 use crate::args::{parse_keyring, read_certificates};
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::files;
 
 #[derive(Debug, clap::Args)]

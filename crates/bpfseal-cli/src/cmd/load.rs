@@ -8,10 +8,9 @@ use bpfseal::object::uapi::{MapType, ProgType};
 use bpfseal::report::LoadReport;
 use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError, PinPlace};
 
-use crate::Outcome;
 use crate::args::{parse_keyring, parse_scheme, read_certificates};
 use crate::cleaner::Cleaner;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::input::SealFile;
 

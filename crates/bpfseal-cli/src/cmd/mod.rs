@@ -16,7 +16,7 @@ mod verify;
 
 use clap::Subcommand;
 
-use crate::Outcome;
+use crate::failure::Outcome;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {

@@ -13,9 +13,8 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::generate::read_source;
-use crate::Outcome;
 use crate::args::SchemeArgs;
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
 use crate::input::{SealFile, read_seal};

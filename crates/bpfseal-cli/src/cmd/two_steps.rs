@@ -7,9 +7,8 @@ use bpfseal::seal::hex;
 
 use super::generate::read_source;
 use super::seal::{Format, write_sealed};
-use crate::Outcome;
 use crate::args::{SchemeArgs, parse_scheme, read_certificate};
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
 

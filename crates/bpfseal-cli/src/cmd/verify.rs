@@ -7,9 +7,8 @@ use bpfseal::report::{FormVerdict, GoodForm, RejectedForm, SignatureReport, Veri
 use bpfseal::seal::{Revocation, Scheme, Strictness, TrustStore};
 use clap::ValueEnum;
 
-use crate::Outcome;
 use crate::args::{now, read_certificate, read_certificates};
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::input::SealFile;
 

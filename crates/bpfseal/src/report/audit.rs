@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::parts::{FindingReport, Hex, HostInfluence};
 use super::plan::{ProgramReport, Step};
-use super::schema;
+use super::schema::schema;
 use crate::artifact::{Artifact, LoaderForm};
 use crate::loader::LoadPlan;
 use crate::model::Symbols;

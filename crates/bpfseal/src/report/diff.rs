@@ -7,7 +7,7 @@ use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
 
 use super::audit::{Change, Difference};
 use super::parts::SignerReport;
-use super::schema;
+use super::schema::schema;
 use crate::artifact::{Artifact, LoaderForm};
 use crate::loader::plan::ProgramLoad;
 use crate::loader::{EmitOptions, Form, LoadPlan, Loader};

@@ -1,6 +1,6 @@
 //! Which kernels take an artifact, and why the others do not.
 
-use super::schema;
+use super::schema::schema;
 use crate::artifact::Artifact;
 use crate::model::Symbols;
 use crate::model::explain::{Explanation, Refusal, Setting, describe_admission};

@@ -1,7 +1,7 @@
 //! What the running kernel has and can do: loaded artifacts, keyrings, abilities.
 
 use super::parts::Hex;
-use super::schema;
+use super::schema::schema;
 use crate::kernel::{self, KeyInfo, KeySerial, KeyringId, Linux, SyscallError};
 use crate::seal::{Scheme, hex};
 use crate::{Links, Loaded};

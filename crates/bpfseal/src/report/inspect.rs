@@ -1,11 +1,11 @@
 //! What is in an object or an artifact. Nothing is verified.
 
-use super::parts::{FindingReport, Hex, HostInfluence, SignerReport};
+use super::parts::{ByteOrder, FindingReport, Hex, HostInfluence, SignerReport};
 use super::plan::{PlanReport, Step};
-use super::schema;
+use super::schema::schema;
 use crate::artifact::{Artifact, LoaderForm};
 use crate::loader::{EmitOptions, Form, Host, LoadPlan, Loader};
-use crate::object::{Endian, ExternKind, KconfigType, Map, Object, Pinning, Program, RelocKind};
+use crate::object::{ExternKind, KconfigType, Map, Object, Pinning, Program, RelocKind};
 use crate::seal::{Scheme, SealedLoader, SignatureSummary, excl_prog_hash};
 
 schema!(
@@ -132,41 +132,6 @@ pub struct ObjectReport {
     /// What is installed, if it was asked for in full.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub plan: Option<PlanReport>,
-}
-
-/// Byte orders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "lowercase")
-)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum ByteOrder {
-    /// Most significant byte first.
-    Big,
-    /// Least significant byte first.
-    Little,
-}
-
-impl ByteOrder {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Big => "big",
-            Self::Little => "little",
-        }
-    }
-}
-
-impl From<Endian> for ByteOrder {
-    fn from(endian: Endian) -> Self {
-        match endian {
-            Endian::Big => Self::Big,
-            Endian::Little => Self::Little,
-        }
-    }
 }
 
 impl ObjectReport {

@@ -37,6 +37,9 @@ mod inspect;
 mod names;
 mod parts;
 mod plan;
+mod schema;
+#[cfg(feature = "schema")]
+mod schemas;
 #[cfg(feature = "sign")]
 mod tbs;
 mod verify;
@@ -59,59 +62,19 @@ pub use host::{
     KeyringSchema, LoadReport, LoadSchema, LoadedMap, LoadedProgram, list_keyring,
 };
 pub use inspect::{
-    ArtifactReport, ArtifactSchema, ByteOrder, Detail, FormReport, InspectReport, LoaderReport,
-    ObjectExtern, ObjectMap, ObjectProgram, ObjectReport, ObjectSchema, Relocations, SignerClaim,
+    ArtifactReport, ArtifactSchema, Detail, FormReport, InspectReport, LoaderReport, ObjectExtern,
+    ObjectMap, ObjectProgram, ObjectReport, ObjectSchema, Relocations, SignerClaim,
     inspect_artifact, inspect_object,
 };
-pub use parts::{CertificateReport, FindingReport, Hex, HostInfluence, SignerReport};
+pub use parts::{ByteOrder, CertificateReport, FindingReport, Hex, HostInfluence, SignerReport};
 pub use plan::{
     CodeLine, MapReport, PlanReport, PlannedMap, PlannedProgram, ProgramReport, SourceLine, Step,
     StepKind,
 };
+#[cfg(feature = "schema")]
+pub use schemas::schemas;
 #[cfg(feature = "sign")]
 pub use tbs::{MessageReport, TbsReport, TbsSchema};
 pub use verify::{
     FormVerdict, GoodForm, RejectedForm, SignatureReport, VerifyReport, VerifySchema, verify,
 };
-
-/// The field of a report that names its schema and version.
-macro_rules! schema {
-    ($(#[$doc:meta])* $name:ident = $text:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-        #[non_exhaustive]
-        pub enum $name {
-            /// The first version.
-            #[default]
-            #[cfg_attr(feature = "serde", serde(rename = $text))]
-            V1,
-        }
-    };
-}
-use schema;
-
-/// The schemas of all reports: the name of each file in `docs/schema`, and JSON Schema (draft
-/// 2020-12).
-#[cfg(feature = "schema")]
-#[must_use]
-pub fn schemas() -> Vec<(&'static str, String)> {
-    fn of<T: schemars::JsonSchema>(name: &'static str) -> (&'static str, String) {
-        let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
-        let schema = settings.into_generator().into_root_schema_for::<T>();
-        (name, format!("{:#}\n", schema.as_value()))
-    }
-    vec![
-        of::<AuditReport>("audit.json"),
-        of::<DiffReport>("diff.json"),
-        of::<DoctorReport>("doctor.json"),
-        of::<ExplainReport>("explain.json"),
-        of::<ArtifactReport>("inspect-artifact.json"),
-        of::<ObjectReport>("inspect-object.json"),
-        of::<KeyringReport>("keyring-list.json"),
-        of::<LoadReport>("load.json"),
-        of::<TbsReport>("tbs.json"),
-        of::<VerifyReport>("verify.json"),
-    ]
-}

@@ -1,6 +1,6 @@
 //! Load plans in reports: steps with what they are about.
 
-use super::inspect::ByteOrder;
+use super::parts::ByteOrder;
 use crate::loader::LoadPlan;
 use crate::loader::plan;
 use crate::object::MapIdx;

@@ -1,7 +1,7 @@
 //! What is to be signed, for keys that are somewhere else.
 
 use super::parts::Hex;
-use super::schema;
+use super::schema::schema;
 use crate::Prepared;
 use crate::seal::Scheme;
 

@@ -1,7 +1,7 @@
 //! What the signatures of an artifact attest to, and whether they are trusted.
 
 use super::parts::{CertificateReport, Hex, SignerReport};
-use super::schema;
+use super::schema::schema;
 use crate::artifact::Artifact;
 use crate::seal::{
     Attestation, Certificate, Rejection, Scheme, SealedLoader, SignatureVerdict, Strictness,

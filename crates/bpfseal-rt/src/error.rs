@@ -1,0 +1,57 @@
+//! Why an artifact was not loaded.
+
+use crate::artifact::FormatError;
+use crate::kernel::{InstallError, SyscallError};
+use crate::seal::Scheme;
+
+/// Why nothing was loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The kernel refused. [`InstallError::explain`] says what that means.
+    #[error("the kernel refused it: {0}")]
+    Refused(#[source] InstallError),
+    /// The bundle in a Rust skeleton can not be read.
+    #[error("the bundle in the skeleton can not be read")]
+    Skeleton(#[from] FormatError),
+    /// It is not signed.
+    #[error("the artifact is not signed")]
+    NotSigned,
+    /// It is not signed by a scheme that is strong enough.
+    #[error(
+        "the artifact is not signed by a scheme that is taken: it has {found}, and {} or stronger is wanted", wanted.name()
+    )]
+    TooWeak {
+        /// What it has.
+        found: String,
+        /// The weakest that is taken.
+        wanted: Scheme,
+    },
+    /// It has signed forms only.
+    #[error("the artifact has no unsigned form")]
+    NotUnsigned,
+    /// Something was to be set that a signature fixes.
+    #[error(
+        "map `{map}` was given an initial value or size, which a signed loader ignores: change the BPF program and sign it again"
+    )]
+    Fixed {
+        /// The map.
+        map: String,
+    },
+    /// No keyring was named.
+    #[error("there is no keyring to look for the signer's key in")]
+    NoKeyring,
+    /// The kernel did not say what was installed, or did not let it be mapped.
+    #[error("{0}")]
+    Call(#[source] SyscallError),
+    /// A section of global data that is not there, or of another size.
+    #[error("map `{map}` has {found} bytes, and variables up to {expected}")]
+    Data {
+        /// The map.
+        map: String,
+        /// Bytes of the mapping.
+        found: usize,
+        /// Bytes that there should be.
+        expected: usize,
+    },
+}
