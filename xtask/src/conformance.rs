@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, bail};
 use bpfseal::artifact::{Artifact, LoaderForm};
@@ -236,30 +234,16 @@ fn compare_all(
     objects: &[PathBuf],
     compare: impl Fn(&Path) -> anyhow::Result<Outcome> + Sync,
 ) -> anyhow::Result<usize> {
-    let next = AtomicUsize::new(0);
-    let outcomes: Mutex<Vec<(PathBuf, anyhow::Result<Outcome>)>> = Mutex::default();
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(path) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = compare(path);
-                    if let Ok(mut all) = outcomes.lock() {
-                        all.push((path.clone(), outcome));
-                    }
-                }
-            });
-        }
-    });
+    let outcomes = project::in_parallel(objects, |path| compare(path));
     let mut by_outcome: BTreeMap<&str, Vec<(PathBuf, Outcome)>> = BTreeMap::new();
     let mut failures = 0;
-    for (path, outcome) in outcomes.into_inner().unwrap_or_default() {
+    for (path, outcome) in objects.iter().zip(outcomes) {
         let outcome = outcome.with_context(|| path.display().to_string())?;
         failures += usize::from(outcome.is_failure());
         by_outcome
             .entry(outcome.title())
             .or_default()
-            .push((path, outcome));
+            .push((path.clone(), outcome));
     }
     println!("{title}: {} objects", objects.len());
     for (title, mut subjects) in by_outcome {

@@ -38,59 +38,85 @@ pub(crate) fn run(reference: &Reference) -> anyhow::Result<()> {
     let folder = project::target().join("headers");
     std::fs::create_dir_all(&folder)?;
     let keys = project::root().join("testdata/keys");
-    let sign = (keys.join("rsa2048.key.pem"), keys.join("rsa2048.cert.pem"));
-    let mut compiled = 0;
+    let (key, certificate) = (keys.join("rsa2048.key.pem"), keys.join("rsa2048.cert.pem"));
+    let sign = (key.as_path(), certificate.as_path());
+    // The other byte order has the same declarations.
+    let root = project::objects();
+    let other = |path: &PathBuf| {
+        let relative = path.strip_prefix(&root).unwrap_or(path);
+        relative.starts_with("refused") || relative.starts_with("big-endian")
+    };
+    let mut objects = project::objects_in(&root)?;
+    objects.retain(|path| !other(path));
+    let subjects: Vec<_> = objects
+        .iter()
+        .flat_map(|object| [(object, None), (object, Some(sign))])
+        .collect();
+    let results = project::in_parallel(&subjects, |(object, sign)| {
+        one(reference, &folder, &all, object, *sign)
+    });
     let mut compared = 0;
-    for object in project::objects_in(&project::objects())? {
-        let relative = object.strip_prefix(project::objects())?;
-        // The other byte order has the same declarations.
-        if relative.starts_with("refused") || relative.starts_with("big-endian") {
-            continue;
-        }
-        for signed in [false, true] {
-            let sign = signed.then_some((sign.0.as_path(), sign.1.as_path()));
-            let subject = Subject::new(&folder, &object, sign)?;
-            for headers in &all {
-                for compiler in COMPILERS {
-                    subject.compile(&subject.ours, headers, compiler)?;
-                    compiled += 1;
-                }
+    for ((object, _), result) in subjects.iter().zip(results) {
+        match result.with_context(|| object.display().to_string())? {
+            None => {}
+            Some(Layout::Same) => compared += 1,
+            Some(Layout::TheirsDoesNotCompile(why)) => {
+                println!("  ours compiles, the reference's does not: {why}");
             }
-            // The reference's header needs the newer libbpf for some objects.
-            let theirs = reference.skeleton(&object, sign)?;
-            if !theirs.status.success() {
-                continue;
-            }
-            let path = subject.ours.with_extension("reference.h");
-            std::fs::write(&path, &theirs.stdout)?;
-            let [c, _] = COMPILERS;
-            let program = match subject.compile(&path, &all[1], c) {
-                Ok(program) => program,
-                Err(error) => {
-                    let text = error.to_string();
-                    let why = text.lines().find(|line| line.contains("error:"));
-                    println!(
-                        "  ours compiles, the reference's does not: {}",
-                        why.unwrap_or(&text)
-                    );
-                    continue;
-                }
-            };
-            let theirs = layout(&program)?;
-            let ours = layout(&subject.compile(&subject.ours, &all[1], c)?)?;
-            if ours != theirs {
-                bail!(
-                    "{}: the layout of the skeleton differs\nours:\n{ours}\nreference:\n{theirs}",
-                    object.display()
-                );
-            }
-            compared += 1;
         }
     }
+    let compiled = subjects.len() * all.len() * COMPILERS.len();
     println!(
         "headers: {compiled} compilations without a warning, {compared} layouts as the reference's"
     );
     Ok(())
+}
+
+/// What came of comparing the layouts of our header and of the reference's.
+enum Layout {
+    Same,
+    TheirsDoesNotCompile(String),
+}
+
+/// Compiles our header of an object in all ways; none where the reference makes no header.
+fn one(
+    reference: &Reference,
+    folder: &Path,
+    all: &[Headers; 2],
+    object: &Path,
+    sign: Option<(&Path, &Path)>,
+) -> anyhow::Result<Option<Layout>> {
+    let subject = Subject::new(folder, object, sign)?;
+    let mut newer = Vec::new();
+    for headers in all {
+        newer.clear();
+        for compiler in COMPILERS {
+            newer.push(subject.compile(&subject.ours, headers, compiler)?);
+        }
+    }
+    let theirs = reference.skeleton(object, sign)?;
+    if !theirs.status.success() {
+        return Ok(None);
+    }
+    let path = subject.ours.with_extension("reference.h");
+    std::fs::write(&path, &theirs.stdout)?;
+    // The reference's header needs the newer libbpf for some objects.
+    let ([_, headers], [compiler, _]) = (all, COMPILERS);
+    let theirs = match subject.compile(&path, headers, compiler) {
+        Ok(program) => layout(&program)?,
+        Err(error) => {
+            let text = error.to_string();
+            let why = text.lines().find(|line| line.contains("error:"));
+            return Ok(Some(Layout::TheirsDoesNotCompile(
+                why.unwrap_or(&text).to_owned(),
+            )));
+        }
+    };
+    let ours = layout(&newer[0])?;
+    if ours != theirs {
+        bail!("the layout of the skeleton differs\nours:\n{ours}\nreference:\n{theirs}");
+    }
+    Ok(Some(Layout::Same))
 }
 
 fn layout(program: &Path) -> anyhow::Result<String> {
@@ -142,7 +168,7 @@ impl Subject {
         headers: &Headers,
         (compiler, language, standard): (&str, &str, &str),
     ) -> anyhow::Result<PathBuf> {
-        let out = header.with_extension("program");
+        let out = header.with_extension(format!("{compiler}-{}.program", headers.version));
         let mut command = Command::new(compiler);
         command
             .args(["-x", language, standard, "-O1", "-Wall", "-Werror"])
@@ -335,6 +361,17 @@ fn static_c(source: &Path, out: &Path, headers: &Headers) -> anyhow::Result<Path
     }
     project::check(command.arg(source))?;
     Ok(out.to_owned())
+}
+
+/// Fetches the headers of libbpf; outside of CI a machine without network does without, and says so.
+pub(crate) fn fetch_or_skip() -> anyhow::Result<()> {
+    match libbpf_1_7().and_then(|_| libbpf_1_8()) {
+        Err(error) if !project::in_ci() => {
+            eprintln!("SKIPPED: headers of libbpf, which are not available: {error:#}");
+            Ok(())
+        }
+        result => result.map(drop),
+    }
 }
 
 /// Headers of libbpf 1.7, out of the sources that the crate `libbpf-sys` carries.

@@ -1,69 +1,98 @@
 //! `cargo xtask kernels`: the tests that need a kernel, on real ones.
 //!
-//! Fetches kernels of Debian, packs the tests as static files into an initramfs, and boots each
-//! kernel under QEMU in software: no rights and no hardware are needed.
+//! Says which tests are run on which kernels, and fetches kernels of Debian. What they start from
+//! is in `initramfs`, how they are started in `machine`.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use bpfseal::Sealer;
-use bpfseal::artifact::Artifact;
-use bpfseal::object::{Endian, Object, object_name};
-use bpfseal::seal::{Certificate, Scheme, SigningKey};
+use crate::initramfs;
+use crate::machine::Machine;
+use crate::{firmware, project, proof, reference};
 
-use crate::reference::Reference;
-use crate::{firmware, headers, project, reference};
+/// How a kernel verifies the signature of a loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verifies {
+    Never,
+    /// The instructions alone: the loader checks its metadata.
+    InLoader,
+    AtLoadTime,
+}
 
-/// The kernel that all tests are run on without being told which.
-const DEFAULT: &str = "7.3";
-/// The kernels of the older schemes, and the tests that are run on them.
-const OLDER: [&str; 4] = ["6.19", "7.0", "7.1", "7.2"];
-const OLDER_TESTS: [&str; 5] = ["attacks", "broken", "load", "matrix", "random"];
-/// A kernel that knows no signatures, and the tests that are run on it.
-const OLDEST: [&str; 1] = ["6.12"];
-const OLDEST_TESTS: [&str; 2] = ["broken", "random"];
-/// The tests that are run in a machine.
-const TESTS: [&str; 14] = [
-    "admission",
-    "attacks",
-    "broken",
-    "end_to_end",
-    "examples",
-    "faults",
-    "load",
-    "matrix",
-    "random",
-    "refusals",
-    "revocation",
-    "scenarios",
-    "signatures",
-    "work",
+/// A kernel of Debian, by the start of its version.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) version: &'static str,
+    verifies: Verifies,
+    /// Whether every test run has it, and not only the one before a release.
+    pub(crate) always: bool,
+}
+
+const fn kernel(version: &'static str, verifies: Verifies, always: bool) -> Kernel {
+    Kernel {
+        version,
+        verifies,
+        always,
+    }
+}
+
+/// The kernels that tests are run on, the newest first.
+pub(crate) const KERNELS: [Kernel; 6] = [
+    kernel("7.3", Verifies::AtLoadTime, true),
+    // It has both in-loader schemes.
+    kernel("7.2", Verifies::InLoader, true),
+    kernel("7.1", Verifies::InLoader, false),
+    kernel("7.0", Verifies::InLoader, false),
+    kernel("6.19", Verifies::InLoader, false),
+    kernel("6.12", Verifies::Never, true),
 ];
-/// The tests that need a firmware.
-const FIRMWARE_TESTS: [&str; 1] = ["revocation"];
-/// How long a machine may take, and its first process to start.
-const LIMIT: Duration = Duration::from_secs(600);
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
-/// Variables that the tests in a machine see: how many random cases, and where to begin.
-const VARIABLES: [&str; 4] = [
-    "BPFSEAL_CERTIFICATES",
-    "BPFSEAL_MESSAGES",
-    "BPFSEAL_SCENARIOS",
-    "BPFSEAL_SEED",
-];
-/// For many cases: how long a machine may take, in seconds.
-const LIMIT_VARIABLE: &str = "BPFSEAL_LIMIT";
 
-/// A machine's limit, as it was asked for.
-fn limit() -> Duration {
-    let asked = std::env::var(LIMIT_VARIABLE).ok();
-    asked
-        .and_then(|seconds| seconds.parse().ok())
-        .map_or(LIMIT, Duration::from_secs)
+/// Which kernels a test has something to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    All,
+    /// Those that verify signatures.
+    Verifying,
+    /// Those that verify at load time.
+    LoadTime,
+    /// The same, in a machine with a firmware that revokes.
+    Firmware,
+}
+
+/// The test files that are run in machines: each is a test of a crate in `tests/`.
+const TESTS: [(&str, Asks); 14] = [
+    ("admission", Asks::LoadTime),
+    ("attacks", Asks::Verifying),
+    ("broken", Asks::All),
+    ("end_to_end", Asks::Verifying),
+    ("examples", Asks::LoadTime),
+    ("faults", Asks::LoadTime),
+    ("load", Asks::Verifying),
+    ("matrix", Asks::Verifying),
+    ("random", Asks::All),
+    ("refusals", Asks::LoadTime),
+    ("revocation", Asks::Firmware),
+    ("scenarios", Asks::LoadTime),
+    ("signatures", Asks::LoadTime),
+    ("work", Asks::LoadTime),
+];
+
+/// Their names.
+pub(crate) fn tests() -> impl Iterator<Item = &'static str> {
+    TESTS.into_iter().map(|(name, _)| name)
+}
+
+/// What the machines of a kernel run, without a firmware and with one.
+fn tests_of(kernel: &Kernel, firmware: bool) -> Vec<&'static str> {
+    let wanted = |asks: Asks| match asks {
+        Asks::All => !firmware,
+        Asks::Verifying => !firmware && kernel.verifies != Verifies::Never,
+        Asks::LoadTime => !firmware && kernel.verifies == Verifies::AtLoadTime,
+        Asks::Firmware => firmware && kernel.verifies == Verifies::AtLoadTime,
+    };
+    let tests = TESTS.into_iter().filter(|(_, asks)| wanted(*asks));
+    tests.map(|(name, _)| name).collect()
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -72,7 +101,7 @@ pub(crate) struct Args {
     versions: Vec<String>,
 
     /// Only this test file, such as `work`; can be given several times
-    #[arg(long = "test", value_name = "NAME", value_parser = TESTS)]
+    #[arg(long = "test", value_name = "NAME", value_parser = TESTS.map(|(name, _)| name))]
     tests: Vec<String>,
 
     /// Measure what loading costs, instead of running tests
@@ -85,122 +114,120 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if !project::has("qemu-system-x86_64") {
-        bail!("`qemu-system-x86_64` is needed: apt-get install qemu-system-x86");
+    let image = args.kernel.iter().map(|image| image.display().to_string());
+    let mut names: Vec<String> = image.chain(args.versions.iter().cloned()).collect();
+    if names.is_empty() {
+        let default = KERNELS.iter().filter(|kernel| {
+            kernel.always && (args.tests.is_empty() && !args.bench || kernel.version == "7.3")
+        });
+        names.extend(default.map(|kernel| kernel.version.to_owned()));
     }
-    let tests = if args.tests.is_empty() {
-        TESTS.map(str::to_owned).to_vec()
+    let initramfs = if args.bench {
+        initramfs::with_benchmark()?
     } else {
-        args.tests.clone()
+        initramfs::build()?;
+        initramfs::with_tests()?
     };
-    let mut images = Vec::new();
-    if let Some(image) = &args.kernel {
-        images.push((image.display().to_string(), image.clone()));
-    }
-    let told = !args.versions.is_empty() || args.kernel.is_some();
-    let versions = if told {
-        args.versions.clone()
-    } else {
-        vec![DEFAULT.to_owned()]
-    };
-    for version in versions {
-        match fetch(&version) {
-            Ok(Some(image)) => images.push((version, image)),
-            Ok(None) => bail!("Debian has no kernel {version}"),
-            Err(error) if !project::in_ci() => {
-                eprintln!("SKIPPED: kernel {version}, which can not be had: {error:#}");
+    for name in names {
+        let image = match &args.kernel {
+            Some(image) if image.display().to_string() == name => image.clone(),
+            _ => match fetch_or_skip(&name)? {
+                Some(image) => image,
+                None => continue,
+            },
+        };
+        for firmware in [false, true] {
+            // A kernel that is in no table is taken for one that can do everything.
+            let known = KERNELS.iter().find(|kernel| kernel.version == name);
+            let mut tests = tests_of(known.unwrap_or(&KERNELS[0]), firmware);
+            if !args.tests.is_empty() {
+                tests.retain(|test| args.tests.iter().any(|wanted| wanted == test));
             }
-            Err(error) => return Err(error),
+            if args.bench && !firmware {
+                tests = vec![initramfs::BENCHMARK];
+            } else if args.bench {
+                tests.clear();
+            }
+            if !tests.is_empty() {
+                run_in(&name, &image, &initramfs, firmware, &tests)?;
+            }
         }
     }
-    if args.bench {
-        let initramfs = initramfs(&[])?;
-        for (version, image) in &images {
-            println!("kernel {version}:");
-            run_in(image, &initramfs, &[])?;
-        }
-        return Ok(());
-    }
-    run_all(&images, &tests)?;
-    run_with_firmware(&images, &tests)?;
-    if told || !args.tests.is_empty() {
-        return Ok(());
-    }
-    run_older(&OLDER, &OLDER_TESTS)?;
-    run_older(&OLDEST, &OLDEST_TESTS)
+    Ok(())
 }
 
 /// The scenarios, on every kernel.
 pub(crate) fn scenarios() -> anyhow::Result<()> {
-    let versions: Vec<String> = [DEFAULT]
-        .iter()
-        .chain(&OLDER)
-        .chain(&OLDEST)
-        .map(|version| (*version).to_owned())
-        .collect();
     run(&Args {
-        versions,
+        versions: KERNELS.iter().map(|k| k.version.to_owned()).collect(),
         tests: vec!["random".to_owned()],
         ..Args::default()
     })
 }
 
-/// Tests on kernels that need not be to be had.
-fn run_older(versions: &[&str], tests: &[&str]) -> anyhow::Result<()> {
-    let mut images = Vec::new();
-    for version in versions {
-        match fetch(version) {
-            Ok(Some(image)) => images.push(((*version).to_owned(), image)),
-            // Suites drop old versions.
-            Ok(None) => eprintln!("SKIPPED: kernel {version}, which Debian has not got (any more)"),
-            Err(error) if !project::in_ci() => {
-                eprintln!("SKIPPED: kernel {version}, which can not be had: {error:#}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let tests: Vec<String> = tests.iter().map(|test| (*test).to_owned()).collect();
-    run_all(&images, &tests)
+/// Whether a kernel has a machine with a firmware.
+pub(crate) fn has_firmware_tests(kernel: &Kernel) -> bool {
+    !tests_of(kernel, true).is_empty()
 }
 
-fn run_all(images: &[(String, PathBuf)], tests: &[String]) -> anyhow::Result<()> {
-    let needs_firmware = |test: &&String| FIRMWARE_TESTS.contains(&test.as_str());
-    let tests: Vec<String> = tests
-        .iter()
-        .filter(|t| !needs_firmware(t))
-        .cloned()
-        .collect();
-    run_as(images, &tests, &[], "")
-}
-
-/// The tests that want a firmware, in machines that have one.
-fn run_with_firmware(images: &[(String, PathBuf)], tests: &[String]) -> anyhow::Result<()> {
-    let mut wanted = tests.to_vec();
-    wanted.retain(|test| FIRMWARE_TESTS.contains(&test.as_str()));
-    if wanted.is_empty() {
+/// One machine of a test run, from files that are there: `initramfs` has packed them.
+pub(crate) fn run_machine(kernel: &Kernel, firmware: bool) -> anyhow::Result<()> {
+    let Some(image) = fetch_or_skip(kernel.version)? else {
         return Ok(());
-    }
-    match firmware::options()? {
-        Some(options) => run_as(images, &wanted, &options, ", with firmware"),
-        None => Ok(()),
-    }
+    };
+    let tests = tests_of(kernel, firmware);
+    run_in(
+        kernel.version,
+        &image,
+        &initramfs::path_with_tests(),
+        firmware,
+        &tests,
+    )
 }
 
-fn run_as(
-    images: &[(String, PathBuf)],
-    tests: &[String],
-    options: &[String],
-    what: &str,
+fn run_in(
+    name: &str,
+    kernel: &Path,
+    initramfs: &Path,
+    firmware: bool,
+    tests: &[&str],
 ) -> anyhow::Result<()> {
-    if images.is_empty() || tests.is_empty() {
-        return Ok(());
+    let (options, what) = match firmware {
+        false => (Vec::new(), ""),
+        true => match firmware::options()? {
+            Some(options) => (options, ", with firmware"),
+            None => return Ok(()),
+        },
+    };
+    println!("kernel {name}{what}:");
+    let machine = Machine {
+        kernel,
+        initramfs,
+        options: &options,
+        tests,
+    };
+    let seen = machine
+        .run()
+        .with_context(|| format!("kernel {name}{what}"))?;
+    proof::keep(&seen)
+}
+
+/// Fetches a kernel; outside of CI a machine without network does without, and says so.
+pub(crate) fn fetch_or_skip(version: &str) -> anyhow::Result<Option<PathBuf>> {
+    match fetch(version) {
+        Ok(Some(image)) => Ok(Some(image)),
+        Ok(None) if KERNELS[0].version == version => bail!("Debian has no kernel {version}"),
+        // Suites drop old versions.
+        Ok(None) => {
+            eprintln!("SKIPPED: kernel {version}, which Debian does not have (any more)");
+            Ok(None)
+        }
+        Err(error) if !project::in_ci() => {
+            eprintln!("SKIPPED: kernel {version}, which is not available: {error:#}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
-    let initramfs = initramfs(tests)?;
-    for (version, image) in images {
-        println!("kernel {version}{what}:");
-        run_in(image, &initramfs, options).with_context(|| format!("kernel {version}{what}"))?;
-    }
-    Ok(())
 }
 
 /// The image of the newest kernel package of a version; `None` when there is none.
@@ -255,349 +282,29 @@ fn find_image(root: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Files, and their names in the machine.
-type Files = Vec<(PathBuf, String)>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Builds what is needed and packs it with the first process. Without tests, the benchmark.
-fn initramfs(tests: &[String]) -> anyhow::Result<PathBuf> {
-    let (mut cargo, built) = project::static_cargo("build")?;
-    // All in one go: what they share is built once.
-    for program in ["vm-init", "watch", "bpfseal-cli"] {
-        cargo.args(["--package", program]);
+    #[test]
+    fn every_test_is_run_in_every_test_run() {
+        let always = KERNELS.iter().filter(|kernel| kernel.always);
+        let run: std::collections::BTreeSet<_> = always
+            .flat_map(|kernel| [tests_of(kernel, false), tests_of(kernel, true)])
+            .flatten()
+            .collect();
+        assert_eq!(run, tests().collect());
+        assert!(TESTS.is_sorted_by_key(|(name, _)| *name));
     }
-    project::check(cargo.args(["--quiet", "--bins"]))?;
-    let mut files = vec![(built.join("debug/vm-init"), "init".to_owned())];
-    if tests.is_empty() {
-        files.extend(bench_files(&built)?);
-    } else {
-        files.extend(test_files(&built, tests)?);
-    }
-    let counters = Scheme::KERNELS.map(|scheme| {
-        let name = format!("counter-{}", scheme.name());
-        (name, headers::c_example(scheme))
-    });
-    let reference = ("reference-loader".to_owned(), headers::reference_loader());
-    for (name, built) in counters.into_iter().chain([reference]) {
-        match built {
-            Ok(path) => files.push((path, format!("bin/{name}"))),
-            Err(error) if !project::in_ci() => {
-                eprintln!(
-                    "SKIPPED: `{name}`, a program in C that can not be built here: {error:#}"
-                );
-            }
-            Err(error) => return Err(error),
+
+    #[test]
+    fn every_way_to_verify_is_in_every_test_run() {
+        for verifies in [Verifies::Never, Verifies::InLoader, Verifies::AtLoadTime] {
+            let mut all = KERNELS.iter().filter(|kernel| kernel.always);
+            assert!(
+                all.any(|kernel| kernel.verifies == verifies),
+                "{verifies:?}"
+            );
         }
-    }
-    pack(files)
-}
-
-/// The tests, the command and the examples.
-fn test_files(built: &Path, tests: &[String]) -> anyhow::Result<Files> {
-    let mut files = Files::new();
-    for name in ["bpfseal", "watch"] {
-        files.push((built.join("debug").join(name), format!("bin/{name}")));
-    }
-    let (mut cargo, _) = project::static_cargo("test")?;
-    let output = cargo
-        .args(["--quiet", "--no-run", "--message-format", "json"])
-        .args(["--package", "bpfseal-proof", "--package", "bpfseal-work"])
-        .args(tests.iter().flat_map(|test| ["--test", test]))
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        bail!("the tests do not compile");
-    }
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let message: serde_json::Value = serde_json::from_str(line)?;
-        if let (Some(path), Some(name)) = (
-            message["executable"].as_str(),
-            message["target"]["name"].as_str(),
-        ) && tests.iter().any(|test| test == name)
-        {
-            files.push((PathBuf::from(path), format!("tests/{name}")));
-        }
-    }
-    let wanted = |name| tests.iter().any(|test| test == name);
-    if wanted("end_to_end") {
-        files.extend(seal_corpus()?);
-    }
-    if wanted("examples") {
-        files.extend(handover(built)?);
-    }
-    Ok(files)
-}
-
-/// The examples that hand maps over to other libraries: a workspace of their own.
-fn handover(built: &Path) -> anyhow::Result<Files> {
-    let mut files = Files::new();
-    for name in ["handover-aya", "handover-libbpf-rs"] {
-        let (mut cargo, _) = project::static_cargo("build")?;
-        // Where the C compiler finds static libraries; libbpf-sys does not ask it.
-        let libelf = Command::new("gcc")
-            .arg("-print-file-name=libelf.a")
-            .output()?;
-        let libelf = PathBuf::from(String::from_utf8(libelf.stdout)?.trim());
-        cargo
-            .args(["--quiet", "--package", name])
-            .env(
-                "LIBBPF_SYS_LIBRARY_PATH",
-                libelf.parent().unwrap_or(&libelf),
-            )
-            .current_dir(project::root().join("examples/handover"));
-        match project::check(&mut cargo) {
-            Ok(()) => files.push((built.join("debug").join(name), format!("bin/{name}"))),
-            Err(error) if !project::in_ci() => {
-                eprintln!("SKIPPED: the example `{name}`, which can not be built here: {error:#}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(files)
-}
-
-/// Objects that loading is measured with: a small one, one with many maps, one with many programs.
-const BENCH_OBJECTS: [&str; 4] = ["one_map", "work_maps", "work_probes", "subprograms"];
-
-/// The benchmark, in release mode, and its objects.
-fn bench_files(built: &Path) -> anyhow::Result<Files> {
-    let (mut cargo, _) = project::static_cargo("build")?;
-    project::check(
-        cargo
-            .args([
-                "--quiet",
-                "--release",
-                "--package",
-                "xtask",
-                "--bin",
-                "vm-bench",
-            ])
-            .args(["--package", "bpfseal-cli", "--bin", "bpfseal"]),
-    )?;
-    let keys = project::root().join("testdata/keys");
-    let certificate = keys.join("rsa2048.cert.pem");
-    let mut files = vec![
-        (built.join("release/vm-bench"), "vm-bench".to_owned()),
-        (built.join("release/bpfseal"), "bin/bpfseal".to_owned()),
-        (certificate, "bench/cert.pem".to_owned()),
-    ];
-    let identity = Identity::read(&keys)?;
-    let reference = Reference::fetch()?;
-    for name in BENCH_OBJECTS {
-        let path = project::objects().join(format!("{name}.bpf.o"));
-        files.extend(identity.seal(&path, name, "bench", Some(&reference))?);
-    }
-    Ok(files)
-}
-
-/// Writes the file that a machine starts from.
-fn pack(files: Files) -> anyhow::Result<PathBuf> {
-    let folder = project::target().join("kernels");
-    std::fs::create_dir_all(&folder)?;
-    let path = folder.join("initramfs.cpio");
-    let mut out = std::fs::File::create(&path)?;
-    let mut entries = Vec::new();
-    for name in ["bench", "bin", "corpus", "dev", "tests"] {
-        entries.push((cpio::NewcBuilder::new(name).mode(0o040_755), Vec::new()));
-    }
-    for (from, to) in files {
-        let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
-        entries.push((cpio::NewcBuilder::new(&to).mode(0o100_755), bytes));
-    }
-    let inputs = entries
-        .into_iter()
-        .enumerate()
-        .map(|(inode, (entry, bytes))| {
-            let inode = u32::try_from(inode).unwrap_or(0) + 1;
-            (entry.ino(inode), std::io::Cursor::new(bytes))
-        });
-    cpio::write_cpio(inputs, &mut out)?;
-    Ok(path)
-}
-
-/// Seals the corpus that may lie beside the project, with ours and with the reference.
-fn seal_corpus() -> anyhow::Result<Files> {
-    let Some(corpus) = project::shared("corpus") else {
-        eprintln!("SKIPPED: no corpus beside the project");
-        return Ok(Vec::new());
-    };
-    let reference = Reference::fetch_or_skip()?;
-    let identity = Identity::read(&project::root().join("testdata/keys"))?;
-    let mut files = Vec::new();
-    for path in project::objects_in(&corpus)? {
-        let name = path
-            .strip_prefix(&corpus)?
-            .to_string_lossy()
-            .replace('/', ":");
-        files.extend(identity.seal(&path, &name, "corpus", reference.as_ref())?);
-    }
-    Ok(files)
-}
-
-/// Who signs what goes into a machine.
-struct Identity {
-    key_path: PathBuf,
-    certificate_path: PathBuf,
-    key: SigningKey,
-    certificate: Certificate,
-}
-
-impl Identity {
-    fn read(keys: &Path) -> anyhow::Result<Self> {
-        let key_path = keys.join("rsa2048.key.pem");
-        let certificate_path = keys.join("rsa2048.cert.pem");
-        Ok(Self {
-            key: SigningKey::from_pem(&std::fs::read(&key_path)?)?,
-            certificate: Certificate::from_bytes(&std::fs::read(&certificate_path)?)?,
-            key_path,
-            certificate_path,
-        })
-    }
-
-    /// Our artifact of an object, and the reference's; none for an object that has no loader, or
-    /// one for machines of another byte order.
-    fn seal(
-        &self,
-        path: &Path,
-        name: &str,
-        place: &str,
-        reference: Option<&Reference>,
-    ) -> anyhow::Result<Files> {
-        let mut files = Files::new();
-        let bytes = std::fs::read(path)?;
-        let object = Object::parse(&bytes, &object_name(&path.to_string_lossy()));
-        let Some(object) = object.ok().filter(|object| object.endian == Endian::Little) else {
-            return Ok(files);
-        };
-        let Ok(sealed) = Sealer::new(&self.certificate).seal(object, &self.key) else {
-            return Ok(files);
-        };
-        let folder = project::target().join("kernels").join(place);
-        std::fs::create_dir_all(&folder)?;
-        let to = folder.join(format!("{name}.lskel.h"));
-        std::fs::write(&to, sealed.c_header()?.to_string())?;
-        files.push((to, format!("{place}/{name}.lskel.h")));
-        if let Some(reference) = reference {
-            let sign = Some((self.key_path.as_path(), self.certificate_path.as_path()));
-            let output = reference.skeleton(path, sign)?;
-            if output.status.success() {
-                let to = folder.join(format!("{name}.pieces"));
-                std::fs::write(&to, pieces(&Artifact::parse(&output.stdout)?))?;
-                files.push((to, format!("{place}/{name}.pieces")));
-            }
-        }
-        Ok(files)
-    }
-}
-
-/// An artifact in the form that `xtask/c/reference_loader.c` reads.
-fn pieces(artifact: &Artifact) -> Vec<u8> {
-    let form = &artifact.forms[0];
-    let signature = form.seal().map_or(&[][..], |seal| &seal.signature);
-    let context = artifact.interface.context();
-    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let words = [
-        context.maps,
-        context.programs,
-        size(&artifact.metadata),
-        size(form.instructions()),
-        size(signature),
-    ];
-    let mut out: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    out.extend(form.excl_prog_hash());
-    out.extend(&*artifact.metadata);
-    out.extend(form.instructions());
-    out.extend(signature);
-    out
-}
-
-/// How often a machine is started that does not come to its first process.
-const STARTS: u32 = 3;
-
-/// Runs the tests in a machine. One that dies or hangs while it boots is started again: that is the
-/// emulation's fault, and no test has run yet.
-fn run_in(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<()> {
-    for _ in 0..STARTS {
-        match boot(image, initramfs, options)? {
-            Some(true) => return Ok(()),
-            Some(false) => bail!("tests failed"),
-            None => println!("  the machine did not boot; starting it again"),
-        }
-    }
-    bail!("the machine did not boot, {STARTS} times");
-}
-
-/// What a kernel is started with. Variables that it does not know are its first process's.
-fn command_line() -> String {
-    let mut line =
-        "console=ttyS0 quiet oops=panic panic=-1 lsm=lockdown,bpf rdinit=/init".to_owned();
-    for name in VARIABLES {
-        if let Ok(value) = std::env::var(name) {
-            line += &format!(" {name}={value}");
-        }
-    }
-    line
-}
-
-/// Boots a kernel and shows what it says: whether all has passed, or nothing when the first
-/// process never ran.
-fn boot(image: &Path, initramfs: &Path, options: &[String]) -> anyhow::Result<Option<bool>> {
-    let mut machine = Command::new("qemu-system-x86_64")
-        // One processor: with several, QEMU's software emulation now and then lets one of them run
-        // into code that another is just patching, and the kernel dies while it boots.
-        .args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"])
-        .args(["-nographic", "-no-reboot", "-net", "none"])
-        .args(options)
-        .arg("-kernel")
-        .arg(image)
-        .arg("-initrd")
-        .arg(initramfs)
-        .arg("-append")
-        .arg(command_line())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting QEMU")?;
-    let start = Instant::now();
-    let output = machine.stdout.take().context("QEMU has an output")?;
-    let (send, receive) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if send.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    let mut verdict = None;
-    let mut started = false;
-    loop {
-        let limit = if started { limit() } else { BOOT_LIMIT };
-        let left = limit.saturating_sub(start.elapsed());
-        match receive.recv_timeout(left) {
-            Ok(line) => {
-                println!("  {line}");
-                started |= line.contains("bpfseal-vm: ");
-                match line.strip_prefix("bpfseal-vm: ") {
-                    Some("passed") => verdict = Some(true),
-                    Some("failed") => verdict = Some(false),
-                    _ => {}
-                }
-            }
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                machine.kill()?;
-                machine.wait()?;
-                if !started {
-                    return Ok(None);
-                }
-                bail!("the machine took longer than {} s", limit.as_secs());
-            }
-        }
-    }
-    machine.wait()?;
-    println!("  ({} s)", start.elapsed().as_secs());
-    match verdict {
-        None if started => bail!("the machine died before the tests were through"),
-        verdict => Ok(verdict),
     }
 }

@@ -1,12 +1,20 @@
 //! What developers of bpfseal run: `cargo xtask VERB`.
 //!
-//! `demo` shows what the command does, `test` runs everything that CI runs, `conformance` compares
-//! with the reference (bpftool), `algorithms` has signatures checked by OpenSSL, `audit` runs every loader in the model, `attacks` writes a catalogue from it, `scenarios` holds the model against real kernels, `schema` writes the schemas of the JSON reports, `features` compiles the library with each feature alone, `skeletons` compiles Rust skeletons, `structure` checks the order of crates and files, `kernels` runs tests on real
-//! kernels, `bench` measures against the reference, `dist` builds what is given away, `bless`
-//! rewrites golden files.
+//! `test` runs everything that CI runs, each step of which is a verb of its own or has one:
+//!
+//! - Against the reference: `conformance` compares bytes with bpftool's, `algorithms` has
+//!   signatures checked by OpenSSL, `bench` measures.
+//! - Against kernels: `kernels` runs tests on real ones, `scenarios` compares the model with them,
+//!   `attacks` writes a catalogue, `audit` runs every loader in the model.
+//! - About the code: `structure` checks the order of crates and files, `api` the public interface,
+//!   `features` the library with each feature alone, `skeletons` compiles Rust skeletons, `msrv`
+//!   compiles with the oldest compiler.
+//! - Generated files: `codegen`, `schema`, `api` and `attacks` write them, `bless` the golden ones.
+//! - For users: `demo` shows what the command does, `dist` builds what is given away.
 #![forbid(unsafe_code)]
 
 mod algorithms;
+mod api;
 mod attacks;
 mod audit;
 mod bench;
@@ -17,12 +25,19 @@ mod demo;
 mod features;
 mod firmware;
 mod headers;
+mod initramfs;
 mod kernels;
+mod licences;
+mod machine;
 mod manifest;
+mod msrv;
 mod project;
+mod proof;
 mod reference;
 mod schema;
 mod skeletons;
+mod static_link;
+mod steps;
 mod structure;
 mod test;
 
@@ -51,6 +66,10 @@ enum Verb {
     Codegen(codegen::Args),
     /// Write the catalogue of attacks from runs of the model
     Attacks(attacks::Args),
+    /// Compile the published crates with the oldest compiler that they promise
+    Msrv,
+    /// Write the public interface of every published crate into docs/api
+    Api(api::Args),
     /// Write the schemas of the JSON reports
     Schema(schema::Args),
     /// Compile the library with each of its features alone
@@ -81,6 +100,8 @@ fn main() -> anyhow::Result<()> {
         Verb::Algorithms => algorithms::run(),
         Verb::Codegen(args) => codegen::run(&args),
         Verb::Features => features::run(),
+        Verb::Msrv => msrv::run(),
+        Verb::Api(args) => api::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Skeletons => skeletons::run(),
         Verb::Structure => structure::run(),

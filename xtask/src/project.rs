@@ -3,8 +3,10 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, bail};
+use serde::Deserialize;
 
 /// The project's folder.
 pub(crate) fn root() -> &'static Path {
@@ -49,6 +51,32 @@ pub(crate) fn objects_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Does something with each item, on all processors; what comes of it is in the same order.
+pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                match items.get(at) {
+                    Some(item) => done.push((at, work(item))),
+                    None => return done,
+                }
+            }
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(|worker| match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.flatten().collect()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 /// Runs a command in the project's folder; it has to succeed.
 pub(crate) fn run(program: &str, arguments: &[impl AsRef<OsStr>]) -> anyhow::Result<()> {
     let mut command = Command::new(program);
@@ -78,8 +106,100 @@ pub(crate) fn build_command(release: bool) -> anyhow::Result<PathBuf> {
     Ok(target().join(profile).join("bpfseal"))
 }
 
+/// A file that Cargo has built, as it says in JSON.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Built {
+    pub(crate) package_id: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) target: Target,
+    pub(crate) profile: Profile,
+    pub(crate) filenames: Vec<PathBuf>,
+    pub(crate) executable: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Profile {
+    /// Whether it is a test.
+    pub(crate) test: bool,
+}
+
+impl Built {
+    /// Whether others are linked with it.
+    pub(crate) fn is_library(&self) -> bool {
+        let library = |kind: &String| kind.ends_with("lib") || kind == "proc-macro";
+        !self.profile.test && self.target.kind.iter().any(library)
+    }
+}
+
+/// Runs `cargo build` and says what there is after it.
+pub(crate) fn build(arguments: &[&str], folder: &Path) -> anyhow::Result<Vec<Built>> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .args(arguments)
+        .current_dir(folder)
+        .stderr(std::process::Stdio::inherit());
+    let output = cargo.output().context("running cargo")?;
+    if !output.status.success() {
+        bail!("{cargo:?} failed: {}", output.status);
+    }
+    let mut built = Vec::new();
+    for line in output.stdout.split(|byte| *byte == b'\n') {
+        let message: serde_json::Value = match serde_json::from_slice(line) {
+            Ok(message) => message,
+            Err(_) if line.is_empty() => continue,
+            Err(error) => return Err(error).context("reading what cargo says"),
+        };
+        if message["reason"] == "compiler-artifact" {
+            built.push(serde_json::from_value(message)?);
+        }
+    }
+    Ok(built)
+}
+
+/// What `cargo metadata` says of the workspace.
+pub(crate) fn metadata() -> anyhow::Result<serde_json::Value> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["metadata", "--format-version", "1"])
+        .current_dir(root());
+    let output = cargo.output().context("running cargo")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The packages of the workspace that are published, as `cargo metadata` has them.
+pub(crate) fn published() -> anyhow::Result<Vec<serde_json::Value>> {
+    let mut metadata = metadata()?;
+    let members = metadata["workspace_members"].take();
+    let members = members.as_array().context("cargo names no members")?;
+    let packages = match metadata["packages"].take() {
+        serde_json::Value::Array(packages) => packages,
+        _ => bail!("cargo names no packages"),
+    };
+    let wanted = |package: &serde_json::Value| {
+        let private = package["publish"].as_array().is_some_and(Vec::is_empty);
+        !private && members.contains(&package["id"])
+    };
+    Ok(packages.into_iter().filter(wanted).collect())
+}
+
 /// Flags of a static build: no library of the system is needed, and starting is twice as fast.
-const STATIC: &str = "-Ctarget-feature=+crt-static -Clink-arg=-Wl,-z,pack-relative-relocs";
+pub(crate) const STATIC: &str =
+    "-Ctarget-feature=+crt-static -Clink-arg=-Wl,-z,pack-relative-relocs";
 
 /// The host as a target, for static builds: with a target the flags are for what is built alone,
 /// not for what builds it.
@@ -101,10 +221,6 @@ pub(crate) fn static_cargo(verb: &str) -> anyhow::Result<(Command, PathBuf)> {
         .args([verb, "--target", &triple, "--target-dir"])
         .arg(&dist)
         .env("RUSTFLAGS", STATIC)
-        // Debug information would fill the machines' memory.
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        // Code that is not optimised at all is very slow in an emulated machine.
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         .current_dir(root());
     Ok((command, dist.join(triple)))
 }

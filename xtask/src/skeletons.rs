@@ -70,8 +70,9 @@ fn manifest(folder: &Path) -> anyhow::Result<()> {
         folder.join("Cargo.toml"),
         format!(
             "[package]\nname = \"rust-skeletons\"\nedition = \"2024\"\n\n[workspace]\n\n\
-             [dependencies]\nbpfseal = {{ path = {:?} }}\n",
-            bpfseal.display()
+             [dependencies]\nbpfseal = {{ path = {:?} }}\nunify = {{ path = {:?} }}\n",
+            bpfseal.display(),
+            project::root().join("tests/unify").display()
         ),
     )?;
     std::fs::copy(

@@ -1,18 +1,17 @@
-//! `cargo xtask test`: everything that CI runs, in the order in which it is likely to fail.
+//! `cargo xtask test`: everything that CI runs.
+//!
+//! What is built first is what the virtual machines need: they run while the rest is looked at.
 
 use std::process::Command;
-use std::sync::OnceLock;
-use std::time::Instant;
 
-use crate::algorithms;
-use crate::attacks;
-use crate::audit;
-use crate::conformance;
-use crate::features;
-use crate::kernels;
-use crate::project::{self, has, in_ci};
-use crate::schema;
-use crate::skeletons;
+use anyhow::bail;
+
+use crate::kernels::{self, KERNELS};
+use crate::project::{self, has};
+use crate::reference::Reference;
+use crate::steps::{self, Lane, Step};
+use crate::{algorithms, api, attacks, audit, conformance, features, headers, initramfs, licences};
+use crate::{proof, schema, skeletons, structure};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -20,6 +19,18 @@ pub(crate) struct Args {
     /// kernels
     #[arg(long)]
     offline: bool,
+
+    /// Every kernel, and write down what was seen, which is done before a release
+    #[arg(long, conflicts_with_all = ["offline", "step"])]
+    all_kernels: bool,
+
+    /// Only this step, such as `lints`
+    #[arg(long, value_name = "NAME")]
+    step: Option<String>,
+
+    /// End when the standard input does: another process waits for this step
+    #[arg(long, hide = true, requires = "step")]
+    watched: bool,
 }
 
 /// Commands and files that the tests need, and the Debian packages that have them.
@@ -37,58 +48,119 @@ const TOOLS: [(&str, &str); 10] = [
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    install_tools()?;
-    step("format");
-    project::run("cargo", &["fmt", "--all", "--check"])?;
-    step("numbers of the kernel");
-    codegen::check()?;
-    step("lints");
-    project::run(
-        "cargo",
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    )?;
-    step("tests");
-    project::run("cargo", &["test", "--workspace", "--quiet"])?;
-    step("catalogue of attacks");
-    attacks::check()?;
-    step("features");
-    features::run()?;
-    step("schemas");
-    schema::check()?;
-    step("Rust skeletons");
-    skeletons::run()?;
-    step("documentation");
-    project::check(
-        Command::new("cargo")
-            .args(["doc", "--workspace", "--no-deps", "--quiet"])
-            .env("RUSTDOCFLAGS", "-D warnings")
-            .current_dir(project::root()),
-    )?;
-    step("fuzz targets");
-    fuzz_targets()?;
-    if args.offline {
-        eprintln!("SKIPPED: licences, the reference and kernels, by --offline");
-    } else {
-        step("licences");
-        licences()?;
-        step("conformance with the reference");
-        conformance::run(&conformance::Args::default())?;
-        step("signatures by OpenSSL");
-        algorithms::run()?;
-        step("what loaders do");
-        audit::run(&audit::Args::default())?;
-        step("real kernels");
-        kernels::run(&kernels::Args::default())?;
+    if let Some(name) = &args.step {
+        if args.watched {
+            steps::watch()?;
+        }
+        let steps = all_steps();
+        let Some(step) = steps.iter().find(|step| step.name == *name) else {
+            let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+            bail!("no step is called `{name}`; there are {}", names.join(", "));
+        };
+        return (step.run)();
     }
-    step("all passed");
+    if args.all_kernels {
+        proof::check_tree()?;
+    }
+    install_tools()?;
+    let mut steps = all_steps();
+    if args.offline {
+        steps.retain(|step| !step.network);
+        println!("SKIPPED: licences, the reference and kernels, by --offline");
+    }
+    if !args.all_kernels {
+        steps.retain(|step| !step.release);
+    }
+    steps::run(&steps)?;
+    if args.all_kernels {
+        proof::record()?;
+    }
+    println!("\n== all passed");
     Ok(())
+}
+
+/// All steps; those that come first go first, where they can.
+fn all_steps() -> Vec<Step> {
+    let local = |name: &str, lane, after: &[&'static str], run: fn() -> anyhow::Result<()>| Step {
+        name: name.to_owned(),
+        lane,
+        after: after.to_vec(),
+        network: false,
+        release: false,
+        run: Box::new(run),
+    };
+    let network =
+        |name: &str, lane, after: &[&'static str], run: fn() -> anyhow::Result<()>| Step {
+            network: true,
+            ..local(name, lane, after, run)
+        };
+    let mut steps = vec![
+        network("fetch", Lane::Fetch, &[], fetch),
+        local("format", Lane::Work, &[], format),
+        local("build", Lane::Build, &["format"], initramfs::build),
+        local("numbers of the kernel", Lane::Work, &[], codegen::check),
+        local("attacks", Lane::Work, &[], attacks::check),
+        local("schemas", Lane::Work, &[], schema::check),
+        local("structure", Lane::Work, &[], structure::run),
+        network("licences", Lane::Work, &[], licences::run),
+        network(
+            "handover",
+            Lane::Build,
+            &["build"],
+            initramfs::build_handover,
+        ),
+        network(
+            "initramfs",
+            Lane::Machine,
+            &["build", "fetch", "handover"],
+            || initramfs::with_tests().map(drop),
+        ),
+    ];
+    for kernel in &KERNELS {
+        for firmware in [false, true] {
+            if firmware && !kernels::has_firmware_tests(kernel) {
+                continue;
+            }
+            let what = if firmware { " with firmware" } else { "" };
+            steps.push(Step {
+                release: !kernel.always,
+                run: Box::new(move || kernels::run_machine(kernel, firmware)),
+                ..network(
+                    &format!("kernel {}{what}", kernel.version),
+                    Lane::Machine,
+                    &["initramfs"],
+                    || Ok(()),
+                )
+            });
+        }
+    }
+    steps.extend([
+        local("tests", Lane::Work, &["build"], tests),
+        local("lints", Lane::Build, &["build"], lints),
+        local("documentation", Lane::Build, &["lints"], documentation),
+        local(
+            "public interface",
+            Lane::Build,
+            &["documentation"],
+            api::check,
+        ),
+        local("Rust skeletons", Lane::Build, &["lints"], skeletons::run),
+        local("fuzz targets", Lane::Build, &["lints"], fuzz_targets),
+        local("features", Lane::Build, &["lints"], features::run),
+        network("conformance", Lane::Work, &["fetch"], || {
+            conformance::run(&conformance::Args::default())
+        }),
+        network(
+            "signatures by OpenSSL",
+            Lane::Work,
+            &["fetch"],
+            algorithms::run,
+        ),
+        network("what loaders do", Lane::Work, &["fetch"], || {
+            audit::run(&audit::Args::default())
+        }),
+    ]);
+    steps
 }
 
 /// Rewrites the golden files.
@@ -102,13 +174,6 @@ pub(crate) fn bless() -> anyhow::Result<()> {
     )
 }
 
-/// Says what comes, and how long everything before it took.
-fn step(name: &str) {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let passed = START.get_or_init(Instant::now).elapsed().as_secs();
-    println!("\n== {name} ({} min {:02} s)", passed / 60, passed % 60);
-}
-
 /// Installs what is missing, where that can be done without asking.
 fn install_tools() -> anyhow::Result<()> {
     let missing: Vec<&str> = TOOLS
@@ -120,9 +185,9 @@ fn install_tools() -> anyhow::Result<()> {
         return Ok(());
     }
     if !has("apt-get") {
-        anyhow::bail!("the tests need {}; please install them", missing.join(", "));
+        bail!("the tests need {}; please install them", missing.join(", "));
     }
-    step("installing what the tests need");
+    println!("\n== installing {}", missing.join(", "));
     let script = format!(
         "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install {}",
         missing.join(" ")
@@ -134,45 +199,60 @@ fn install_tools() -> anyhow::Result<()> {
     }
 }
 
-/// The fuzz targets are a workspace of their own; here they only have to compile.
-fn fuzz_targets() -> anyhow::Result<()> {
+/// Everything that comes from Debian, before several steps want it at once.
+fn fetch() -> anyhow::Result<()> {
+    Reference::fetch_or_skip()?;
+    for kernel in KERNELS.iter().filter(|kernel| kernel.always) {
+        kernels::fetch_or_skip(kernel.version)?;
+    }
+    headers::fetch_or_skip()
+}
+
+fn format() -> anyhow::Result<()> {
+    project::run("cargo", &["fmt", "--all", "--check"])
+}
+
+fn tests() -> anyhow::Result<()> {
+    project::run("cargo", &["test", "--workspace", "--quiet"])
+}
+
+fn lints() -> anyhow::Result<()> {
+    let arguments = [
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    project::run("cargo", &[&["clippy"], &arguments[..]].concat())
+}
+
+fn documentation() -> anyhow::Result<()> {
     project::check(
         Command::new("cargo")
-            .args(["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml"])
-            .env("CARGO_TARGET_DIR", project::target().join("fuzz"))
+            .args(["doc", "--workspace", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings")
             .current_dir(project::root()),
     )
 }
 
-/// Licences, bans and sources of all dependencies, by `cargo deny`.
-fn licences() -> anyhow::Result<()> {
-    let own = project::target().join("tools");
-    let own_deny = own.join("bin/cargo-deny");
-    if !has("cargo-deny") && !own_deny.is_file() {
-        if !in_ci() {
-            eprintln!("SKIPPED: licences; `cargo install cargo-deny --locked` to check them here");
-            return Ok(());
-        }
-        project::check(
-            Command::new("cargo")
-                .args([
-                    "install",
-                    "cargo-deny@0.20.2",
-                    "--locked",
-                    "--quiet",
-                    "--root",
-                ])
-                .arg(&own),
-        )?;
-    }
-    let deny = if has("cargo-deny") {
-        "cargo-deny".into()
-    } else {
-        own_deny
-    };
+/// The fuzz targets are a workspace of their own; here they only have to compile.
+fn fuzz_targets() -> anyhow::Result<()> {
     project::check(
-        Command::new(deny)
-            .args(["check", "bans", "licenses", "sources"])
-            .current_dir(project::root()),
+        Command::new("cargo")
+            .args(["check", "--quiet", "--features", "checked"])
+            .env("CARGO_TARGET_DIR", project::target())
+            // Not linked here, so the C++ of the fuzzer need not be compiled.
+            .env("CUSTOM_LIBFUZZER_PATH", "/usr/lib/libFuzzer.a")
+            .current_dir(project::root().join("fuzz")),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_table_of_steps_is_sound() {
+        crate::steps::check(&super::all_steps()).unwrap();
+    }
 }

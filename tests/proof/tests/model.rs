@@ -4,16 +4,18 @@
 
 use bpfseal::model::kernel::{Kernel, KeyringType, Profile, SESSION};
 use bpfseal_proof::bench::person;
-use bpfseal_proof::scenario::{Outcome, Scenario, Signers, named, run};
+use bpfseal_proof::scenario::{Outcome, Scenario, Signatures, Signers, named, run};
 
 fn run_on(profile: Profile, scenario: &Scenario) -> (Kernel, Vec<Outcome>) {
     let (trusted, other) = (person("p256"), person("rsa2048"));
     let mut kernel = Kernel::new(profile);
     let store = &mut kernel.keyring_mut(SESSION).store;
     store.add(trusted.certificate.clone());
+    let made = Signatures::default();
     let signers = Signers {
         trusted: (&trusted.key, &trusted.certificate),
         other: (&other.key, &other.certificate),
+        made: &made,
     };
     let outcomes = run(scenario, &mut kernel, &signers);
     (kernel, outcomes)

@@ -1,5 +1,5 @@
-//! The first process of a virtual machine: mounts what tests need, runs every test, says how it
-//! went, and ends the machine.
+//! The first process of a virtual machine: mounts what tests need, runs the tests that the kernel's
+//! command line names, says how it went, and ends the machine.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -19,8 +19,9 @@ const MOUNTS: [(&str, &str); 7] = [
     ("cgroup2", "/sys/fs/cgroup"),
 ];
 
-/// The benchmark; where it is packed, nothing else is.
-const BENCH: &str = "/vm-bench";
+/// Where tests are, and the word of the kernel's command line that says which are run.
+const TESTS: &str = "/tests";
+const PARAMETER: &str = "bpfseal.tests=";
 
 fn main() {
     let failed = run();
@@ -54,32 +55,40 @@ fn run() -> usize {
     if let Ok(version) = std::fs::read_to_string("/proc/version") {
         println!("bpfseal-vm: {}", version.trim());
     }
-    if Path::new(BENCH).exists() {
-        println!("bpfseal-vm: measuring");
-        let status = Command::new(BENCH).status();
-        return usize::from(!status.is_ok_and(|status| status.success()));
-    }
-    let mut tests: Vec<_> = std::fs::read_dir(Path::new("/tests"))
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    tests.sort();
+    let tests = match std::fs::read_to_string("/proc/cmdline") {
+        Ok(line) => chosen(&line),
+        Err(error) => {
+            println!("bpfseal-vm: no command line: {error}");
+            Vec::new()
+        }
+    };
     let mut failed = usize::from(tests.is_empty());
     for test in tests {
-        println!("bpfseal-vm: running {}", test.display());
-        let status = Command::new(&test)
+        println!("bpfseal-vm: running {test}");
+        let status = Command::new(Path::new(TESTS).join(&test))
             .env("BPFSEAL_VM", "1")
             .env("BPFSEAL_BIN", "/bin/bpfseal")
             .env("RUST_BACKTRACE", "0")
             .args(["--test-threads=1", "--nocapture"])
             .status();
         if !status.is_ok_and(|status| status.success()) {
-            println!("bpfseal-vm: {} failed", test.display());
+            println!("bpfseal-vm: {test} failed");
             failed += 1;
         }
     }
     failed
+}
+
+/// The tests that a kernel's command line names.
+fn chosen(line: &str) -> Vec<String> {
+    let names = line
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix(PARAMETER));
+    let names = names.flat_map(|names| names.split(','));
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Brings the loopback interface up, by one message of rtnetlink.
@@ -102,4 +111,16 @@ fn loopback_up() -> rustix::io::Result<()> {
     // Protocol 0 is NETLINK_ROUTE.
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
     send(&socket, &message, SendFlags::empty()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    #[test]
+    fn tests_are_named_on_the_command_line() {
+        assert_eq!(chosen("quiet bpfseal.tests=a,b rdinit=/init\n"), ["a", "b"]);
+        assert_eq!(chosen("quiet bpfseal.tests= x\n"), [""; 0]);
+        assert_eq!(chosen(""), [""; 0]);
+    }
 }

@@ -109,7 +109,7 @@ fn whatever_fails_leaves_nothing() {
     bench.check(
         "load tracing.lskel.h --trust cert.pem --pin /proc/here",
         3,
-        &["can not make", "nothing was left behind"],
+        &["is not on a bpf file system", "nothing was left behind"],
     );
     nothing_left(before);
     // A dot is nothing that bpffs takes.

@@ -4,7 +4,7 @@ use bpfseal_kernel::{KeyringId, Linux, add_certificate, join_session};
 use bpfseal_model::kernel::Profile;
 
 use super::{Person, in_any_machine, person};
-use crate::scenario::Signers;
+use crate::scenario::{Signatures, Signers};
 
 /// The running kernel's release, such as `7.3.4+deb13-cloud-amd64`.
 #[must_use]
@@ -25,6 +25,8 @@ pub struct Setup {
     pub trusted: Person,
     /// Whose key is nowhere.
     pub other: Person,
+    /// What both have signed so far.
+    pub made: Signatures,
 }
 
 impl Setup {
@@ -44,6 +46,7 @@ impl Setup {
             release,
             trusted,
             other: person("rsa2048"),
+            made: Signatures::default(),
         })
     }
 
@@ -53,6 +56,7 @@ impl Setup {
         Signers {
             trusted: (&self.trusted.key, &self.trusted.certificate),
             other: (&self.other.key, &self.other.certificate),
+            made: &self.made,
         }
     }
 }

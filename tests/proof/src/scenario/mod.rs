@@ -6,6 +6,7 @@
 mod named;
 mod random;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bpfseal_model::Errno;
@@ -149,6 +150,32 @@ pub struct Signers<'a> {
     pub trusted: (&'a dyn Signer, &'a Certificate),
     /// A key that is nowhere.
     pub other: (&'a dyn Signer, &'a Certificate),
+    /// What both have signed so far.
+    pub made: &'a Signatures,
+}
+
+/// Signatures that were made before, by the signer and the digest of what is signed. A scenario is
+/// run at least twice, and in an emulated machine signing takes longer than all else that it does.
+#[derive(Debug, Default)]
+pub struct Signatures(RefCell<BTreeMap<Signed, Vec<u8>>>);
+
+/// Whether it is the trusted key, and the digest of what is signed.
+type Signed = (bool, [u8; 32]);
+
+impl Signers<'_> {
+    /// A signature over bytes, as a scheme without metadata has it.
+    fn sign(&self, trusted: bool, content: &[u8]) -> Vec<u8> {
+        let wanted = (trusted, excl_prog_hash(content));
+        let mut made = self.made.0.borrow_mut();
+        let sign = || {
+            let (key, certificate) = if trusted { self.trusted } else { self.other };
+            let options = SealOptions::default();
+            let seal =
+                bpfseal_seal::seal(Scheme::LoadTime, content, &[], key, certificate, &options);
+            seal.map(|seal| seal.signature).unwrap_or_default()
+        };
+        made.entry(wanted).or_insert_with(sign).clone()
+    }
 }
 
 impl Code {
@@ -385,14 +412,7 @@ fn program(
         };
         let bytes = match sign.over {
             Over::Junk => content,
-            _ => detached(
-                &content,
-                if sign.trusted {
-                    signers.trusted
-                } else {
-                    signers.other
-                },
-            ),
+            _ => signers.sign(sign.trusted, &content),
         };
         Signature {
             size: sign.claimed.unwrap_or(bytes.len() as u32),
@@ -409,11 +429,4 @@ fn program(
         signature,
         ..ProgLoad::default()
     }
-}
-
-/// A signature over bytes, as a scheme without metadata has it.
-fn detached(content: &[u8], (key, certificate): (&dyn Signer, &Certificate)) -> Vec<u8> {
-    let options = SealOptions::default();
-    let made = bpfseal_seal::seal(Scheme::LoadTime, content, &[], key, certificate, &options);
-    made.map(|seal| seal.signature).unwrap_or_default()
 }
