@@ -32,6 +32,7 @@ mod error;
 mod file;
 mod grammar;
 mod ident;
+pub mod install;
 mod interface;
 mod literal;
 mod rust;
