@@ -1,15 +1,17 @@
-//! Loading a loader and running it: what it installs comes back as descriptors.
+//! Carrying out a plan on the running kernel: what its loader installs comes back as descriptors.
 //!
-//! The calls and their order are those of `bpf_load_and_run` in libbpf's `skel_internal.h`: an
-//! exclusive metadata map, filled and frozen; the loader, bound to it; one run.
+//! The plan says which calls there are, and in which order. What it cannot say is here: a refused
+//! load or run is repeated with a log, and descriptors are taken out of the context.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
-use bpfseal_loader::ContextLayout;
-use bpfseal_seal::{Scheme, SealedLoader, excl_prog_hash};
-use bpfseal_uapi::{
-    BPF_F_SLEEPABLE, BPF_LOG_STATS, Command, Errno, KeyringId, cmd, limits, loader, map, prog,
+use bpfseal_artifact::install::{
+    Checks, Code, Context, Executor, Failed, InstallPlan, NewMap, NewProgram, Refusal, Step,
+    UnknownObject,
 };
+use bpfseal_loader::ContextLayout;
+use bpfseal_object::Endian;
+use bpfseal_uapi::{BPF_LOG_STATS, Errno, limits, loader};
 
 use crate::error::SyscallError;
 use crate::map::{Map, MapSpec};
@@ -22,77 +24,12 @@ use crate::text::text;
 const BRIEF_LOG: u32 = BPF_LOG_STATS;
 /// Bytes that the log of what a loader loads may have; of a longer one the end is kept.
 const LOG_LEN: usize = 1024 * 1024;
-
-/// A loader as the kernel takes it.
-#[derive(Debug, Clone, Copy)]
-pub struct LoaderImage<'a> {
-    /// Its instructions.
-    pub instructions: &'a [u8],
-    /// The value of its metadata map.
-    pub metadata: &'a [u8],
-    /// The digest that the map is bound to.
-    pub excl_prog_hash: [u8; 32],
-    /// What vouches for it; `None` loads it unsigned.
-    pub signature: Option<LoaderSignature<'a>>,
-}
-
-/// The signature of a loader, and how it is checked.
-#[derive(Debug, Clone, Copy)]
-pub struct LoaderSignature<'a> {
-    /// What the signature is over: whether the kernel binds the map, or only has to know its
-    /// digest.
-    pub scheme: Scheme,
-    /// CMS, in DER.
-    pub bytes: &'a [u8],
-    /// Where the signer's key is looked for.
-    pub keyring: KeyringId,
-}
-
-impl<'a> LoaderImage<'a> {
-    /// A sealed loader, whose signer's key is looked for in a keyring.
-    #[must_use]
-    pub fn sealed(sealed: SealedLoader<'a>, keyring: KeyringId) -> Self {
-        Self {
-            instructions: sealed.instructions,
-            metadata: sealed.metadata,
-            excl_prog_hash: sealed.seal.excl_prog_hash,
-            signature: Some(LoaderSignature {
-                scheme: sealed.seal.scheme,
-                bytes: &sealed.seal.signature,
-                keyring,
-            }),
-        }
-    }
-
-    /// A loader without a signature.
-    #[must_use]
-    pub fn unsigned(instructions: &'a [u8], metadata: &'a [u8]) -> Self {
-        Self {
-            instructions,
-            metadata,
-            excl_prog_hash: excl_prog_hash(instructions),
-            signature: None,
-        }
-    }
-}
-
-/// The step that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Step {
-    /// Making the metadata map.
-    CreateMetadata,
-    /// Writing it.
-    FillMetadata,
-    /// Freezing it.
-    FreezeMetadata,
-    /// Having the kernel compute its digest, for loaders that check it themselves.
-    DigestMetadata,
-    /// Loading the loader: here the kernel checks the signature.
-    LoadLoader,
-    /// Running it.
-    RunLoader,
-}
+/// The byte order of this machine.
+const NATIVE: Endian = if cfg!(target_endian = "big") {
+    Endian::Big
+} else {
+    Endian::Little
+};
 
 /// Why nothing was installed.
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +38,8 @@ pub enum InstallError {
     /// A call failed.
     #[error("{source}")]
     Call {
-        /// Where.
-        step: Step,
+        /// Where, and what it means.
+        refusal: Box<Refusal>,
         /// Which call, and how.
         #[source]
         source: SyscallError,
@@ -119,24 +56,55 @@ pub enum InstallError {
         found: i32,
     },
     /// The loader ran, and one of its own calls failed.
-    #[error("the loader ran and answered errno {} ({}): a map or program of the object was refused", .errno.0, .errno.name().unwrap_or("unnamed"))]
+    #[error("the loader ran and answered errno {} ({}): a map or program of the object was refused", .refusal.errno.0, .refusal.errno.name().unwrap_or("unnamed"))]
     Loader {
-        /// The errno.
-        errno: Errno,
-        /// What the verifier said of the program that it refused; empty when it was not a program.
-        log: String,
+        /// What it answered, and what that means; with what the verifier said of the program that it
+        /// refused, if it was a program.
+        refusal: Box<Refusal>,
     },
+    /// The plan is none that can be carried out.
+    #[error(transparent)]
+    Plan(#[from] UnknownObject),
+    /// The plan runs nothing.
+    #[error("the plan does not run the loader")]
+    NotRun,
 }
 
 impl InstallError {
+    /// The refusal of the kernel, or of the loader; none where nobody refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Call { refusal, .. } | Self::Loader { refusal } => Some(refusal),
+            Self::Descriptor { .. } | Self::Plan(_) | Self::NotRun => None,
+        }
+    }
+
     /// The errno, wherever it came from.
     #[must_use]
     pub fn errno(&self) -> Errno {
-        match self {
-            Self::Call { source, .. } => source.errno,
-            Self::Loader { errno, .. } => *errno,
-            Self::Descriptor { .. } => Errno::EBADF,
+        match (self.refusal(), self) {
+            (Some(refusal), _) => refusal.errno,
+            (None, Self::Descriptor { .. }) => Errno::EBADF,
+            (None, _) => Errno::EINVAL,
         }
+    }
+
+    /// What it means, in a word.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match (self.refusal(), self) {
+            (Some(refusal), _) => refusal.code,
+            (None, Self::Descriptor { .. }) => Code::NotALoader,
+            (None, _) => Code::Refused,
+        }
+    }
+
+    /// What it means, in words.
+    #[must_use]
+    pub fn meaning(&self) -> String {
+        let refusal = self.refusal().map(ToString::to_string);
+        refusal.unwrap_or_else(|| self.code().meaning().to_owned())
     }
 }
 
@@ -152,36 +120,20 @@ pub struct Installed {
     pub log: String,
 }
 
-/// What the host asks of a loader for one map. An unsigned loader follows it; a signed one ignores
-/// it, because nobody has signed it.
+/// How a plan is carried out, besides what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Input<'a> {
-    /// Count of entries; 0 leaves it as it is.
-    pub max_entries: u32,
-    /// Value to start with, of the size of the map's values.
-    pub initial_value: Option<&'a [u8]>,
-}
-
-/// How a loader is run, besides what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct InstallOptions<'a> {
+pub struct InstallOptions {
     /// How much the kernel is to log, of the loader and of what it loads; 0 asks for a log only
     /// when something is refused.
     pub log_level: u32,
-    /// For maps, in their order; there may be fewer than maps.
-    pub inputs: &'a [Input<'a>],
 }
 
 /// Loads a loader into the kernel and runs it once.
 ///
 /// # Errors
 /// The first call that failed, with the kernel's log if it was the one that checks the signature.
-pub fn install(
-    system: &dyn System,
-    image: &LoaderImage<'_>,
-    context: ContextLayout,
-) -> Result<Installed, InstallError> {
-    install_with(system, image, context, &InstallOptions::default())
+pub fn install(system: &dyn System, plan: &InstallPlan<'_>) -> Result<Installed, InstallError> {
+    install_with(system, plan, InstallOptions::default())
 }
 
 /// [`install`], with options.
@@ -190,26 +142,41 @@ pub fn install(
 /// As [`install`].
 pub fn install_with(
     system: &dyn System,
-    image: &LoaderImage<'_>,
-    context: ContextLayout,
-    options: &InstallOptions<'_>,
+    plan: &InstallPlan<'_>,
+    options: InstallOptions,
 ) -> Result<Installed, InstallError> {
-    let (program, before) = load_loader(system, image, options)?;
-    let (mut answer, mut bytes, mut log) =
-        run_loader(system, &program, context, options, options.log_level)?;
-    if answer < 0 && options.log_level == 0 {
-        // A second time with a log: what it had made is closed again, and it is the same loader.
-        (answer, bytes, log) = run_loader(system, &program, context, options, BRIEF_LOG)?;
-    }
-    if answer < 0 {
+    let mut running = Running {
+        system,
+        log_level: options.log_level,
+        before: Before::default(),
+    };
+    let refused = |step, errno, log: &str| {
+        let refusal = plan.refusal(step, errno, log, Checks::Unknown);
+        Box::new(refusal)
+    };
+    let ran = plan.execute(&mut running).map_err(|failed| match failed {
+        Failed::Call { step, source } => InstallError::Call {
+            refusal: refused(step, source.errno, &source.log),
+            source,
+        },
+        Failed::Plan(error) => error.into(),
+    })?;
+    let ran = ran.ok_or(InstallError::NotRun)?;
+    if ran.answer < 0 {
         return Err(InstallError::Loader {
-            errno: Errno(answer.saturating_neg()),
-            log,
+            refusal: refused(Step::InstallObject, ran.errno(), &ran.log),
         });
     }
-    let mut installed = take(system, &bytes, context, before)?;
-    installed.log = log;
+    let mut installed = take(system, &ran.context, ran.layout, running.before)?;
+    installed.log = ran.log;
     Ok(installed)
+}
+
+/// The running kernel, as the executor of a plan.
+struct Running<'s> {
+    system: &'s dyn System,
+    log_level: u32,
+    before: Before,
 }
 
 /// The last map and program that were created before a loader runs, if the running kernel knows
@@ -220,121 +187,152 @@ struct Before {
     program: Option<Id>,
 }
 
-/// Makes the metadata map, and loads the loader that alone may use it.
-fn load_loader(
-    system: &dyn System,
-    image: &LoaderImage<'_>,
-    options: &InstallOptions<'_>,
-) -> Result<(Program, Before), InstallError> {
-    let at = |step| move |source| InstallError::Call { step, source };
-    let value_size = u32::try_from(image.metadata.len()).unwrap_or(u32::MAX);
-    let map = Map::create(
-        system,
-        &MapSpec {
-            map_type: map::ARRAY,
-            key_size: 4,
-            value_size,
-            max_entries: 1,
-            name: "__loader.map",
-            excl_prog_hash: Some(&image.excl_prog_hash),
-            ..MapSpec::default()
-        },
-    )
-    .map_err(at(Step::CreateMetadata))?;
-    map.update(system, &0u32.to_ne_bytes(), image.metadata, 0)
-        .map_err(at(Step::FillMetadata))?;
-    map.freeze(system).map_err(at(Step::FreezeMetadata))?;
-    let signed_by = |asked: fn(Scheme) -> bool| {
-        let signature = image.signature.as_ref();
-        signature.is_some_and(|signature| asked(signature.scheme))
-    };
-    if signed_by(Scheme::checks_in_loader) {
-        map.hash(system, limits::HASH_SIZE as u32)
-            .map_err(at(Step::DigestMetadata))?;
-    }
-    let spec = ProgramSpec {
-        prog_type: prog::SYSCALL,
-        instructions: image.instructions,
-        license: "Dual BSD/GPL",
-        name: "__loader.prog",
-        flags: BPF_F_SLEEPABLE,
-        fd_array: &[map.as_fd().as_raw_fd()],
-        // The kernel folds bound maps into what the signature covers.
-        bind: signed_by(Scheme::binds_map),
-        signature: image.signature.map(|signature| Signature {
-            bytes: signature.bytes,
-            keyring: signature.keyring,
-        }),
-        log_level: options.log_level,
-    };
-    // A second time with a log, if it fails: most loads do not need one.
-    let program = Program::load(system, &spec)
-        .or_else(|first| {
-            if options.log_level > 0 {
-                return Err(first);
-            }
-            let spec = ProgramSpec {
-                log_level: BRIEF_LOG,
-                ..spec.clone()
-            };
-            match Program::load(system, &spec) {
-                Ok(program) => Ok(program),
-                Err(second) if second.errno == first.errno => Err(second),
-                Err(_) => Err(first),
-            }
-        })
-        .map_err(at(Step::LoadLoader))?;
-    let before = Before {
-        map: running::id(map.as_fd()).ok(),
-        program: running::id(program.as_fd()).ok(),
-    };
-    Ok((program, before))
+/// A run of a loader.
+struct Ran {
+    /// 0, or the negative errno of what failed.
+    answer: i32,
+    /// The context, as the loader left it.
+    context: Vec<u8>,
+    layout: ContextLayout,
+    log: String,
 }
 
-/// Runs it once: its answer, its context, and what was logged.
-fn run_loader(
-    system: &dyn System,
-    program: &Program,
-    context: ContextLayout,
-    options: &InstallOptions<'_>,
-    log_level: u32,
-) -> Result<(i32, Vec<u8>, String), InstallError> {
-    let mut bytes = vec![0; context.size() as usize];
-    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(loader::ctx::SZ.offset(), &context.size().to_ne_bytes());
-    let mut log = vec![0; if log_level > 0 { LOG_LEN } else { 0 }];
-    if log_level > 0 {
-        let address = log.as_mut_ptr() as u64;
-        put(loader::ctx::LOG_LEVEL.offset(), &log_level.to_ne_bytes());
-        put(
-            loader::ctx::LOG_SIZE.offset(),
-            &(LOG_LEN as u32).to_ne_bytes(),
-        );
-        put(loader::ctx::LOG_BUF.offset(), &address.to_ne_bytes());
+impl Ran {
+    /// What a negative answer says.
+    fn errno(&self) -> Errno {
+        Errno(self.answer.saturating_neg())
     }
-    for (index, input) in options
-        .inputs
-        .iter()
-        .take(context.maps as usize)
-        .enumerate()
-    {
-        let at = map_at(index);
-        let max_entries = at + loader::map::MAX_ENTRIES.offset();
-        put(max_entries, &input.max_entries.to_ne_bytes());
-        let address = input.initial_value.map_or(0, |value| value.as_ptr() as u64);
-        put(
-            at + loader::map::INITIAL_VALUE.offset(),
-            &address.to_ne_bytes(),
-        );
+}
+
+impl Running<'_> {
+    fn run_once(
+        &self,
+        program: &Program,
+        context: &Context<'_>,
+        log_level: u32,
+    ) -> Result<Ran, SyscallError> {
+        let mut bytes = context.encode(NATIVE, |value| value.as_ptr() as u64);
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        let mut log = vec![0; if log_level > 0 { LOG_LEN } else { 0 }];
+        if log_level > 0 {
+            let address = log.as_mut_ptr() as u64;
+            put(loader::ctx::LOG_LEVEL.offset(), &log_level.to_ne_bytes());
+            put(
+                loader::ctx::LOG_SIZE.offset(),
+                &(LOG_LEN as u32).to_ne_bytes(),
+            );
+            put(loader::ctx::LOG_BUF.offset(), &address.to_ne_bytes());
+        }
+        let answer = program.run(self.system, &mut bytes)?;
+        // The log lives until here: the kernel has written through its address.
+        Ok(Ran {
+            answer,
+            context: bytes,
+            layout: context.layout,
+            log: text(&log),
+        })
     }
-    let answer = program
-        .run(system, &mut bytes)
-        .map_err(|source| InstallError::Call {
-            step: Step::RunLoader,
-            source,
+}
+
+impl Executor for Running<'_> {
+    type Map = Map;
+    type Program = Program;
+    type Ran = Ran;
+    type Error = SyscallError;
+
+    fn create_map(&mut self, map: &NewMap<'_>) -> Result<Map, SyscallError> {
+        Map::create(
+            self.system,
+            &MapSpec {
+                map_type: map.map_type,
+                key_size: map.key_size,
+                value_size: map.value_size,
+                max_entries: map.max_entries,
+                name: &map.name,
+                excl_prog_hash: map.excl_prog_hash.as_ref().map(|hash| &hash[..]),
+                ..MapSpec::default()
+            },
+        )
+    }
+
+    fn write_map(&mut self, map: &Map, value: &[u8]) -> Result<(), SyscallError> {
+        map.update(self.system, &0u32.to_ne_bytes(), value, 0)
+    }
+
+    fn freeze_map(&mut self, map: &Map) -> Result<(), SyscallError> {
+        map.freeze(self.system)
+    }
+
+    fn digest_map(&mut self, map: &Map) -> Result<(), SyscallError> {
+        map.hash(self.system, limits::HASH_SIZE as u32).map(drop)
+    }
+
+    /// Without a log first: most loads do not need one. What the first answers is what counts.
+    fn load_program(
+        &mut self,
+        program: &NewProgram<'_>,
+        fd_array: &[&Map],
+    ) -> Result<Program, SyscallError> {
+        let fds = fd_array.iter().map(|map| map.as_fd().as_raw_fd());
+        let fds: Vec<_> = fds.collect();
+        let signature = program.signature.as_ref();
+        let spec = ProgramSpec {
+            prog_type: program.prog_type,
+            instructions: &program.instructions,
+            license: &program.license,
+            name: &program.name,
+            flags: program.flags,
+            fd_array: &fds,
+            fd_array_cnt: program.fd_array_cnt,
+            signature: signature.map(|signature| Signature {
+                bytes: &signature.bytes,
+                keyring: signature.keyring,
+            }),
+            log_level: self.log_level,
+        };
+        let loaded = Program::load(self.system, &spec).map_err(|mut first| {
+            if self.log_level == 0 {
+                let spec = ProgramSpec {
+                    log_level: BRIEF_LOG,
+                    ..spec
+                };
+                if let Err(second) = Program::load(self.system, &spec)
+                    && second.errno == first.errno
+                {
+                    first.log = second.log;
+                }
+            }
+            first
         })?;
-    // The log lives until here: the kernel has written through its address.
-    Ok((answer, bytes, text(&log)))
+        let last = fd_array.last();
+        self.before = Before {
+            map: last.and_then(|map| running::id(map.as_fd()).ok()),
+            program: running::id(loaded.as_fd()).ok(),
+        };
+        Ok(loaded)
+    }
+
+    /// A loader that is refused something is run a second time, for the log: what it had made is
+    /// closed again, and it is the same loader. What the first run answered is what counts.
+    fn run_program(
+        &mut self,
+        program: &Program,
+        context: &Context<'_>,
+    ) -> Result<Ran, SyscallError> {
+        let mut ran = self.run_once(program, context, self.log_level)?;
+        if ran.answer < 0
+            && self.log_level == 0
+            && let Ok(again) = self.run_once(program, context, BRIEF_LOG)
+        {
+            if again.answer == ran.answer {
+                ran.log = again.log;
+            } else if again.answer >= 0 {
+                // Nobody has asked for what it has made this time.
+                drop(take(self.system, &again.context, again.layout, self.before));
+            }
+        }
+        Ok(ran)
+    }
 }
 
 /// Offset of a map in a context.
@@ -399,47 +397,22 @@ fn number_at(bytes: &[u8], offset: usize) -> i32 {
     word.map_or(0, i32::from_ne_bytes)
 }
 
-/// The calls of an installation, for whoever explains it.
-impl Step {
-    /// In words.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::CreateMetadata => "making the metadata map",
-            Self::FillMetadata => "writing the metadata map",
-            Self::FreezeMetadata => "freezing the metadata map",
-            Self::DigestMetadata => "asking for the digest of the metadata map",
-            Self::LoadLoader => "loading the loader, where the kernel checks the signature",
-            Self::RunLoader => "running the loader",
-        }
-    }
-
-    /// The command of `bpf(2)`.
-    #[must_use]
-    pub fn command(self) -> Command {
-        match self {
-            Self::CreateMetadata => cmd::MAP_CREATE,
-            Self::FillMetadata => cmd::MAP_UPDATE_ELEM,
-            Self::FreezeMetadata => cmd::MAP_FREEZE,
-            Self::DigestMetadata => cmd::OBJ_GET_INFO_BY_FD,
-            Self::LoadLoader => cmd::PROG_LOAD,
-            Self::RunLoader => cmd::PROG_RUN,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::attr::Attr;
+    use bpfseal_uapi::attr::prog_run;
+    use bpfseal_uapi::{Command, cmd};
     use std::cell::RefCell;
+    use std::collections::VecDeque;
 
-    /// A kernel that writes down the calls, fails at the one that it is told, and whose loader has
-    /// made what has an even number.
+    /// A kernel that writes down the calls, fails at the one that it is told, whose loader answers
+    /// what it is told, run by run, and 0 after that, and whose even numbers are descriptors.
     #[derive(Default)]
     struct Double {
         calls: RefCell<Vec<Command>>,
         fail: Option<Command>,
+        answers: RefCell<VecDeque<i32>>,
         adopted: RefCell<Vec<i32>>,
     }
 
@@ -456,9 +429,9 @@ mod tests {
             if self.fail == Some(command) {
                 return Err(Errno::EPERM);
             }
-            if command == cmd::PROG_LOAD {
-                // Signed: the one map is bound.
-                assert_eq!(attr.u32(bpfseal_uapi::attr::prog_load::FD_ARRAY_CNT), 1);
+            if command == cmd::PROG_RUN {
+                let answer = self.answers.borrow_mut().pop_front().unwrap_or(0);
+                attr.put_u32(prog_run::RETVAL, answer.cast_unsigned());
             }
             let makes = command.makes_descriptor();
             makes.then(descriptor).transpose()
@@ -473,59 +446,67 @@ mod tests {
         }
     }
 
-    fn run(fail: Option<Command>) -> (Vec<Command>, Result<Installed, InstallError>) {
-        let double = Double {
-            fail,
-            ..Double::default()
-        };
-        let image = LoaderImage {
-            signature: Some(LoaderSignature {
-                scheme: Scheme::LoadTime,
-                bytes: b"signature",
-                keyring: KeyringId::SESSION,
-            }),
-            ..LoaderImage::unsigned(&[0; 8], b"metadata")
-        };
+    fn plan() -> InstallPlan<'static> {
         let context = ContextLayout {
             maps: 0,
             programs: 0,
         };
-        let result = install(&double, &image, context);
-        (double.calls.into_inner(), result)
+        InstallPlan::unsigned(&[0; 8], b"metadata", context)
     }
+
+    const CALLS: [(Command, Step); 5] = [
+        (cmd::MAP_CREATE, Step::CreateMetadata),
+        (cmd::MAP_UPDATE_ELEM, Step::FillMetadata),
+        (cmd::MAP_FREEZE, Step::FreezeMetadata),
+        (cmd::PROG_LOAD, Step::LoadLoader),
+        (cmd::PROG_RUN, Step::RunLoader),
+    ];
 
     #[test]
     fn the_calls_are_in_order() {
-        let (calls, result) = run(None);
-        assert!(result.is_ok());
-        assert_eq!(
-            calls,
-            [
-                cmd::MAP_CREATE,
-                cmd::MAP_UPDATE_ELEM,
-                cmd::MAP_FREEZE,
-                cmd::PROG_LOAD,
-                cmd::PROG_RUN
-            ]
-        );
+        let double = Double::default();
+        assert!(install(&double, &plan()).is_ok());
+        assert_eq!(double.calls.into_inner(), CALLS.map(|(command, _)| command));
     }
 
     #[test]
     fn a_failure_names_its_step() {
-        for step in [
-            Step::CreateMetadata,
-            Step::FillMetadata,
-            Step::FreezeMetadata,
-            Step::LoadLoader,
-            Step::RunLoader,
-        ] {
-            let (calls, result) = run(Some(step.command()));
-            assert_eq!(calls.last(), Some(&step.command()));
-            match result {
-                Err(InstallError::Call { step: found, .. }) => assert_eq!(found, step),
-                other => panic!("{other:?}"),
-            }
+        for (command, step) in CALLS {
+            let double = Double {
+                fail: Some(command),
+                ..Double::default()
+            };
+            let error = install(&double, &plan()).unwrap_err();
+            assert_eq!(double.calls.borrow().last(), Some(&command));
+            assert!(matches!(error, InstallError::Call { .. }), "{error}");
+            assert_eq!(error.refusal().map(|refusal| refusal.step), Some(step));
+            assert_eq!(error.errno(), Errno::EPERM);
         }
+    }
+
+    /// A second run, for a log, says nothing about what the first one was answered.
+    #[test]
+    fn the_first_answer_of_a_loader_counts() {
+        for answers in [[-13, -13], [-13, -22], [-13, 0]] {
+            let double = Double {
+                answers: RefCell::new(answers.into()),
+                ..Double::default()
+            };
+            let error = install(&double, &plan()).unwrap_err();
+            let runs = double.calls.borrow();
+            let runs = runs.iter().filter(|call| **call == cmd::PROG_RUN);
+            assert_eq!(runs.count(), 2);
+            assert!(matches!(error, InstallError::Loader { .. }), "{error}");
+            assert_eq!(error.errno(), Errno::EACCES, "{answers:?}");
+            assert_eq!(error.code(), Code::ObjectVerifier);
+        }
+        // With a log from the beginning there is no second one.
+        let double = Double {
+            answers: RefCell::new([-13, 0].into()),
+            ..Double::default()
+        };
+        let options = InstallOptions { log_level: 1 };
+        assert!(install_with(&double, &plan(), options).is_err());
     }
 
     /// Takes what a loader of two maps and two programs has left.

@@ -1,11 +1,10 @@
 //! The running kernel: maps, programs, links and keys, and loading sealed loaders into it.
 //!
-//! The only crate with unsafe code, and with system calls. For whoever loads what
-//! [`bpfseal_seal`] made, and for tests that ask a real kernel.
+//! The only crate with unsafe code, and with system calls. For whoever carries out an
+//! [`InstallPlan`](bpfseal_artifact::install::InstallPlan), and for tests that ask a real kernel.
 //!
 //! ```text
-//! SealedLoader ──┐
-//! KeyringId ─────┴─ install ── Installed {maps, programs} ── links, pins
+//! InstallPlan ── install ── Installed {maps, programs} ── links, pins
 //! ```
 //!
 //! Every call goes through [`System`], which has a test double, so that the order of calls is
@@ -15,7 +14,6 @@
 mod attr;
 mod btf;
 mod error;
-mod explain;
 mod get_info;
 mod ids;
 mod install;
@@ -37,10 +35,7 @@ pub use bpfseal_uapi::{Command, Errno, KeyringId};
 pub use btf::Btf;
 pub use error::SyscallError;
 pub use ids::{map_ids, program_ids};
-pub use install::{
-    Input, InstallError, InstallOptions, Installed, LoaderImage, LoaderSignature, Step, install,
-    install_with,
-};
+pub use install::{InstallError, InstallOptions, Installed, install, install_with};
 pub use keyring::{
     KeyInfo, KeySerial, Restriction, add_certificate, describe_key, find_by_key_id, join_session,
     keyring_serial, keys_of, link_key, new_keyring, restrict_keyring, revoke_key, unlink_key,

@@ -104,7 +104,7 @@ pub fn verification(system: &dyn System) -> Verification {
             name: "bpfseal_trial",
             flags: BPF_F_SLEEPABLE,
             fd_array: &[map.as_fd().as_raw_fd()],
-            bind: true,
+            fd_array_cnt: 1,
             signature: Some(Signature {
                 bytes: b"no signature",
                 keyring: KeyringId::BUILTIN,

@@ -43,8 +43,9 @@ pub struct ProgramSpec<'a> {
     pub flags: u32,
     /// Descriptors that instructions refer to by index.
     pub fd_array: &'a [i32],
-    /// Whether the kernel is told how many they are, and binds them to the program.
-    pub bind: bool,
+    /// How many of them the kernel is told of and binds to the program, the first ones; 0 binds
+    /// none, and leaves the array sparse.
+    pub fd_array_cnt: u32,
     /// The signature, for a signed program.
     pub signature: Option<Signature<'a>>,
     /// How much the kernel is to log; 0 for nothing.
@@ -95,10 +96,9 @@ impl Program {
             .put_u32(at::PROG_FLAGS, spec.flags)
             .put_name(at::PROG_NAME, spec.name)
             .put_bytes(at::FD_ARRAY, &fds);
-        if spec.bind {
-            let count = u32::try_from(spec.fd_array.len()).unwrap_or(u32::MAX);
-            attr.put_u32(at::FD_ARRAY_CNT, count);
-        }
+        // No more than there are: the kernel would read what lies behind them.
+        let most = u32::try_from(spec.fd_array.len()).unwrap_or(u32::MAX);
+        attr.put_u32(at::FD_ARRAY_CNT, spec.fd_array_cnt.min(most));
         if let Some(signature) = &spec.signature {
             let size = u32::try_from(signature.bytes.len()).unwrap_or(u32::MAX);
             // An empty one too: without an address the load would not be a signed one.

@@ -43,7 +43,7 @@ fn kernel(built: &Built) -> Answers {
                 name: "nothing",
                 flags: BPF_F_SLEEPABLE,
                 fd_array: &[],
-                bind: false,
+                fd_array_cnt: 0,
                 signature: Some(Signature {
                     bytes: &built.signature,
                     keyring: KeyringId::SESSION,

@@ -146,7 +146,7 @@ pub fn spec<'a>(instructions: &'a [u8], fds: &'a [i32], bind: bool) -> ProgramSp
         name: "__loader.prog",
         flags: BPF_F_SLEEPABLE,
         fd_array: fds,
-        bind,
+        fd_array_cnt: if bind { fds.len() as u32 } else { 0 },
         signature: None,
         log_level: 1,
     }

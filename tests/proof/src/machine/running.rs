@@ -181,7 +181,7 @@ impl Machine for Running {
                 name: &load.name,
                 flags: BPF_F_SLEEPABLE,
                 fd_array: fds,
-                bind: false,
+                fd_array_cnt: 0,
                 signature,
                 log_level: 1,
             },
