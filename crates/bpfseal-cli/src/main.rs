@@ -11,6 +11,7 @@
 //! | 3 | an input is malformed or not supported, or reading or writing failed |
 #![forbid(unsafe_code)]
 
+mod advice;
 mod args;
 mod cleaner;
 mod cmd;

@@ -891,7 +891,7 @@ fn explain_asks_policies_and_the_kernels_symbols() {
     bench.bad(
         &explain("--kernel-btf none.btf"),
         1,
-        &["ENOENT", "no `bpf_lsm_inode_mkdir`"],
+        &["ENOENT", "(`bpf_lsm_inode_mkdir`)"],
     );
     bench.good(&explain("--kernel-btf good.btf"));
     bench.bad(

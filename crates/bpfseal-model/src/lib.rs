@@ -15,6 +15,7 @@ pub mod audit;
 pub mod disasm;
 pub mod explain;
 mod helpers;
+pub mod install;
 pub mod kernel;
 mod memory;
 mod record;

@@ -8,7 +8,7 @@ use crate::seal::Scheme;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The kernel refused. [`InstallError::explain`] says what that means.
+    /// The kernel refused. [`InstallError::meaning`] says what that means.
     #[error("the kernel refused it: {0}")]
     Refused(#[source] InstallError),
     /// The bundle in a Rust skeleton can not be read.

@@ -7,11 +7,10 @@ use std::sync::OnceLock;
 use bpfseal_uapi::Errno;
 
 use crate::artifact::Artifact;
+use crate::artifact::install::{Input, InstallPlan, Step};
 use crate::error::LoadError;
 use crate::kernel::probe::{self, Verification};
-use crate::kernel::{
-    self, Input, InstallError, InstallOptions, Installed, KeyringId, Linux, LoaderImage, Step,
-};
+use crate::kernel::{self, InstallError, InstallOptions, Installed, KeyringId, Linux};
 use crate::loaded::Loaded;
 use crate::seal::{Scheme, SealedLoader};
 
@@ -109,8 +108,8 @@ pub fn load(artifact: &Artifact, options: &LoadOptions) -> Result<Loaded, LoadEr
     let mut last: Option<InstallError> = None;
     for (index, sealed) in candidates.iter().enumerate() {
         for keyring in &options.keyrings {
-            let image = LoaderImage::sealed(*sealed, *keyring);
-            match install(&image, artifact, options) {
+            let plan = InstallPlan::sealed(*sealed, *keyring, artifact.interface.context());
+            match install(&plan, options) {
                 Ok(installed) => {
                     let verified = Some((sealed.seal.scheme, *keyring));
                     return Loaded::new(artifact, installed, verified);
@@ -172,7 +171,13 @@ fn verification() -> Verification {
 /// Whether the kernel may take an older scheme's loader, but not this one's: the mark of exclusive
 /// maps, which Linux 7.2 has, can not be read before.
 fn is_for_newer(error: &InstallError) -> bool {
-    matches!(error, InstallError::Call { step: Step::LoadLoader, source } if source.errno == Errno::EACCES)
+    is_of_loader(error) && error.errno() == Errno::EACCES
+}
+
+/// Whether it is the loader that the kernel did not take.
+fn is_of_loader(error: &InstallError) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|refusal| refusal.step == Step::LoadLoader)
 }
 
 /// Loads the unsigned form of an artifact: nobody vouches for it.
@@ -184,49 +189,34 @@ pub fn insecure_load_unsigned(
     options: &LoadOptions,
 ) -> Result<Loaded, LoadError> {
     let instructions = artifact.unsigned().ok_or(LoadError::NotUnsigned)?;
-    let image = LoaderImage::unsigned(instructions, &artifact.metadata);
-    let installed = install(&image, artifact, options).map_err(LoadError::Refused)?;
+    let context = artifact.interface.context();
+    let inputs = options.inputs.iter().map(|(max_entries, value)| Input {
+        max_entries: *max_entries,
+        initial_value: value.as_deref(),
+    });
+    let inputs: Vec<_> = inputs.collect();
+    let plan = InstallPlan::unsigned(instructions, &artifact.metadata, context).asking(&inputs);
+    let installed = install(&plan, options).map_err(LoadError::Refused)?;
     Loaded::new(artifact, installed, None)
 }
 
 /// Whether another keyring may have the key: this one has not, or is not there.
 fn is_elsewhere(error: &InstallError) -> bool {
-    match error {
-        InstallError::Call {
-            step: Step::LoadLoader,
-            source,
-        } => {
-            source.errno == Errno::ENOKEY
-                // Kernels before 7.3 say nothing in their log.
-                || (source.errno == Errno::EINVAL
-                    && (source.log.is_empty() || source.log.contains("keyring")))
+    let log = error.refusal().map_or("", |refusal| &refusal.log);
+    is_of_loader(error)
+        && match error.errno() {
+            Errno::ENOKEY => true,
+            // Kernels before 7.3 say nothing in their log.
+            Errno::EINVAL => log.is_empty() || log.contains("keyring"),
+            _ => false,
         }
-        _ => false,
-    }
 }
 
-fn install(
-    image: &LoaderImage<'_>,
-    artifact: &Artifact,
-    options: &LoadOptions,
-) -> Result<Installed, InstallError> {
-    let inputs: Vec<_> = options
-        .inputs
-        .iter()
-        .map(|(max_entries, value)| Input {
-            max_entries: *max_entries,
-            initial_value: value.as_deref(),
-        })
-        .collect();
-    kernel::install_with(
-        &Linux,
-        image,
-        artifact.interface.context(),
-        &InstallOptions {
-            log_level: options.log_level,
-            inputs: &inputs,
-        },
-    )
+fn install(plan: &InstallPlan<'_>, options: &LoadOptions) -> Result<Installed, InstallError> {
+    let options = InstallOptions {
+        log_level: options.log_level,
+    };
+    kernel::install_with(&Linux, plan, options)
 }
 
 #[cfg(test)]

@@ -1,17 +1,22 @@
 //! Attacks on signed loaders, tried in the model and on machines: what stops each, and what a
 //! security module had been told by then.
 //!
-//! Each attack is a way of loading that differs from the honest one in one place. It is tried with
-//! every scheme, on the kernel that checks the scheme.
+//! Each attack is a twist of the honest plan of installation, or something that somebody else does
+//! while it is carried out. It is tried with every scheme, on the kernel that checks the scheme.
 
-use bpfseal_model::audit::{Subject, asking_context};
-use bpfseal_model::explain::{Setting, describe_admission, request};
-use bpfseal_model::kernel::{
-    End, Fd, Hook, Kernel, MapCreate, Policy, Profile, SESSION, Signature,
+use std::borrow::Cow;
+
+use bpfseal_artifact::install::{
+    Call, Context, Executor, Failed, Input, InstallPlan, NewMap, NewProgram, Step,
 };
-use bpfseal_model::{Errno, KernelSymbols, Symbols};
+use bpfseal_loader::ContextLayout;
+use bpfseal_model::explain::{Setting, describe_admission};
+use bpfseal_model::install::{map_create, prog_load};
+use bpfseal_model::kernel::{End, Fd, Hook, Kernel, MapCreate, Policy, Profile};
+use bpfseal_model::{KernelSymbols, Symbols};
 use bpfseal_object::Endian;
 use bpfseal_seal::{Scheme, SealedLoader, TrustStore, excl_prog_hash};
+use bpfseal_uapi::{Errno, KeyringId};
 
 use crate::machine::Machine;
 
@@ -68,49 +73,32 @@ pub struct Material<'a> {
 }
 
 /// One way of loading.
-struct Attempt {
-    instructions: Vec<u8>,
-    metadata: Vec<u8>,
-    endian: Endian,
-    bound_to: Option<[u8; 32]>,
-    freeze: bool,
-    /// What is done to the map after the load, before the run.
-    meddle: Option<Meddle>,
-    signature: Option<Vec<u8>>,
-    place: Place,
-    /// Whether the context asks for other sizes and values.
-    asks: bool,
+struct Attempt<'a> {
+    plan: InstallPlan<'a>,
+    /// What somebody else does.
+    hand: Option<Hand>,
     /// What of the kernel's symbols there is; a real kernel has its own.
     symbols: Symbols,
     policy: Option<Policy>,
 }
 
-/// Who changes the metadata after it was looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Meddle {
+/// What somebody else does while a plan is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hand {
+    /// User space changes the metadata between load and run.
     UserSpace,
+    /// Another program does.
     AnotherProgram,
-    /// A program that has it as an inner map.
+    /// A program does that has the map as an inner map.
     ThroughOuter,
-}
-
-/// How the map gets to the program.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Honest,
-    /// A second map behind it.
-    WithAnother,
-    /// Another map instead of it, with other metadata.
-    Another,
-    /// A BTF behind it.
-    WithBtf,
-    /// In `fd_array`, and not counted.
-    NotCounted,
-    /// By its descriptor in the instructions.
+    /// The instructions name the map by its descriptor.
     Raw,
+    /// A BTF gets into `fd_array`.
+    Btf,
 }
 
-type Twist = fn(&mut Attempt);
+/// Changes a plan, or what is around it.
+type Twist = fn(&mut Attempt<'_>);
 
 /// An attack: whether real kernels can be asked as it stands, and what it does.
 struct Attack {
@@ -139,49 +127,82 @@ const fn modelled(name: &'static str, twist: Twist) -> Attack {
 const ATTACKS: [Attack; 21] = [
     attack("none: the honest loader", |_| {}),
     attack("changed instructions, map bound to them", |a| {
-        // Of the third instruction, a byte of its number.
-        if let Some(byte) = a.instructions.get_mut(20) {
-            *byte ^= 1;
+        let mut digest = None;
+        if let Some(program) = a.plan.program_mut() {
+            // Of the third instruction, a byte of its number.
+            if let Some(byte) = program.instructions.to_mut().get_mut(20) {
+                *byte ^= 1;
+            }
+            digest = Some(excl_prog_hash(&program.instructions));
         }
-        a.bound_to = Some(excl_prog_hash(&a.instructions));
+        a.bind_to(digest);
     }),
-    attack("changed metadata", |a| flip(&mut a.metadata)),
-    attack("an unfrozen map", |a| a.freeze = false),
+    attack("changed metadata", |a| {
+        if let Some(value) = a.plan.value_mut() {
+            flip(value.to_mut());
+        }
+    }),
+    attack("an unfrozen map", |a| a.leave_unfrozen()),
     attack("an unfrozen map, changed between check and use", |a| {
-        a.freeze = false;
-        a.meddle = Some(Meddle::UserSpace);
+        a.leave_unfrozen();
+        a.hand = Some(Hand::UserSpace);
     }),
     attack("a frozen map, changed nevertheless", |a| {
-        a.meddle = Some(Meddle::UserSpace);
+        a.hand = Some(Hand::UserSpace);
     }),
-    attack("a map that is not exclusive", |a| a.bound_to = None),
+    attack("a map that is not exclusive", |a| a.bind_to(None)),
     attack(
         "the same, changed by another program: a stale digest",
         |a| {
-            a.bound_to = None;
-            a.meddle = Some(Meddle::AnotherProgram);
+            a.bind_to(None);
+            a.hand = Some(Hand::AnotherProgram);
         },
     ),
     attack("an exclusive map, changed by another program", |a| {
-        a.meddle = Some(Meddle::AnotherProgram);
+        a.hand = Some(Hand::AnotherProgram);
     }),
     attack("an exclusive map, changed as an inner map", |a| {
-        a.meddle = Some(Meddle::ThroughOuter);
+        a.hand = Some(Hand::ThroughOuter);
     }),
     attack("a map that is bound to another program", |a| {
-        a.bound_to = Some([7; 32]);
+        a.bind_to(Some([7; 32]));
     }),
-    attack("another map in its place", |a| a.place = Place::Another),
-    attack("a second map smuggled in", |a| a.place = Place::WithAnother),
-    attack("a map by its raw descriptor", |a| a.place = Place::Raw),
+    attack("another map in its place", |a| {
+        a.make_another_map();
+        for call in &mut a.plan.calls {
+            match call {
+                Call::DigestMap { map } => *map = 1,
+                Call::LoadProgram(program) => program.fd_array = vec![1],
+                _ => {}
+            }
+        }
+    }),
+    attack("a second map smuggled in", |a| {
+        a.make_another_map();
+        if let Some(program) = a.plan.program_mut() {
+            program.fd_array = vec![0, 1];
+            let chained = &mut program.signature_maps;
+            widen(2, chained, &mut program.fd_array_cnt);
+        }
+    }),
+    attack("a map by its raw descriptor", |a| a.hand = Some(Hand::Raw)),
     attack("the map left out of the count (sparse array)", |a| {
-        a.place = Place::NotCounted;
+        a.leave_uncounted()
     }),
-    attack("a BTF through fd_array", |a| a.place = Place::WithBtf),
+    attack("a BTF through fd_array", |a| a.hand = Some(Hand::Btf)),
     attack("junk for a signature", |a| {
-        a.signature = Some(vec![0x30, 0x42, 0x13, 0x37]);
+        let program = a.plan.program_mut();
+        if let Some(signature) = program.and_then(|program| program.signature.as_mut()) {
+            signature.bytes = Cow::Borrowed(&[0x30, 0x42, 0x13, 0x37]);
+        }
     }),
-    attack("no signature at all", |a| a.signature = None),
+    attack("no signature at all", |a| {
+        if let Some(program) = a.plan.program_mut() {
+            program.signature = None;
+        }
+        // Without one the kernel binds no exclusive map.
+        a.leave_uncounted();
+    }),
     modelled("a good signature, and a payload that fails", |a| {
         a.symbols = Symbols::Of(KernelSymbols::none());
     }),
@@ -191,8 +212,19 @@ const ATTACKS: [Attack; 21] = [
             a.policy = Some(Policy::AllSigned);
         },
     ),
-    modelled("sizes and values that the host gives", |a| a.asks = true),
+    modelled(ASKING, |a| {
+        a.plan = a.plan.clone().asking(&ASKED);
+    }),
 ];
+
+/// The attack that asks for sizes and values.
+const ASKING: &str = "sizes and values that the host gives";
+
+/// What it asks for, of every map.
+const ASKED: [Input<'static>; 64] = [Input {
+    max_entries: 0x5eed,
+    initial_value: Some(b"not what was signed"),
+}; 64];
 
 /// The row about another artifact.
 const REPLAY: Attack = attack("an older artifact, well signed, once more", |_| {});
@@ -255,7 +287,7 @@ pub fn on<M: Machine>(
         if let Some(loader) = loaders.iter().find(|l| l.seal.scheme == scheme) {
             tried.push(Tried {
                 name: attack.name,
-                real: Attempt::new(loader, material.endian, attack).run_on(&mut machine(), scheme),
+                real: Attempt::new(loader, attack).run_on(&mut machine(), material.endian),
                 model: attempt(loader, material, attack).stopped,
             });
         }
@@ -264,21 +296,21 @@ pub fn on<M: Machine>(
 }
 
 fn attempt(loader: &SealedLoader<'_>, material: &Material<'_>, attack: &Attack) -> Cell {
-    let scheme = loader.seal.scheme;
-    let attempt = Attempt::new(loader, material.endian, attack);
-    let mut setting = Setting::new(Profile::of_scheme(scheme), material.trust);
+    let attempt = Attempt::new(loader, attack);
+    let mut setting = Setting::new(Profile::of_scheme(loader.seal.scheme), material.trust);
     setting.policies = attempt.policy.clone().into_iter().collect();
     setting.symbols = attempt.symbols.clone();
     let mut kernel = setting.kernel(material.endian);
-    let stopped = if attempt.asks {
-        attempt.heard_by(&mut kernel, scheme)
+    let stopped = if attack.name == ASKING {
+        attempt.heard_by(&mut kernel)
     } else {
-        attempt.run_on(&mut kernel, scheme)
+        attempt.run_on(&mut kernel, material.endian)
     };
     let mut trail = kernel.modules.trail.iter();
     let integrity = trail.find(|told| told.hook == Hook::ProgLoadIntegrity);
     let integrity = integrity.and_then(|told| told.integrity);
     let first = kernel.admissions.first();
+    let admissions = kernel.admissions.iter();
     Cell {
         stopped,
         admitted: first.is_some(),
@@ -286,26 +318,20 @@ fn attempt(loader: &SealedLoader<'_>, material: &Material<'_>, attack: &Attack) 
             Some(verdict) => first.map(|_| verdict.name().to_owned()),
             None => first.map(describe_admission),
         },
-        nested: kernel
-            .admissions
-            .iter()
-            .filter(|told| told.caller.is_kernel())
-            .count(),
+        nested: admissions.filter(|told| told.caller.is_kernel()).count(),
     }
 }
 
-impl Attempt {
-    fn new(loader: &SealedLoader<'_>, endian: Endian, attack: &Attack) -> Self {
+impl<'a> Attempt<'a> {
+    fn new(loader: &SealedLoader<'a>, attack: &Attack) -> Self {
+        // More than any loader here has: what it leaves is not looked at.
+        let context = ContextLayout {
+            maps: 64,
+            programs: 64,
+        };
         let mut attempt = Self {
-            instructions: loader.instructions.to_vec(),
-            metadata: loader.metadata.to_vec(),
-            endian,
-            bound_to: Some(loader.seal.excl_prog_hash),
-            freeze: true,
-            meddle: None,
-            signature: Some(loader.seal.signature.to_vec()),
-            place: Place::Honest,
-            asks: false,
+            plan: InstallPlan::sealed(*loader, KeyringId::SESSION, context),
+            hand: None,
             symbols: Symbols::All,
             policy: None,
         };
@@ -313,138 +339,195 @@ impl Attempt {
         attempt
     }
 
-    fn map(&self, machine: &mut dyn Machine, metadata: &[u8]) -> Result<Fd, Errno> {
-        let mut wanted = MapCreate::metadata(
-            u32::try_from(metadata.len()).unwrap_or(u32::MAX),
-            self.bound_to.unwrap_or_default(),
-        );
-        if self.bound_to.is_none() {
-            wanted.excl_prog_hash = None;
-            wanted.excl_prog_hash_size = 0;
+    fn bind_to(&mut self, digest: Option<[u8; 32]>) {
+        if let Some(map) = self.plan.map_mut() {
+            map.excl_prog_hash = digest;
         }
-        let map = machine.create_map(&wanted)?;
-        machine.update(map, 0, metadata, 0)?;
-        if self.freeze {
-            machine.freeze(map)?;
-        }
-        Ok(map)
     }
 
-    fn run_on(&self, machine: &mut dyn Machine, scheme: Scheme) -> Stopped {
-        self.try_on(machine, scheme).err().unwrap_or(Stopped::Never)
+    fn leave_unfrozen(&mut self) {
+        let stays = |call: &Call<'_>| !matches!(call, Call::FreezeMap { .. });
+        self.plan.calls.retain(stays);
     }
 
-    fn try_on(&self, machine: &mut dyn Machine, scheme: Scheme) -> Result<(), Stopped> {
-        let loader = self.load_on(machine, scheme)?;
-        match machine.run(loader, self.context()) {
-            Ok(0..) => Ok(()),
-            Ok(returned) => {
+    fn leave_uncounted(&mut self) {
+        if let Some(program) = self.plan.program_mut() {
+            program.fd_array_cnt = 0;
+            program.signature_maps.clear();
+        }
+    }
+
+    /// A second map, like the first but for its value.
+    fn make_another_map(&mut self) {
+        let (Some(map), Some(value)) = (
+            self.plan.map_mut().cloned(),
+            self.plan.value_mut().map(|value| value.clone()),
+        ) else {
+            return;
+        };
+        let mut value = value.into_owned();
+        flip(&mut value);
+        let value = value.into();
+        let needs_maps =
+            |call: &Call<'_>| matches!(call, Call::DigestMap { .. } | Call::LoadProgram(_));
+        let calls = &mut self.plan.calls;
+        let at = calls.iter().position(needs_maps).unwrap_or(calls.len());
+        let made = [
+            Call::CreateMap(map),
+            Call::WriteMap { map: 1, value },
+            Call::FreezeMap { map: 1 },
+        ];
+        calls.splice(at..at, made);
+    }
+
+    fn run_on(&self, machine: &mut dyn Machine, endian: Endian) -> Stopped {
+        let mut driver = Driver {
+            machine,
+            endian,
+            hand: self.hand,
+            map: -1,
+            value: Vec::new(),
+            meddled: None,
+        };
+        match self.plan.execute(&mut driver) {
+            Ok(Some(returned @ ..0)) => {
                 let errno = i32::try_from(-returned).map_or(Errno::EINVAL, Errno);
-                Err(Stopped::AtRunTime(errno))
+                Stopped::AtRunTime(errno)
             }
-            Err(errno) => Err(Stopped::AtRunTime(errno)),
-        }
-    }
-
-    /// Everything but the run: the loader's descriptor.
-    fn load_on(&self, machine: &mut dyn Machine, scheme: Scheme) -> Result<Fd, Stopped> {
-        let mut other = self.metadata.clone();
-        flip(&mut other);
-        let mut map = self
-            .map(machine, &self.metadata)
-            .map_err(Stopped::AtTheMap)?;
-        let mut array = vec![map];
-        match self.place {
-            Place::WithAnother => {
-                array.push(self.map(machine, &other).map_err(Stopped::AtTheMap)?);
-            }
-            Place::Another => {
-                map = self.map(machine, &other).map_err(Stopped::AtTheMap)?;
-                array = vec![map];
-            }
-            Place::WithBtf => array.push(machine.load_btf().map_err(Stopped::AtTheMap)?),
-            Place::Honest | Place::NotCounted | Place::Raw => {}
-        }
-        // The loading side has the kernel compute the digest that the loader compares.
-        if scheme.checks_in_loader() {
-            machine.digest(map, 32).map_err(Stopped::AtTheMap)?;
-        }
-        let mut instructions = self.instructions.clone();
-        if self.place == Place::Raw {
-            by_descriptor(&mut instructions, map);
-        }
-        let extra = matches!(self.place, Place::WithAnother | Place::WithBtf);
-        let count = array.len() as u32;
-        let signature = self.signature.as_ref().map(|bytes| Signature {
-            bytes: bytes.clone(),
-            size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            keyring: SESSION,
-        });
-        let mut load = request(Some(scheme), instructions, array, signature);
-        match self.place {
-            Place::NotCounted => {
-                load.fd_array_cnt = 0;
-                load.signature_maps.clear();
-            }
-            // The older schemes do not count, unless there is something to smuggle in.
-            _ if extra && load.signature_maps.is_empty() => load.fd_array_cnt = count,
-            _ => {}
-        }
-        let loader = machine.load(&load).result.map_err(Stopped::AtTheLoad)?;
-        self.meddle_with(machine, map).map_err(Stopped::AtTheMap)?;
-        Ok(loader)
-    }
-
-    fn meddle_with(&self, machine: &mut dyn Machine, map: Fd) -> Result<(), Errno> {
-        let mut changed = self.metadata.clone();
-        flip(&mut changed);
-        // The metadata is below 2 GiB.
-        let last = changed.len().saturating_sub(1);
-        let byte = changed.last().copied().unwrap_or_default();
-        match self.meddle {
-            None => Ok(()),
-            Some(Meddle::UserSpace) => machine.update(map, 0, &changed, 0),
-            Some(Meddle::AnotherProgram) => machine.poke(map, last as u32, byte),
-            Some(Meddle::ThroughOuter) => {
-                let outer = machine.create_map(&MapCreate::of_maps("outer".to_owned(), map))?;
-                machine.update(outer, 0, &map.to_ne_bytes(), 0)?;
-                machine.poke_inner(outer, last as u32, byte)
-            }
-        }
-    }
-
-    fn subject(&self) -> Subject<'_> {
-        Subject {
-            instructions: &self.instructions,
-            metadata: &self.metadata,
-            context: bpfseal_loader::ContextLayout {
-                maps: 64,
-                programs: 64,
+            Ok(_) => Stopped::Never,
+            Err(failed) => match driver.meddled {
+                Some(errno) => Stopped::AtTheMap(errno),
+                None => Stopped::at(failed, |errno| errno),
             },
-            endian: self.endian,
-        }
-    }
-
-    fn context(&self) -> Vec<u8> {
-        if self.asks {
-            asking_context(&self.subject())
-        } else {
-            vec![0; self.subject().context.size() as usize]
         }
     }
 
     /// Whether what the context asks for is listened to.
-    fn heard_by(&self, kernel: &mut Kernel, scheme: Scheme) -> Stopped {
-        match self.load_on(kernel, scheme) {
-            Err(stopped) => stopped,
-            Ok(loader) => {
-                let ran = kernel.prog_run(loader, self.context());
-                match (ran.end, ran.influences.is_empty()) {
-                    (End::Returned(0..), true) => Stopped::Ignored,
-                    _ => Stopped::Never,
-                }
-            }
+    fn heard_by(&self, kernel: &mut Kernel) -> Stopped {
+        match self.plan.execute(kernel) {
+            Err(failed) => Stopped::at(failed, |refused| refused.errno),
+            Ok(Some(ran)) if ran.influences.is_empty() => match ran.end {
+                End::Returned(0..) => Stopped::Ignored,
+                _ => Stopped::Never,
+            },
+            Ok(_) => Stopped::Never,
         }
+    }
+}
+
+impl Stopped {
+    fn at<E>(failed: Failed<E>, errno: impl FnOnce(E) -> Errno) -> Self {
+        match failed {
+            Failed::Call { step, source } => match step {
+                Step::LoadLoader => Self::AtTheLoad(errno(source)),
+                Step::RunLoader | Step::InstallObject => Self::AtRunTime(errno(source)),
+                _ => Self::AtTheMap(errno(source)),
+            },
+            // A twist that is none.
+            Failed::Plan(_) => Self::AtTheMap(Errno::EINVAL),
+        }
+    }
+}
+
+/// Counts one more descriptor, the way that the scheme counts: the older ones do not, unless there
+/// is something to smuggle in.
+fn widen(count: u32, chained: &mut Vec<u32>, fd_array_cnt: &mut u32) {
+    if chained.is_empty() {
+        *fd_array_cnt = count;
+    } else {
+        *chained = (0..count).collect();
+    }
+}
+
+/// A machine on which a plan is carried out, and somebody else has a hand in it.
+struct Driver<'m> {
+    machine: &'m mut dyn Machine,
+    endian: Endian,
+    hand: Option<Hand>,
+    /// The map that the loader gets, and what was written into it.
+    map: Fd,
+    value: Vec<u8>,
+    /// What was answered to whoever meddled.
+    meddled: Option<Errno>,
+}
+
+impl Driver<'_> {
+    fn meddle(&mut self) -> Result<(), Errno> {
+        let mut changed = self.value.clone();
+        flip(&mut changed);
+        // The metadata is below 2 GiB.
+        let last = changed.len().saturating_sub(1) as u32;
+        let byte = changed.last().copied().unwrap_or_default();
+        let (machine, map) = (&mut self.machine, self.map);
+        match self.hand {
+            Some(Hand::UserSpace) => machine.update(map, 0, &changed, 0),
+            Some(Hand::AnotherProgram) => machine.poke(map, last, byte),
+            Some(Hand::ThroughOuter) => {
+                let outer = machine.create_map(&MapCreate::of_maps("outer".to_owned(), map))?;
+                machine.update(outer, 0, &map.to_ne_bytes(), 0)?;
+                machine.poke_inner(outer, last, byte)
+            }
+            Some(Hand::Raw | Hand::Btf) | None => Ok(()),
+        }
+    }
+}
+
+impl Executor for Driver<'_> {
+    type Map = Fd;
+    type Program = Fd;
+    type Ran = i64;
+    type Error = Errno;
+
+    fn create_map(&mut self, map: &NewMap<'_>) -> Result<Fd, Errno> {
+        self.machine.create_map(&map_create(map))
+    }
+
+    fn write_map(&mut self, map: &Fd, value: &[u8]) -> Result<(), Errno> {
+        self.value = value.to_vec();
+        self.machine.update(*map, 0, value, 0)
+    }
+
+    fn freeze_map(&mut self, map: &Fd) -> Result<(), Errno> {
+        self.machine.freeze(*map)
+    }
+
+    fn digest_map(&mut self, map: &Fd) -> Result<(), Errno> {
+        self.machine.digest(*map, 32)
+    }
+
+    fn load_program(&mut self, program: &NewProgram<'_>, maps: &[&Fd]) -> Result<Fd, Errno> {
+        let mut fds: Vec<Fd> = maps.iter().map(|map| **map).collect();
+        self.map = fds.first().copied().unwrap_or(-1);
+        let with_btf = self.hand == Some(Hand::Btf);
+        if with_btf {
+            fds.push(self.machine.load_btf()?);
+        }
+        let count = fds.len() as u32;
+        let mut load = prog_load(program, fds);
+        if with_btf {
+            widen(count, &mut load.signature_maps, &mut load.fd_array_cnt);
+        }
+        if self.hand == Some(Hand::Raw) {
+            by_descriptor(&mut load.instructions, self.map);
+        }
+        self.machine.load(&load).result
+    }
+
+    fn run_program(&mut self, program: &Fd, context: &Context<'_>) -> Result<i64, Errno> {
+        if let Err(errno) = self.meddle() {
+            self.meddled = Some(errno);
+            return Err(errno);
+        }
+        let context = context.encode(self.endian, |_| 0);
+        self.machine.run(*program, context)
+    }
+
+    fn close_map(&mut self, map: Fd) {
+        self.machine.close(map);
+    }
+
+    fn close_program(&mut self, program: Fd) {
+        self.machine.close(program);
     }
 }
 

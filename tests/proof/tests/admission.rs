@@ -4,7 +4,7 @@
 
 use std::os::fd::AsRawFd as _;
 
-use bpfseal::kernel::{Link, Linux, LoaderImage, Map, Program, install, keyring_serial};
+use bpfseal::kernel::{Link, Linux, Map, Program, install, keyring_serial};
 use bpfseal::loader::Form;
 
 use bpfseal_proof::bench::{SESSION, Subject, errno, fd, in_machine, load, sign, trust};
@@ -31,7 +31,7 @@ impl Observer {
     /// Watches this thread until it is dropped.
     fn start() -> Self {
         let subject = Subject::new(object!("observer"), Form::Signed);
-        let installed = install(&Linux, &subject.image(), subject.context).unwrap();
+        let installed = install(&Linux, &subject.plan()).unwrap();
         let program = installed.programs.into_iter().next().unwrap();
         let program = Program::from_fd(program, "observe");
         let link = Link::raw_tracepoint(&Linux, None, &program).unwrap();
@@ -105,8 +105,7 @@ fn the_observer_sees_what_was_verified() {
 
     // Unsigned: the loader, and what it installs from inside of the kernel.
     let subject = Subject::new(object!("minimal"), Form::Signed);
-    let image = LoaderImage::unsigned(&subject.instructions, &subject.metadata);
-    install(&Linux, &image, subject.context).unwrap();
+    install(&Linux, &subject.unsigned()).unwrap();
     let unsigned = Admission {
         prog_type: prog::SYSCALL,
         verdict: verdict::UNSIGNED,
@@ -122,7 +121,7 @@ fn the_observer_sees_what_was_verified() {
     assert_eq!(observer.take(), [unsigned, installed]);
 
     // Signed: the loader is verified, what it installs is not signed of its own.
-    install(&Linux, &subject.image(), subject.context).unwrap();
+    install(&Linux, &subject.plan()).unwrap();
     let verified = Admission {
         verdict: verdict::VERIFIED,
         keyring_type: keyring_type::USER,

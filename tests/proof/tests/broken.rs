@@ -4,11 +4,12 @@
 //! Runs on every kernel of `cargo xtask kernels`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use bpfseal::artifact::install::{Refusal, Step};
 use bpfseal::artifact::{Artifact, LoaderForm};
-use bpfseal::kernel::{self, InstallError, KeyringId, Linux, add_certificate, join_session};
+use bpfseal::kernel::{KeyringId, Linux, add_certificate, join_session};
 use bpfseal::loader::FixedHost;
 use bpfseal::model::Errno;
-use bpfseal::model::explain::{Setting, Step, explain};
+use bpfseal::model::explain::{Setting, explain};
 use bpfseal::model::kernel::Profile;
 use bpfseal::object::Object;
 use bpfseal::seal::{Certificate, Scheme, SealOptions, TrustStore, excl_prog_hash};
@@ -251,28 +252,20 @@ fn artifacts() -> Vec<(&'static str, Artifact)> {
 /// Step, errno, and the line of the log.
 type Answer = Option<(Step, Errno, Option<String>)>;
 
-fn step(of: kernel::Step) -> Step {
-    match of {
-        kernel::Step::CreateMetadata => Step::CreateMetadata,
-        kernel::Step::FillMetadata => Step::FillMetadata,
-        kernel::Step::FreezeMetadata => Step::FreezeMetadata,
-        kernel::Step::DigestMetadata => Step::DigestMetadata,
-        kernel::Step::LoadLoader => Step::LoadLoader,
-        _ => Step::RunLoader,
-    }
+/// A refusal, as far as model and kernel have to agree.
+fn answer(refusal: &Refusal) -> Answer {
+    let line = decisive_line(refusal.log.lines());
+    Some((refusal.step, refusal.errno, line))
 }
 
 fn real(artifact: &Artifact) -> Answer {
     let options = LoadOptions::from_keyring(KeyringId::SESSION).accept_weaker(Scheme::InLoader);
     match load(artifact, &options) {
         Ok(_) => None,
-        Err(LoadError::Refused(InstallError::Call { step: at, source })) => {
-            let line = decisive_line(source.log.lines());
-            Some((step(at), source.errno, line))
-        }
-        Err(LoadError::Refused(error @ InstallError::Loader { .. })) => {
-            Some((Step::RunLoader, error.errno(), None))
-        }
+        Err(LoadError::Refused(error)) => match error.refusal() {
+            Some(refusal) => answer(refusal),
+            None => panic!("{error}"),
+        },
         Err(other) => panic!("{other}"),
     }
 }
@@ -310,10 +303,7 @@ fn what_explain_says_is_what_the_kernel_answers() {
             &artifact.forms[0],
             &Setting::new(profile, &keyring),
         );
-        let told: Answer = told.refusal.map(|refusal| {
-            let line = decisive_line(refusal.log.iter().map(String::as_str));
-            (refusal.step, refusal.errno, line)
-        });
+        let told = told.refusal.as_ref().and_then(answer);
         let short = |answer: &Answer| match answer {
             None => "taken".to_owned(),
             Some((step, errno, line)) => {

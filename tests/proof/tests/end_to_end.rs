@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use bpfseal::artifact::Artifact;
+use bpfseal::artifact::install::{Code, InstallPlan};
 use bpfseal::kernel::probe::{self, Verification};
-use bpfseal::kernel::{InstallError, Link, Linux, LoaderImage, Map, Program, install};
+use bpfseal::kernel::{InstallError, Link, Linux, Map, Program, install};
 use bpfseal::loader::Form;
 use bpfseal_uapi::Errno;
 
@@ -50,9 +51,8 @@ fn what_loads_signed_loads_unsigned_and_the_other_way_round() {
     let mut loaded = 0;
     for (name, bytes) in OBJECTS {
         let subject = Subject::new(bytes, Form::Signed);
-        let signed = answer(install(&Linux, &subject.image(), subject.context));
-        let image = LoaderImage::unsigned(&subject.instructions, &subject.metadata);
-        let unsigned = answer(install(&Linux, &image, subject.context));
+        let signed = answer(install(&Linux, &subject.plan()));
+        let unsigned = answer(install(&Linux, &subject.unsigned()));
         println!("  {name:<18} {signed}");
         assert_eq!(signed, unsigned, "{name}");
         loaded += usize::from(signed == "loads");
@@ -81,12 +81,12 @@ fn the_corpus_gets_the_answers_of_the_references() {
         let artifact = Artifact::parse(&bytes).unwrap();
         let sealed = artifact.sealed().next().unwrap();
         let context = artifact.interface.context();
-        let result = install(&Linux, &LoaderImage::sealed(sealed, SESSION), context);
+        let result = install(&Linux, &InstallPlan::sealed(sealed, SESSION, context));
         let errno = result.as_ref().map_or_else(|error| error.errno().0, |_| 0);
         let answer = match result {
             Ok(_) => "loads".to_owned(),
             // The loader itself has been verified and run.
-            Err(InstallError::Loader { errno, .. }) => format!("its object: {}", text(errno)),
+            Err(InstallError::Loader { refusal }) => format!("its object: {}", text(refusal.errno)),
             Err(error) => format!("its loader: {} ({error})", text(error.errno())),
         };
         let theirs = path.with_file_name(format!("{name}.pieces"));
@@ -139,12 +139,11 @@ fn kernels_of_the_older_scheme_refuse() {
     }
     trust();
     let subject = Subject::new(object!("minimal"), Form::Signed);
-    let error = install(&Linux, &subject.image(), subject.context).unwrap_err();
+    let error = install(&Linux, &subject.plan()).unwrap_err();
     assert_eq!(text(error.errno()), "EKEYREJECTED");
-    assert!(error.explain().0.contains("checks another scheme"));
+    assert_eq!(error.code(), Code::ChangedOrOtherScheme);
     // Without a signature it runs.
-    let image = LoaderImage::unsigned(&subject.instructions, &subject.metadata);
-    assert!(install(&Linux, &image, subject.context).is_ok());
+    assert!(install(&Linux, &subject.unsigned()).is_ok());
 }
 
 #[test]
@@ -154,7 +153,7 @@ fn a_counter_moves() {
     }
     trust();
     let subject = Subject::new(object!("one_map"), Form::Signed);
-    let installed = install(&Linux, &subject.image(), subject.context).unwrap();
+    let installed = install(&Linux, &subject.plan()).unwrap();
     let program = installed.programs.into_iter().next().unwrap();
     let program = Program::from_fd(program, "count");
     let map = Map::from_fd(&Linux, installed.maps.into_iter().next().unwrap()).unwrap();

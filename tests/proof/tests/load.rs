@@ -83,7 +83,7 @@ fn refusals_are_explained() {
         "load one_map.lskel.h --keyring 2147483647",
         1,
         &[
-            "there is no such keyring",
+            "the keyring does not exist",
             "EINVAL",
             "cannot resolve signing keyring",
         ],
@@ -93,7 +93,7 @@ fn refusals_are_explained() {
         "load xee --trust cert.pem",
         1,
         &[
-            "does not hold",
+            "does not match",
             "EKEYREJECTED",
             "signature verification failed",
         ],
@@ -102,7 +102,7 @@ fn refusals_are_explained() {
     bench.check(
         "load xed --trust cert.pem",
         1,
-        &["no PKCS#7 message", "EBADMSG"],
+        &["not a PKCS#7 message", "EBADMSG"],
     );
     bench.tamper("opts_excl_hash[]", "\\xec");
     bench.check(

@@ -5,9 +5,9 @@
 //! a virtual machine. Elsewhere each says that it was skipped.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use bpfseal::artifact::install::{Input, Step};
 use bpfseal::kernel::{
-    Btf, Claim, Input, InstallError, InstallOptions, KeyringId, Linux, LoaderImage, Map, MapSpec,
-    Program, ProgramSpec, Signature, install, install_with,
+    Btf, Claim, Errno, KeyringId, Linux, Map, MapSpec, Program, ProgramSpec, Signature, install,
 };
 use bpfseal::loader::Form;
 use bpfseal::object::Object;
@@ -47,7 +47,7 @@ fn a_signed_loader_without_maps_installs_its_program() {
     }
     trust();
     let subject = minimal();
-    let installed = install(&Linux, &subject.image(), subject.context).unwrap();
+    let installed = install(&Linux, &subject.plan()).unwrap();
     assert_eq!((installed.maps.len(), installed.programs.len()), (0, 1));
     let program = installed.programs.into_iter().next().unwrap();
     let info = Program::from_fd(program, "minimal").info(&Linux).unwrap();
@@ -64,7 +64,7 @@ fn a_signed_loader_with_a_map_installs_both() {
     }
     trust();
     let subject = one_map();
-    let installed = install(&Linux, &subject.image(), subject.context).unwrap();
+    let installed = install(&Linux, &subject.plan()).unwrap();
     assert_eq!((installed.maps.len(), installed.programs.len()), (1, 1));
     let map = installed.maps.into_iter().next().unwrap();
     let info = Map::from_fd(&Linux, map).unwrap().info(&Linux).unwrap();
@@ -77,8 +77,7 @@ fn an_unsigned_loader_with_good_metadata_runs() {
         return;
     }
     let subject = minimal();
-    let image = LoaderImage::unsigned(&subject.instructions, &subject.metadata);
-    let installed = install(&Linux, &image, subject.context).unwrap();
+    let installed = install(&Linux, &subject.unsigned()).unwrap();
     assert_eq!(installed.programs.len(), 1);
 }
 
@@ -189,7 +188,7 @@ fn sizes_of_signatures_are_checked() {
     for size in [0, 8193, 64 << 20] {
         let spec = ProgramSpec {
             signature: Some(Signature {
-                bytes: &subject.signature,
+                bytes: subject.signature(),
                 keyring: SESSION,
             }),
             ..spec(&subject.instructions, &fds, true)
@@ -208,7 +207,7 @@ fn a_keyring_that_is_not_there_is_refused() {
     let map = subject.map();
     let fds = [fd(&map)];
     let keyring = KeyringId(i32::MAX);
-    let signature = Some(subject.signature.as_slice());
+    let signature = Some(subject.signature());
     let result = load_from(&subject.instructions, &fds, true, signature, keyring);
     assert_eq!(errno(result), "EINVAL");
 }
@@ -221,7 +220,7 @@ fn a_key_that_is_not_in_the_keyring_is_refused() {
     let subject = minimal();
     let map = subject.map();
     let fds = [fd(&map)];
-    let signature = Some(subject.signature.as_slice());
+    let signature = Some(subject.signature());
     let result = load_from(
         &subject.instructions,
         &fds,
@@ -254,13 +253,10 @@ fn changed_metadata_is_refused() {
     let mut subject = minimal();
     let last = subject.metadata.len() - 1;
     subject.metadata[last] ^= 1;
-    match install(&Linux, &subject.image(), subject.context).unwrap_err() {
-        InstallError::Call { step, source } => {
-            assert_eq!(source.errno_name(), "EKEYREJECTED");
-            assert_eq!(step, bpfseal::kernel::Step::LoadLoader);
-        }
-        other => panic!("{other}"),
-    }
+    let error = install(&Linux, &subject.plan()).unwrap_err();
+    let refusal = error.refusal().unwrap();
+    assert_eq!(refusal.step, Step::LoadLoader);
+    assert_eq!(refusal.errno, Errno::EKEYREJECTED);
 }
 
 #[test]
@@ -282,11 +278,7 @@ fn the_host_can_not_change_what_was_signed() {
             initial_value: Some(&value),
         },
     ];
-    let options = InstallOptions {
-        inputs: &inputs,
-        ..InstallOptions::default()
-    };
-    let installed = install_with(&Linux, &subject.image(), subject.context, &options).unwrap();
+    let installed = install(&Linux, &subject.plan().asking(&inputs)).unwrap();
     let maps = installed.maps.into_iter();
     let maps: Vec<_> = maps.map(|map| Map::from_fd(&Linux, map).unwrap()).collect();
     assert_eq!(maps[0].info(&Linux).unwrap().max_entries, 4);
@@ -442,7 +434,7 @@ fn what_is_bound_has_to_be_a_map() {
     let subject = minimal();
     let map = subject.map();
     let closed = [fd(&map), 999];
-    let signature = Some(subject.signature.as_slice());
+    let signature = Some(subject.signature());
     let result = load(&subject.instructions, &closed, true, signature);
     assert_eq!(errno(result), "EBADF");
     let file = std::fs::File::open("/proc/self/status").unwrap();
@@ -477,7 +469,7 @@ fn a_signed_program_binds_no_type_information() {
     let map = subject.map();
     let btf = btf();
     let fds = [fd(&map), fd(&btf)];
-    let signature = Some(subject.signature.as_slice());
+    let signature = Some(subject.signature());
     let error = load(&subject.instructions, &fds, true, signature).unwrap_err();
     assert_eq!(error.errno_name(), "EACCES");
     assert!(error.log.contains("cannot bind any BTF"), "{}", error.log);

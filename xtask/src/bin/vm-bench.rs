@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 
 use bpfseal::LoadOptions;
 use bpfseal::artifact::Artifact;
-use bpfseal::kernel::{KeyringId, Linux, LoaderImage, add_certificate, install};
+use bpfseal::artifact::install::InstallPlan;
+use bpfseal::kernel::{KeyringId, Linux, add_certificate, install};
 use bpfseal::seal::Certificate;
 
 /// Where the objects are: `NAME.lskel.h` of ours, and `NAME.pieces` of the reference.
@@ -55,12 +56,12 @@ fn measure(path: &Path) -> anyhow::Result<()> {
 
     let sealed = artifact.sealed().next().context("it is signed")?;
     let context = artifact.interface.context();
-    let signed = LoaderImage::sealed(sealed, KeyringId::SESSION);
+    let signed = InstallPlan::sealed(sealed, KeyringId::SESSION, context);
     // The same instructions without the signature: only its check is left out.
-    let unsigned = LoaderImage::unsigned(sealed.instructions, sealed.metadata);
+    let unsigned = InstallPlan::unsigned(sealed.instructions, sealed.metadata, context);
     let signature = compare(
-        || Ok(install(&Linux, &signed, context)?),
-        || Ok(install(&Linux, &unsigned, context)?),
+        || Ok(install(&Linux, &signed)?),
+        || Ok(install(&Linux, &unsigned)?),
     )?;
     println!("{name:<25} {process:>7.3}x {library:>7.3}x {signature:>7.3}x");
     Ok(())

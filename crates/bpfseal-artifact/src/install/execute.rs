@@ -1,6 +1,7 @@
 //! Carrying out a plan: one walk over its calls, for everybody who answers them.
 
-use super::plan::{Call, Context, InstallPlan, NewMap, NewProgram, Step, Undo, UnknownObject};
+use super::plan::{Call, Context, InstallPlan, NewMap, NewProgram, Undo, UnknownObject};
+use super::step::Step;
 
 /// Who carries out the calls of a plan: a running kernel, or something like it.
 pub trait Executor {

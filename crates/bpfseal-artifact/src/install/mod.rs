@@ -16,9 +16,11 @@
 mod execute;
 mod plan;
 mod refusal;
+mod step;
 
 pub use execute::{Executor, Failed};
 pub use plan::{
-    Call, Context, Input, InstallPlan, NewMap, NewProgram, Signature, Step, Undo, UnknownObject,
+    Call, Context, Input, InstallPlan, NewMap, NewProgram, Signature, Undo, UnknownObject,
 };
 pub use refusal::{Checks, Circumstances, Code, Refusal};
+pub use step::Step;

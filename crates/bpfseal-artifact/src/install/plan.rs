@@ -5,11 +5,9 @@ use std::borrow::Cow;
 use bpfseal_loader::ContextLayout;
 use bpfseal_object::{Endian, MapIdx};
 use bpfseal_seal::{Scheme, SealedLoader};
-use bpfseal_uapi::{
-    BPF_F_SLEEPABLE, Command, Errno, KeyringId, MapType, ProgType, cmd, loader, map, prog,
-};
+use bpfseal_uapi::{BPF_F_SLEEPABLE, KeyringId, MapType, ProgType, loader, map, prog};
 
-use super::refusal::{Checks, Circumstances, Refusal};
+use super::step::Step;
 use crate::{Artifact, LoaderForm};
 
 /// Name of a loader's metadata map.
@@ -18,82 +16,6 @@ const MAP_NAME: &str = "__loader.map";
 const PROGRAM_NAME: &str = "__loader.prog";
 /// License of a loader.
 const LICENSE: &str = "Dual BSD/GPL";
-
-/// Where an installation is. Each step but the last is a call of whoever loads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Step {
-    /// Creating the metadata map.
-    CreateMetadata,
-    /// Writing it.
-    FillMetadata,
-    /// Freezing it.
-    FreezeMetadata,
-    /// Having the kernel compute its digest, for loaders that check it themselves.
-    DigestMetadata,
-    /// Loading the loader: here the kernel checks the signature.
-    LoadLoader,
-    /// Running it.
-    RunLoader,
-    /// What the loader asks the kernel for while it runs: the maps and programs of the object.
-    InstallObject,
-}
-
-impl Step {
-    /// All of them, in order.
-    pub const ALL: [Self; 7] = [
-        Self::CreateMetadata,
-        Self::FillMetadata,
-        Self::FreezeMetadata,
-        Self::DigestMetadata,
-        Self::LoadLoader,
-        Self::RunLoader,
-        Self::InstallObject,
-    ];
-
-    /// A word for programs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CreateMetadata => "create-metadata",
-            Self::FillMetadata => "fill-metadata",
-            Self::FreezeMetadata => "freeze-metadata",
-            Self::DigestMetadata => "digest-metadata",
-            Self::LoadLoader => "load-loader",
-            Self::RunLoader => "run-loader",
-            Self::InstallObject => "install-object",
-        }
-    }
-
-    /// In words.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::CreateMetadata => "creating the metadata map",
-            Self::FillMetadata => "writing the metadata map",
-            Self::FreezeMetadata => "freezing the metadata map",
-            Self::DigestMetadata => "asking for the digest of the metadata map",
-            Self::LoadLoader => "loading the loader, where the kernel checks the signature",
-            Self::RunLoader => "running the loader",
-            Self::InstallObject => {
-                "running the loader, which loads the maps and programs of the object"
-            }
-        }
-    }
-
-    /// The command of `bpf(2)`.
-    #[must_use]
-    pub fn command(self) -> Command {
-        match self {
-            Self::CreateMetadata => cmd::MAP_CREATE,
-            Self::FillMetadata => cmd::MAP_UPDATE_ELEM,
-            Self::FreezeMetadata => cmd::MAP_FREEZE,
-            Self::DigestMetadata => cmd::OBJ_GET_INFO_BY_FD,
-            Self::LoadLoader => cmd::PROG_LOAD,
-            Self::RunLoader | Self::InstallObject => cmd::PROG_RUN,
-        }
-    }
-}
 
 /// A map that is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +92,11 @@ impl Context<'_> {
     pub fn encode(&self, endian: Endian, mut address: impl FnMut(&[u8]) -> u64) -> Vec<u8> {
         let size = self.layout.size();
         let mut bytes = vec![0; size as usize];
-        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        let mut put = |at: usize, value: &[u8]| {
+            if let Some(place) = bytes.get_mut(at..at + value.len()) {
+                place.copy_from_slice(value);
+            }
+        };
         put(loader::ctx::SZ.offset(), &endian.put_u32(size));
         for (map, input) in (0..self.layout.maps).zip(self.inputs.iter()) {
             let at = self.layout.map_offset(MapIdx(map)) as usize;
@@ -426,22 +352,52 @@ impl<'a> InstallPlan<'a> {
         all.reverse();
         all
     }
+}
 
-    /// What an answer to one of its steps means, on a kernel that checks this.
-    #[must_use]
-    pub fn refusal(
-        &self,
-        step: Step,
-        errno: Errno,
-        log: impl Into<String>,
-        checks: Checks,
-    ) -> Refusal {
-        let empty = |call: &Call<'_>| matches!(call, Call::CreateMap(map) if map.value_size == 0);
-        let circumstances = Circumstances {
-            scheme: self.scheme,
-            no_metadata: self.calls.iter().any(empty),
-            checks,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_written_in_its_byte_order() {
+        let context = Context {
+            layout: ContextLayout {
+                maps: 2,
+                programs: 1,
+            },
+            // More than there are maps.
+            inputs: Cow::Owned(vec![
+                Input {
+                    max_entries: 7,
+                    initial_value: None,
+                },
+                Input {
+                    max_entries: 0,
+                    initial_value: Some(b"value"),
+                },
+                Input::default(),
+            ]),
         };
-        Refusal::new(step, errno, log.into(), circumstances)
+        for endian in [Endian::Little, Endian::Big] {
+            let bytes = context.encode(endian, |value| 0x1000 + value.len() as u64);
+            let mut wanted = vec![0; 24 + 2 * 16 + 4];
+            wanted[..4].copy_from_slice(&endian.put_u32(60));
+            wanted[28..32].copy_from_slice(&endian.put_u32(7));
+            wanted[48..56].copy_from_slice(&endian.put_u64(0x1005));
+            assert_eq!(bytes, wanted);
+        }
+    }
+
+    #[test]
+    fn an_unsigned_loader_is_bound_to_nothing() {
+        let context = ContextLayout {
+            maps: 0,
+            programs: 0,
+        };
+        let mut plan = InstallPlan::unsigned(&[0; 8], b"metadata", context);
+        assert_eq!(plan.scheme, None);
+        assert_eq!(plan.map_mut().and_then(|map| map.excl_prog_hash), None);
+        let program = plan.program_mut().expect("a plan loads its loader");
+        assert_eq!((program.fd_array_cnt, &program.signature), (0, &None));
     }
 }

@@ -9,7 +9,8 @@ use std::fmt;
 use bpfseal_seal::Scheme;
 use bpfseal_uapi::Errno;
 
-use super::plan::Step;
+use super::plan::{Call, InstallPlan};
+use super::step::Step;
 
 /// What a kernel is known to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -34,6 +35,19 @@ pub struct Circumstances {
     pub checks: Checks,
 }
 
+impl Circumstances {
+    /// Whether the kernel checks the bytes that were signed, where that is known.
+    fn same_bytes(self) -> Option<bool> {
+        match (self.scheme, self.checks) {
+            (Some(own), Checks::Scheme(checked)) => {
+                let both = own.checks_in_loader() && checked.checks_in_loader();
+                Some(own == checked || both)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What has to be the case for a row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
@@ -42,10 +56,12 @@ enum When {
     Unsigned,
     /// The loader has no metadata.
     NoMetadata,
-    /// The kernel is known to check the loader's scheme.
-    SameScheme,
-    /// The kernel is known to check another scheme than the loader's.
-    OtherScheme,
+    /// The kernel is known to check the bytes that the loader's scheme signs.
+    SameBytes,
+    /// The kernel is known to check other bytes.
+    OtherBytes,
+    /// The loader reads the mark of exclusive maps, which the kernel is known not to show.
+    UnreadableMark,
     /// The loader checks its metadata itself.
     InLoader,
 }
@@ -56,13 +72,12 @@ impl When {
             Self::Always => true,
             Self::Unsigned => known.scheme.is_none(),
             Self::NoMetadata => known.no_metadata,
-            Self::SameScheme => known
-                .scheme
-                .is_some_and(|own| known.checks == Checks::Scheme(own)),
-            Self::OtherScheme => match (known.scheme, known.checks) {
-                (Some(own), Checks::Scheme(checked)) => own != checked,
-                _ => false,
-            },
+            Self::SameBytes => known.same_bytes() == Some(true),
+            Self::OtherBytes => known.same_bytes() == Some(false),
+            Self::UnreadableMark => {
+                known.scheme == Some(Scheme::InLoaderExclusive)
+                    && known.checks == Checks::Scheme(Scheme::InLoader)
+            }
             Self::InLoader => known.scheme.is_some_and(Scheme::checks_in_loader),
         }
     }
@@ -124,7 +139,7 @@ codes! {
     "there is not enough memory for the maps of the object";
     /// The object needs more files than the process may have open.
     ObjectFiles, "object-files",
-    "this process may not open enough files for all maps and programs of the object";
+    "this process has too many open files for all maps and programs of the object";
     /// A function or type of the kernel is missing.
     ObjectFunction, "object-function",
     "this kernel does not have a function or type that the object needs";
@@ -257,7 +272,9 @@ const ROWS: &[Row] = {
     use Step::{
         CreateMetadata as Create, InstallObject as Object, LoadLoader as Load, RunLoader as Run,
     };
-    use When::{Always, InLoader, NoMetadata, OtherScheme, SameScheme, Unsigned};
+    use When::{
+        Always, InLoader, NoMetadata, OtherBytes, SameBytes, UnreadableMark, Unsigned,
+    };
     &[
         (Create, Some(Errno::EPERM), "", Always, Code::NotPermitted),
         (Create, Some(Errno::ENOSYS), "", Always, Code::NoBpf),
@@ -269,8 +286,8 @@ const ROWS: &[Row] = {
         (Create, Some(Errno::E2BIG), "", Always, Code::NoExclusiveMaps),
         (Load, Some(Errno::EMFILE), "", Always, Code::TooManyFiles),
         (Load, Some(Errno::ENOKEY), "", Always, Code::NoKey),
-        (Load, Some(Errno::EKEYREJECTED), "", OtherScheme, Code::OtherScheme),
-        (Load, Some(Errno::EKEYREJECTED), "", SameScheme, Code::Changed),
+        (Load, Some(Errno::EKEYREJECTED), "", OtherBytes, Code::OtherScheme),
+        (Load, Some(Errno::EKEYREJECTED), "", SameBytes, Code::Changed),
         (Load, Some(Errno::EKEYREJECTED), "", Always, Code::ChangedOrOtherScheme),
         (Load, Some(Errno::EBADMSG), "", Always, Code::NotPkcs7),
         (Load, Some(Errno::ENOPKG), "", Always, Code::NoAlgorithm),
@@ -293,7 +310,7 @@ const ROWS: &[Row] = {
         (Load, Some(Errno::EACCES), "cannot bind any BTF", Always, Code::BindsBtf),
         (Load, Some(Errno::EACCES), "must bind maps", Always, Code::InLoaderScheme),
         (Load, Some(Errno::EACCES), "signed program", Always, Code::MapNotCovered),
-        (Load, Some(Errno::EACCES), "", OtherScheme, Code::MarkNotReadable),
+        (Load, Some(Errno::EACCES), "", UnreadableMark, Code::MarkNotReadable),
         (Load, Some(Errno::EACCES), "", Always, Code::Verifier),
         (Run, Some(Errno::EPERM), "", Always, Code::RunNotPermitted),
         (Object, Some(Errno::EMFILE), "", Always, Code::ObjectFiles),
@@ -376,6 +393,26 @@ impl Refusal {
     }
 }
 
+impl InstallPlan<'_> {
+    /// What an answer to one of its steps means, on a kernel that checks this.
+    #[must_use]
+    pub fn refusal(
+        &self,
+        step: Step,
+        errno: Errno,
+        log: impl Into<String>,
+        checks: Checks,
+    ) -> Refusal {
+        let empty = |call: &Call<'_>| matches!(call, Call::CreateMap(map) if map.value_size == 0);
+        let circumstances = Circumstances {
+            scheme: self.scheme,
+            no_metadata: self.calls.iter().any(empty),
+            checks,
+        };
+        Refusal::new(step, errno, log.into(), circumstances)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = self.what.as_deref();
@@ -441,6 +478,7 @@ mod tests {
         assert_eq!(rejected(new, Checks::Unknown), Code::ChangedOrOtherScheme);
         assert_eq!(rejected(new, of(new)), Code::Changed);
         assert_eq!(rejected(new, of(old)), Code::OtherScheme);
+        assert_eq!(rejected(old, of(Scheme::InLoaderExclusive)), Code::Changed);
         let unsigned = Circumstances::default();
         let create = |known| code(Step::CreateMetadata, Errno::EINVAL, "", known);
         assert_eq!(create(unsigned), Code::Refused);

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use bpfseal::artifact::install::InstallPlan;
 use bpfseal::kernel::probe::{self, Ability, Verification};
-use bpfseal::kernel::{self, KeyringId, Linux, LoaderImage, keyring_serial};
+use bpfseal::kernel::{self, KeyringId, Linux, keyring_serial};
 use bpfseal::loader::ContextLayout;
 use bpfseal::report::{DoctorReport, HostFinding, HostState};
 use bpfseal::seal::{Certificate, Scheme, SealedLoader, SigningKey, seal_load_time};
@@ -224,13 +225,10 @@ fn try_key(kind: &'static rcgen::SignatureAlgorithm) -> Result<(), String> {
         maps: 0,
         programs: 0,
     };
-    kernel::install(
-        &Linux,
-        &LoaderImage::sealed(sealed, keyring.into()),
-        context,
-    )
-    .map(drop)
-    .map_err(|e| text(&e))
+    let plan = InstallPlan::sealed(sealed, keyring.into(), context);
+    kernel::install(&Linux, &plan)
+        .map(drop)
+        .map_err(|e| text(&e))
 }
 
 /// Known holes, by the version: they cannot be tried.

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bpfseal::model::kernel::{Policy, Profile};
-use bpfseal::report::{ExplainOptions, FormAnswer, KernelAnswer};
+use bpfseal::report::{ExplainOptions, FormAnswer, InstallStep, KernelAnswer};
 use bpfseal::seal::{Scheme, TrustStore};
 
+use crate::advice::{Asker, advice};
 use crate::args::{parse_keyring, read_certificates};
 use crate::failure::{Failure, Outcome};
 use crate::files;
@@ -93,6 +94,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let mut report = bpfseal::explain(&artifact, &options);
     report.artifact = files::shown(&args.artifact);
+    for form in report
+        .kernels
+        .iter_mut()
+        .flat_map(|kernel| &mut kernel.forms)
+    {
+        if let Some(refusal) = &mut form.refusal {
+            refusal.help = Some(advice(refusal.code, Asker::Explain));
+        }
+    }
     if args.json {
         files::print_json(&report)?;
     } else {
@@ -157,11 +167,14 @@ fn to_text(kernel: &KernelAnswer, place: &str) -> String {
                     "  answer",
                     &format!("{}: {}", refusal.errno, refusal.meaning),
                 );
-                row("  step", refusal.step.text);
+                let InstallStep { text, command, .. } = refusal.step;
+                row("  step", &format!("{text} ({command})"));
                 for line in &refusal.log {
                     row("  kernel", line);
                 }
-                row("  help", refusal.help);
+                if let Some(help) = refusal.help {
+                    row("  help", help);
+                }
             }
         }
         for admission in &form.admissions {

@@ -8,6 +8,7 @@ use bpfseal::object::uapi::{MapType, ProgType};
 use bpfseal::report::LoadReport;
 use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError, PinPlace};
 
+use crate::advice::{Asker, advice};
 use crate::args::{parse_keyring, parse_scheme, read_certificates};
 use crate::cleaner::Cleaner;
 use crate::failure::{Failure, Outcome, Report};
@@ -163,26 +164,12 @@ const LOG_LINES: usize = 12;
 
 /// Says what the kernel answered, what that means, and what to do.
 fn refused(place: &str, error: &InstallError) -> Failure {
-    let (meaning, help) = error.explain();
-    eprintln!("refused: {place}: {meaning}");
-    let log = match error {
-        InstallError::Call { step, source } => {
-            eprintln!("  step   {}", step.describe());
-            eprintln!("  answer {source}");
-            source.log.as_str()
-        }
-        InstallError::Loader { log, .. } => {
-            eprintln!(
-                "  step   running the loader, which loads the maps and programs of the object"
-            );
-            eprintln!("  answer {error}");
-            log.as_str()
-        }
-        _ => {
-            eprintln!("  answer {error}");
-            ""
-        }
-    };
+    eprintln!("refused: {place}: {}", error.meaning());
+    if let Some(refusal) = error.refusal() {
+        eprintln!("  step   {}", refusal.step.describe());
+    }
+    eprintln!("  answer {error}");
+    let log = error.refusal().map_or("", |refusal| &refusal.log);
     let lines: Vec<_> = log.lines().filter(|line| !line.is_empty()).collect();
     let skipped = lines.len().saturating_sub(LOG_LINES);
     if skipped > 0 {
@@ -191,7 +178,7 @@ fn refused(place: &str, error: &InstallError) -> Failure {
     for line in &lines[skipped..] {
         eprintln!("  kernel {line}");
     }
-    eprintln!("  help   {help}");
+    eprintln!("  help   {}", advice(error.code(), Asker::Load));
     Failure::Rejected
 }
 

@@ -16,11 +16,11 @@ mod recover;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use bpfseal_artifact::install::{Context, Input};
 use bpfseal_artifact::{Artifact, LoaderForm};
 use bpfseal_loader::plan::{KernelRef, MAX_MAPS, ProgramLoad};
 use bpfseal_loader::{ContextLayout, LoadPlan};
 use bpfseal_object::Endian;
-use bpfseal_uapi::loader;
 
 pub use compare::{Change, Difference, compare};
 pub use power::Powers;
@@ -338,35 +338,21 @@ fn map_object(metadata: &[u8], endian: Endian) -> Vec<u8> {
     crate::run::map_object(sha2::Sha256::digest(metadata).into(), true, endian)
 }
 
-pub(crate) fn context_size(subject: &Subject<'_>) -> usize {
+fn context_size(subject: &Subject<'_>) -> usize {
     subject.context.size() as usize
 }
 
 /// A context that asks for everything that a host can ask for.
-#[must_use]
-pub fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
-    let mut context = vec![0; context_size(subject)];
-    let put = |context: &mut [u8], at: usize, bytes: &[u8]| {
-        if let Some(place) = context.get_mut(at..at + bytes.len()) {
-            place.copy_from_slice(bytes);
-        }
+fn asking_context(subject: &Subject<'_>) -> Vec<u8> {
+    let asked = Input {
+        max_entries: 0x5eed,
+        initial_value: Some(&[]),
     };
-    for map in 0..subject.context.maps as usize {
-        let at = loader::ctx::LEN + map * loader::map::LEN;
-        let entries = subject.endian.put_u32(0x5eed);
-        put(
-            &mut context,
-            at + loader::map::MAX_ENTRIES.offset(),
-            &entries,
-        );
-        let address = subject.endian.put_u64(0x5eed_5eed_0000);
-        put(
-            &mut context,
-            at + loader::map::INITIAL_VALUE.offset(),
-            &address,
-        );
-    }
-    context
+    let context = Context {
+        layout: subject.context,
+        inputs: vec![asked; subject.context.maps as usize].into(),
+    };
+    context.encode(subject.endian, |_| 0x5eed_5eed_0000)
 }
 
 /// The symbols that the loader does not do without: it ends where one of them is missing.

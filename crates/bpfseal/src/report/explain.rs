@@ -2,8 +2,9 @@
 
 use super::schema::schema;
 use crate::artifact::Artifact;
+use crate::artifact::install::{Code, Refusal, Step};
 use crate::model::Symbols;
-use crate::model::explain::{Explanation, Refusal, Setting, describe_admission};
+use crate::model::explain::{Explanation, Setting, describe_admission};
 use crate::model::kernel::{Admission, Policy, Profile};
 use crate::seal::{Scheme, TrustStore};
 use crate::uapi::KeyringId;
@@ -199,10 +200,16 @@ pub struct RefusalReport {
     pub errno: String,
     /// What the kernel logs.
     pub log: Vec<String>,
+    /// What that means, in a word.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::names::code"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::names::CodeName"))]
+    pub code: Code,
     /// What that means.
     pub meaning: String,
-    /// What to do.
-    pub help: &'static str,
+    /// The security module that refuses it, where it is one.
+    pub module: Option<&'static str>,
+    /// What to do. The library leaves it to whoever talks to people; the command fills it in.
+    pub help: Option<&'static str>,
 }
 
 /// A step of loading an artifact.
@@ -215,22 +222,16 @@ pub struct InstallStep {
     pub name: &'static str,
     /// The step in words.
     pub text: &'static str,
+    /// The command of `bpf(2)`.
+    pub command: &'static str,
 }
 
-impl From<crate::model::explain::Step> for InstallStep {
-    fn from(step: crate::model::explain::Step) -> Self {
-        use crate::model::explain::Step;
+impl From<Step> for InstallStep {
+    fn from(step: Step) -> Self {
         Self {
-            name: match step {
-                Step::CreateMetadata => "create-metadata",
-                Step::FillMetadata => "fill-metadata",
-                Step::FreezeMetadata => "freeze-metadata",
-                Step::DigestMetadata => "digest-metadata",
-                Step::LoadLoader => "load-loader",
-                Step::RunLoader => "run-loader",
-                Step::SecurityModule => "security-module",
-            },
+            name: step.name(),
             text: step.describe(),
+            command: step.command().call(),
         }
     }
 }
@@ -240,9 +241,11 @@ impl From<Refusal> for RefusalReport {
         Self {
             step: refusal.step.into(),
             errno: refusal.errno.to_string(),
-            log: refusal.log,
-            meaning: refusal.meaning,
-            help: refusal.help,
+            log: refusal.log.lines().map(str::to_owned).collect(),
+            code: refusal.code,
+            meaning: refusal.to_string(),
+            module: refusal.module,
+            help: None,
         }
     }
 }

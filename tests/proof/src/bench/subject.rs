@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use bpfseal_artifact::install::InstallPlan;
 use bpfseal_kernel::{
-    KeyringId, Linux, LoaderImage, LoaderSignature, Map, MapSpec, Program, ProgramSpec, Signature,
-    SyscallError, add_certificate,
+    KeyringId, Linux, Map, MapSpec, Program, ProgramSpec, Signature, SyscallError, add_certificate,
 };
 use bpfseal_loader::{ContextLayout, EmitOptions, FixedHost, Form, LoadPlan, Loader};
 use bpfseal_object::Object;
-use bpfseal_seal::{Scheme, excl_prog_hash, seal_load_time};
+use bpfseal_seal::{Seal, SealedLoader, excl_prog_hash, seal_load_time};
 use bpfseal_uapi::{BPF_F_SLEEPABLE, map, prog};
 
 use super::{Person, person};
@@ -30,12 +30,14 @@ pub fn trust() {
 /// A signature for load-time verification.
 #[must_use]
 pub fn sign(instructions: &[u8], metadata: &[u8]) -> Vec<u8> {
+    seal(instructions, metadata).signature
+}
+
+fn seal(instructions: &[u8], metadata: &[u8]) -> Seal {
     let Person {
         key, certificate, ..
     } = signer();
-    seal_load_time(instructions, metadata, &key, &certificate)
-        .unwrap()
-        .signature
+    seal_load_time(instructions, metadata, &key, &certificate).unwrap()
 }
 
 /// A loader of one of the project's objects, with its signature.
@@ -47,8 +49,8 @@ pub struct Subject {
     pub metadata: Vec<u8>,
     /// Its context.
     pub context: ContextLayout,
-    /// Over both, by the test key.
-    pub signature: Vec<u8>,
+    /// What vouches for both: the test key, for load-time verification.
+    pub seal: Seal,
 }
 
 impl Subject {
@@ -66,24 +68,34 @@ impl Subject {
         let plan = LoadPlan::new(&object, &host).unwrap();
         let loader = Loader::new(&plan, EmitOptions::new(form)).unwrap();
         Self {
-            signature: sign(&loader.instructions, &loader.metadata),
+            seal: seal(&loader.instructions, &loader.metadata),
             instructions: loader.instructions,
             metadata: loader.metadata,
             context: loader.context,
         }
     }
 
-    /// As it is loaded, signed.
+    /// The signature.
     #[must_use]
-    pub fn image(&self) -> LoaderImage<'_> {
-        LoaderImage {
-            signature: Some(LoaderSignature {
-                scheme: Scheme::LoadTime,
-                bytes: &self.signature,
-                keyring: SESSION,
-            }),
-            ..LoaderImage::unsigned(&self.instructions, &self.metadata)
-        }
+    pub fn signature(&self) -> &[u8] {
+        &self.seal.signature
+    }
+
+    /// How it is installed, signed.
+    #[must_use]
+    pub fn plan(&self) -> InstallPlan<'_> {
+        let sealed = SealedLoader {
+            instructions: &self.instructions,
+            metadata: &self.metadata,
+            seal: &self.seal,
+        };
+        InstallPlan::sealed(sealed, SESSION, self.context)
+    }
+
+    /// How it is installed without its signature.
+    #[must_use]
+    pub fn unsigned(&self) -> InstallPlan<'_> {
+        InstallPlan::unsigned(&self.instructions, &self.metadata, self.context)
     }
 
     /// The metadata map, as it has to be.
@@ -106,7 +118,7 @@ impl Subject {
     /// # Errors
     /// The kernel's.
     pub fn load(&self, map: &Map) -> Result<Program, SyscallError> {
-        load(&self.instructions, &[fd(map)], true, Some(&self.signature))
+        load(&self.instructions, &[fd(map)], true, Some(self.signature()))
     }
 }
 
