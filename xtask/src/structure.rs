@@ -99,19 +99,44 @@ pub(crate) fn run() -> anyhow::Result<()> {
         faults.extend(wrong_way(package));
     }
     let mut files = 0;
+    let mut left = 0;
     for package in &metadata.packages {
         let (count, circles) = circles(package)?;
         files += count;
-        faults.extend(circles);
+        if circles.len() > allowed(&package.name) {
+            faults.extend(circles);
+        } else {
+            left += circles.len();
+            circles.iter().for_each(|circle| println!("{circle}"));
+        }
     }
     if !faults.is_empty() {
         bail!("the structure is not in order:\n{}", faults.join("\n"));
     }
     println!(
-        "{} crates in order, {files} files without a circle",
+        "{} crates in order, {files} files, {left} circles that are known and left to untie",
         metadata.packages.len()
     );
     Ok(())
+}
+
+/// Crates that still have circles of files, and how many. Every other crate may have none; these
+/// may not get more, and the numbers only go down.
+const KNOWN_CIRCLES: [(&str, usize); 6] = [
+    ("bpfseal-loader", 3),
+    ("bpfseal-model", 2),
+    ("bpfseal-object", 3),
+    ("bpfseal-proof", 1),
+    ("bpfseal-uapi", 4),
+    ("codegen", 1),
+];
+
+/// How many circles of files a crate may have.
+fn allowed(name: &str) -> usize {
+    let known = KNOWN_CIRCLES
+        .iter()
+        .find(|(crate_name, _)| *crate_name == name);
+    known.map_or(0, |(_, count)| *count)
 }
 
 /// Where a crate stands in the order.
