@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 use crate::header::{self, CEnum};
+use crate::places::{home, read as sections_of, tables};
 use crate::table::{Enum, Flags, Kind, Layout, Row, Section};
 
 /// Headers that define numbers by `#define`.
@@ -41,9 +42,9 @@ pub fn compare(root: &Path, add: bool) -> anyhow::Result<Vec<String>> {
     let kernel = read(root)?;
     let mut said = Vec::new();
     let mut known = BTreeSet::new();
-    for table in crate::tables()? {
+    for table in tables()? {
         let mut new = Vec::new();
-        for section in crate::read(&table)? {
+        for section in sections_of(&table)? {
             match section {
                 Section::Enum(of) => new.extend(enumeration(&of, &kernel, &mut said)),
                 Section::Flags(of) => {
@@ -56,7 +57,7 @@ pub fn compare(root: &Path, add: bool) -> anyhow::Result<Vec<String>> {
             }
         }
         if add && !new.is_empty() {
-            let path = crate::home().join(format!("table/{table}.tsv"));
+            let path = home().join(format!("table/{table}.tsv"));
             let text = std::fs::read_to_string(&path)?;
             std::fs::write(&path, with_values(&text, &new))?;
         }

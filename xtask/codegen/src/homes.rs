@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::places::{project, read, tables};
 use crate::table::{Kind, Section, integer};
-use crate::{project, read, tables};
 
 /// Where sources are.
 const PLACES: [&str; 4] = ["crates", "examples", "tests", "xtask"];

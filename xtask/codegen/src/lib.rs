@@ -11,14 +11,15 @@
 mod compare;
 mod header;
 mod homes;
+mod places;
 mod rust;
 mod table;
-
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
 pub use compare::compare;
+
+use places::{home, read, tables};
 
 /// Writes the generated code.
 ///
@@ -67,37 +68,6 @@ pub fn check() -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("{}", wrong.join("\n"));
-}
-
-/// The project's directory.
-fn project() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(Path::new("."))
-}
-
-/// The crate of the numbers.
-fn home() -> PathBuf {
-    project().join("crates/bpfseal-uapi")
-}
-
-/// Names of the tables, sorted.
-fn tables() -> anyhow::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(home().join("table"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "tsv") {
-            names.extend(
-                path.file_stem()
-                    .map(|stem| stem.to_string_lossy().into_owned()),
-            );
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn read(table: &str) -> anyhow::Result<Vec<table::Section>> {
-    table::read(&home().join(format!("table/{table}.tsv")))
 }
 
 /// Every generated file: its name and its text.
