@@ -128,7 +128,7 @@ const KNOWN_CIRCLES: [(&str, usize); 6] = [
     ("bpfseal-object", 3),
     ("bpfseal-proof", 1),
     ("bpfseal-uapi", 4),
-    ("codegen", 1),
+    ("xtask", 1),
 ];
 
 /// How many circles of files a crate may have.
