@@ -110,7 +110,7 @@ pub(crate) fn write(path: &Path, contents: &dyn Contents) -> Result<(), Report> 
     replace(path, contents)
 }
 
-/// [`write`], also over what was read.
+/// [`fn@write`], also over what was read.
 pub(crate) fn replace(path: &Path, contents: &dyn Contents) -> Result<(), Report> {
     let written = if is_stdio(path) {
         write_to(&mut io::stdout().lock(), contents)

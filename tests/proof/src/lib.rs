@@ -1,7 +1,7 @@
 //! What drives the model of the kernel and real kernels alike, to see that they answer the same.
 //!
 //! Not part of the product and not published: [`scenario`] and [`attacks`] are sequences of calls
-//! for any [`machine`], [`signatures`] are messages and certificates for any of them, and [`bench`] is what tests in virtual machines start from.
+//! for any [`machine`], [`signatures`] are messages and certificates for any of them, and [`mod@bench`] is what tests in virtual machines start from.
 //! `cargo xtask kernels` runs those tests; elsewhere each says that it was skipped.
 //!
 //! ```text
