@@ -380,9 +380,10 @@ mod tests {
         };
         for endian in [Endian::Little, Endian::Big] {
             let bytes = context.encode(endian, |value| 0x1000 + value.len() as u64);
-            let mut wanted = vec![0; 24 + 2 * 16 + 4];
-            wanted[..4].copy_from_slice(&endian.put_u32(60));
-            wanted[28..32].copy_from_slice(&endian.put_u32(7));
+            let (size, max_entries) = (24 + 2 * 16 + 4, 7);
+            let mut wanted = vec![0; size as usize];
+            wanted[..4].copy_from_slice(&endian.put_u32(size));
+            wanted[28..32].copy_from_slice(&endian.put_u32(max_entries));
             wanted[48..56].copy_from_slice(&endian.put_u64(0x1005));
             assert_eq!(bytes, wanted);
         }
