@@ -10,12 +10,14 @@ use serde::Deserialize;
 use crate::project;
 
 /// Licences that a dependency may have, by their SPDX identifiers.
-const LICENCES: [&str; 7] = [
+const LICENCES: [&str; 8] = [
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "ISC",
     "MIT",
+    // LLVM's fuzzer in `libfuzzer-sys`, which only the fuzz targets have.
+    "NCSA",
     // The tables of `unicode-ident`, which only runs while compiling.
     "Unicode-3.0",
     "Zlib",
