@@ -144,7 +144,8 @@ fn start(
     ended: &Sender<Ended>,
 ) -> anyhow::Result<(Option<Pid>, Option<ChildStdin>)> {
     let output = File::create(&log).with_context(|| log.display().to_string())?;
-    let mut child: Child = Command::new(std::env::current_exe()?)
+    // Not by its path: the step `build` may have put another file there.
+    let mut child: Child = Command::new("/proc/self/exe")
         .args(["test", "--watched", "--step", &step.name])
         .stdin(Stdio::piped())
         .stdout(output.try_clone()?)
