@@ -1,5 +1,6 @@
 //! Values of other crates that stand in reports by their name.
 
+#[cfg(any(feature = "model", feature = "schema"))]
 use crate::artifact::install::Code;
 use crate::seal::Scheme;
 
@@ -21,6 +22,8 @@ pub(super) fn schemes<S: serde::Serializer>(all: &[Scheme], to: S) -> Result<S::
     to.collect_seq(all.iter().map(|scheme| scheme.name()))
 }
 
+/// What a refusal means, by name; the explanations of the model have it.
+#[cfg(feature = "model")]
 pub(super) fn code<S: serde::Serializer>(code: &Code, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(code.name())
 }
