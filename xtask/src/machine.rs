@@ -12,7 +12,7 @@ use crate::proof::Seen;
 
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// How long a machine may take, and its first process to start.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1200);
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// Variables that the tests in a machine see: how many random cases, and where to begin.
 const VARIABLES: [&str; 4] = [

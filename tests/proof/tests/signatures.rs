@@ -17,7 +17,7 @@ use bpfseal_proof::signatures::{Built, CONTENT, Case};
 use bpfseal_uapi::{BPF_F_SLEEPABLE, prog};
 
 /// How many in a test run without being told.
-const MESSAGES: u64 = 2000;
+const MESSAGES: u64 = 1000;
 const CERTIFICATES: u64 = 500;
 /// How many that differ are printed.
 const PRINTED: usize = 8;
