@@ -21,6 +21,7 @@ mod files;
 mod host;
 mod input;
 mod page;
+mod prompt;
 mod signer;
 mod symbols;
 

@@ -1,7 +1,6 @@
 //! Who signs: a key in a file, a token, or a command, and where its passphrase or PIN is.
 
 use std::ffi::{OsStr, OsString};
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::seal::{Certificate, KeyError, Secret, Signer, SigningKey, check_key};
@@ -11,6 +10,7 @@ use clap::Args;
 use crate::args::read_certificate;
 use crate::failure::{Failure, Report};
 use crate::files;
+use crate::prompt::ask;
 
 /// Key and certificate.
 #[derive(Debug, Default, Args)]
@@ -162,16 +162,6 @@ impl SignArgs {
             Report::new(&files::shown(path), &e, help)
         })?)
     }
-}
-
-/// Asks for a passphrase or a PIN, where there is somebody to ask.
-fn ask(what: &str) -> Option<Secret> {
-    if !std::io::stdin().is_terminal() {
-        return None;
-    }
-    rpassword::prompt_password(format!("{what}: "))
-        .ok()
-        .map(Secret::from)
 }
 
 impl From<TokenError> for Failure {

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use common::{Bench, testdata};
 
 /// What must not be seen. Letters alone, so that it may stand anywhere a name may.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_bpfseal");
 const SECRET: &str = "swordfish";
 
 fn command(bench: &Bench) -> Command {
@@ -177,10 +178,39 @@ fn a_passphrase_that_is_typed() {
     }
     let bench = Bench::new();
     bench.take(&testdata().join("keys/p256.encrypted.pem"), "locked.pem");
-    let program = env!("CARGO_BIN_EXE_bpfseal");
-    let run = format!("{program} seal sample.bpf.o -k locked.pem -i other.cert.pem -o x.h");
+    let run = format!("{PROGRAM} seal sample.bpf.o -k locked.pem -i other.cert.pem -o x.h");
+    let (said, code) = on_a_terminal(&bench, &run, b"swordfish\n");
+    assert_ne!(code, Some(0), "{said}");
+    assert!(said.contains("check the passphrase"), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
+}
+
+/// Ctrl-C ends the command as a signal does, and the terminal is as before.
+#[test]
+fn an_interrupt_at_the_prompt() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: no `script`");
+        return;
+    }
+    let bench = Bench::new();
+    bench.take(&testdata().join("keys/p256.encrypted.pem"), "locked.pem");
+    let run = format!(
+        "{PROGRAM} seal sample.bpf.o -k locked.pem -i cert.pem -o x.h; echo code $?; stty -a"
+    );
+    let (said, _) = on_a_terminal(&bench, &run, b"sword\x03");
+    assert!(said.contains("code 130"), "{said}");
+    for mode in [" echo ", " icanon ", "isig "] {
+        assert!(said.contains(mode), "no `{mode}`: {said}");
+    }
+    assert!(!said.contains("sword"), "{said}");
+    assert!(!bench.folder.path().join("x.h").exists());
+}
+
+/// Runs a command line of a shell on a terminal of its own, and answers its first question with
+/// `keys`; what was shown, and the exit code.
+fn on_a_terminal(bench: &Bench, run: &str, keys: &[u8]) -> (String, Option<i32>) {
     let mut child = Command::new("script")
-        .args(["-qec", &run, "/dev/null"])
+        .args(["-qec", run, "/dev/null"])
         .current_dir(bench.folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -190,18 +220,16 @@ fn a_passphrase_that_is_typed() {
     let mut said = Vec::new();
     let mut out = child.stdout.take().unwrap();
     let mut byte = [0];
-    // Nothing is echoed any more once it asks.
+    // Echoing stopped before it asks.
     while !said.ends_with(b"locked.pem: ") {
         assert_eq!(out.read(&mut byte).unwrap(), 1, "{said:?}");
         said.push(byte[0]);
     }
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(b"swordfish\n").unwrap();
+    stdin.write_all(keys).unwrap();
     out.read_to_end(&mut said).unwrap();
-    assert!(!child.wait().unwrap().success());
-    let said = String::from_utf8_lossy(&said);
-    assert!(said.contains("check the passphrase"), "{said}");
-    assert!(!said.contains(SECRET), "{said}");
+    let code = child.wait().unwrap().code();
+    (String::from_utf8_lossy(&said).into_owned(), code)
 }
 
 #[test]
