@@ -13,6 +13,7 @@ use bpfseal::Sealer;
 use bpfseal::artifact::Artifact;
 use bpfseal::object::{Endian, Object, object_name};
 use bpfseal::seal::{Certificate, Scheme, SigningKey};
+use bpfseal_proof::signatures::prepared;
 use serde::{Deserialize, Serialize};
 
 use crate::reference::Reference;
@@ -89,6 +90,10 @@ pub(crate) fn with_tests() -> anyhow::Result<PathBuf> {
     for name in kernels::tests() {
         files.push((find(&programs.tests, name)?, format!("tests/{name}")));
     }
+    files.push((
+        signature_cases()?,
+        prepared::PATH.trim_start_matches('/').to_owned(),
+    ));
     files.extend(examples_in_c()?);
     files.extend(handover()?);
     files.extend(seal_corpus()?);
@@ -126,6 +131,16 @@ pub(crate) fn with_benchmark() -> anyhow::Result<PathBuf> {
         files.extend(identity.seal(&path, name, "bench", Some(&reference))?);
     }
     pack(files, &folder().join("benchmark.cpio"))
+}
+
+/// The messages and certificates that a kernel is asked about.
+fn signature_cases() -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(folder())?;
+    let path = folder().join("signatures.jsonl");
+    let mut out = std::io::BufWriter::new(std::fs::File::create(&path)?);
+    prepared::write(&mut out)?;
+    std::io::Write::flush(&mut out)?;
+    Ok(path)
 }
 
 /// Objects that loading is measured with: a small one, one with many maps, one with many programs.

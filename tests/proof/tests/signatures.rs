@@ -1,39 +1,36 @@
 //! Changed messages and certificates on a real kernel, and offline: the same verdict, and the same
 //! errno.
 //!
-//! `BPFSEAL_MESSAGES` and `BPFSEAL_CERTIFICATES` say how many, `BPFSEAL_SEED` where to begin. One
-//! that differs is made smaller, change by change, and printed.
+//! The cases are made before the machine starts. One that differs is made smaller, change by change,
+//! and printed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::io::BufReader;
 
 use bpfseal::kernel::{
     KeyringId, Linux, Program, ProgramSpec, Signature, add_certificate, join_session,
 };
 use bpfseal::model::Errno;
-use bpfseal::seal::{Certificate, CertificateError, Rejection, TrustStore, hex, verify_detached};
+use bpfseal::seal::hex;
 use bpfseal_proof::bench::in_machine;
-use bpfseal_proof::signatures::{Built, CONTENT, Case};
+use bpfseal_proof::signatures::prepared::{self, Answers, What, offline};
+use bpfseal_proof::signatures::{CONTENT, Case};
 use bpfseal_uapi::{BPF_F_SLEEPABLE, prog};
 
-/// How many in a test run without being told.
-const MESSAGES: u64 = 1000;
-const CERTIFICATES: u64 = 500;
 /// How many that differ are printed.
 const PRINTED: usize = 8;
-/// What is answered to a case: for each certificate, then for the load.
-type Answers = Vec<Option<Errno>>;
 
 /// The running kernel's answers.
-fn kernel(built: &Built) -> Answers {
+fn kernel(trusted: &[Vec<u8>], signature: &[u8]) -> Answers {
     join_session(&Linux).unwrap();
     let mut answers = Answers::new();
-    for (number, der) in built.trusted.iter().enumerate() {
+    for (number, der) in trusted.iter().enumerate() {
         let name = format!("certificate {number}");
         let added = add_certificate(&Linux, KeyringId::SESSION, &name, der);
         answers.push(added.err().map(|error| error.errno));
     }
-    if !built.signature.is_empty() {
+    if !signature.is_empty() {
         let loaded = Program::load(
             &Linux,
             &ProgramSpec {
@@ -45,7 +42,7 @@ fn kernel(built: &Built) -> Answers {
                 fd_array: &[],
                 fd_array_cnt: 0,
                 signature: Some(Signature {
-                    bytes: &built.signature,
+                    bytes: signature,
                     keyring: KeyringId::SESSION,
                 }),
                 log_level: 0,
@@ -56,31 +53,9 @@ fn kernel(built: &Built) -> Answers {
     answers
 }
 
-/// The answers that are predicted, and whether a message that the kernel takes is refused here.
-fn offline(built: &Built) -> (Answers, bool) {
-    let mut store = TrustStore::new();
-    let mut answers = Answers::new();
-    let mut refused = false;
-    for der in &built.trusted {
-        let added = match Certificate::from_der(der) {
-            Ok(certificate) => store.add_key(certificate),
-            Err(CertificateError::Refused(fault)) => Err(fault),
-            Err(other) => panic!("{other}"),
-        };
-        answers.push(added.err().map(|fault| fault.errno()));
-    }
-    if !built.signature.is_empty() {
-        let verdict = verify_detached(&[&CONTENT], &built.signature, &store);
-        let errno = verdict.as_ref().err().and_then(Rejection::errno);
-        refused = verdict.is_err() && errno.is_none();
-        answers.push(errno);
-    }
-    (answers, refused)
-}
-
 fn differs(case: &Case) -> bool {
     let built = case.build();
-    kernel(&built) != offline(&built).0
+    kernel(&built.trusted, &built.signature) != offline(&built).0
 }
 
 fn names(answers: &[Option<Errno>]) -> Vec<String> {
@@ -91,7 +66,10 @@ fn names(answers: &[Option<Errno>]) -> Vec<String> {
 fn print(seed: u64, case: &Case) {
     let built = case.build();
     println!("  seed {seed}: {:?}", built.notes);
-    println!("  kernel:  {:?}", names(&kernel(&built)));
+    println!(
+        "  kernel:  {:?}",
+        names(&kernel(&built.trusted, &built.signature))
+    );
     println!("  offline: {:?}", names(&offline(&built).0));
     for der in &built.trusted {
         println!("  trusted: {}", hex(der));
@@ -99,52 +77,48 @@ fn print(seed: u64, case: &Case) {
     println!("  message: {}", hex(&built.signature));
 }
 
-/// Compares so many cases.
+/// Asks the kernel about the cases that were prepared for it.
 #[track_caller]
-fn compare(what: &str, variable: &str, default: u64, make: fn(u64) -> Case) {
+fn compare(what: What) {
     if !in_machine() {
         return;
     }
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let count = number(variable).unwrap_or(default);
-    let first = number("BPFSEAL_SEED").unwrap_or(0);
+    let file = std::fs::File::open(prepared::PATH).unwrap();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut wrong = 0;
     let mut refused_here = 0;
-    for seed in first..first + count {
-        let case = make(seed);
-        let built = case.build();
-        let answers = kernel(&built);
+    for case in prepared::read(BufReader::new(file)) {
+        let case = case.unwrap();
+        if case.what != what {
+            continue;
+        }
+        let answers = kernel(&case.trusted, &case.signature);
         let last = &answers[answers.len().saturating_sub(1)..];
         *seen.entry(names(last).concat()).or_default() += 1;
-        let (predicted, refused) = offline(&built);
-        refused_here += usize::from(refused);
-        if answers == predicted {
+        refused_here += usize::from(case.refused);
+        if answers == case.predicted() {
             continue;
         }
         wrong += 1;
         if wrong <= PRINTED {
-            print(seed, &case.shrunk(differs));
+            print(case.seed, &what.case(case.seed).shrunk(differs));
         }
     }
-    println!("  {count} {what}: {wrong} differ; answers of the kernel: {seen:?}");
+    let count: usize = seen.values().sum();
+    println!("  {count} {what:?}: {wrong} differ; answers of the kernel: {seen:?}");
     if refused_here > 0 {
         println!("  {refused_here} that the kernel takes are refused here nevertheless");
     }
+    assert!(count > 0, "nothing was prepared");
     assert_eq!(wrong, 0);
 }
 
 #[test]
 fn messages_are_answered_as_the_kernel_does() {
-    compare("messages", "BPFSEAL_MESSAGES", MESSAGES, Case::message);
+    compare(What::Messages);
 }
 
 #[test]
 fn certificates_are_answered_as_the_kernel_does() {
-    compare(
-        "certificates",
-        "BPFSEAL_CERTIFICATES",
-        CERTIFICATES,
-        Case::certificates,
-    );
+    compare(What::Certificates);
 }

@@ -8,6 +8,7 @@ mod change;
 mod der;
 mod form;
 mod keys;
+pub mod prepared;
 
 pub use form::CONTENT;
 
