@@ -60,39 +60,122 @@ enum Asks {
     Firmware,
 }
 
+/// Which of a kernel's machines runs a test: a kernel that runs them all has two, side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    /// The corpus, which takes as long as everything else.
+    First,
+    Second,
+}
+
 /// The test files that are run in machines: each is a test of a crate in `tests/`.
-const TESTS: [(&str, Asks); 14] = [
-    ("admission", Asks::LoadTime),
-    ("attacks", Asks::Verifying),
-    ("broken", Asks::All),
-    ("end_to_end", Asks::Verifying),
-    ("examples", Asks::LoadTime),
-    ("faults", Asks::LoadTime),
-    ("load", Asks::Verifying),
-    ("matrix", Asks::Verifying),
-    ("random", Asks::All),
-    ("refusals", Asks::LoadTime),
-    ("revocation", Asks::Firmware),
-    ("scenarios", Asks::LoadTime),
-    ("signatures", Asks::LoadTime),
-    ("work", Asks::LoadTime),
+const TESTS: [(&str, Asks, Half); 14] = [
+    ("admission", Asks::LoadTime, Half::First),
+    ("attacks", Asks::Verifying, Half::First),
+    ("broken", Asks::All, Half::First),
+    ("end_to_end", Asks::Verifying, Half::First),
+    ("examples", Asks::LoadTime, Half::First),
+    ("faults", Asks::LoadTime, Half::Second),
+    ("load", Asks::Verifying, Half::Second),
+    ("matrix", Asks::Verifying, Half::First),
+    ("random", Asks::All, Half::Second),
+    ("refusals", Asks::LoadTime, Half::First),
+    ("revocation", Asks::Firmware, Half::First),
+    ("scenarios", Asks::LoadTime, Half::First),
+    ("signatures", Asks::LoadTime, Half::Second),
+    ("work", Asks::LoadTime, Half::First),
 ];
 
 /// Their names.
 pub(crate) fn tests() -> impl Iterator<Item = &'static str> {
-    TESTS.into_iter().map(|(name, _)| name)
+    TESTS.into_iter().map(|(name, ..)| name)
 }
 
-/// What the machines of a kernel run, without a firmware and with one.
-fn tests_of(kernel: &Kernel, firmware: bool) -> Vec<&'static str> {
-    let wanted = |asks: Asks| match asks {
-        Asks::All => !firmware,
-        Asks::Verifying => !firmware && kernel.verifies != Verifies::Never,
-        Asks::LoadTime => !firmware && kernel.verifies == Verifies::AtLoadTime,
-        Asks::Firmware => firmware && kernel.verifies == Verifies::AtLoadTime,
+/// What one machine of a kernel is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    All,
+    Half(Half),
+    /// What needs a firmware that revokes.
+    Firmware,
+}
+
+/// The tests of a machine.
+fn tests_of(kernel: &Kernel, share: Share) -> Vec<&'static str> {
+    let wanted = |asks: Asks, half: Half| {
+        let firmware = share == Share::Firmware;
+        let asked = match asks {
+            Asks::All => !firmware,
+            Asks::Verifying => !firmware && kernel.verifies != Verifies::Never,
+            Asks::LoadTime => !firmware && kernel.verifies == Verifies::AtLoadTime,
+            Asks::Firmware => firmware && kernel.verifies == Verifies::AtLoadTime,
+        };
+        asked && (matches!(share, Share::All | Share::Firmware) || share == Share::Half(half))
     };
-    let tests = TESTS.into_iter().filter(|(_, asks)| wanted(*asks));
-    tests.map(|(name, _)| name).collect()
+    let tests = TESTS.into_iter();
+    let tests = tests.filter(|(_, asks, half)| wanted(*asks, *half));
+    tests.map(|(name, ..)| name).collect()
+}
+
+/// A machine of a test run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planned {
+    kernel: &'static Kernel,
+    share: Share,
+    /// Whether it waits in the second of two queues, which run side by side.
+    pub(crate) second: bool,
+}
+
+impl Planned {
+    /// All of them, those that take the longest first.
+    pub(crate) fn all() -> Vec<Self> {
+        let machine = |kernel, share, second| Self {
+            kernel,
+            share,
+            second,
+        };
+        let mut machines = Vec::new();
+        for kernel in &KERNELS {
+            if kernel.verifies == Verifies::AtLoadTime {
+                machines.push(machine(kernel, Share::Half(Half::First), false));
+                machines.push(machine(kernel, Share::Half(Half::Second), true));
+                machines.push(machine(kernel, Share::Firmware, true));
+            } else {
+                machines.push(machine(kernel, Share::All, true));
+            }
+        }
+        machines
+    }
+
+    /// The name of its step.
+    pub(crate) fn name(self) -> String {
+        let what = match self.share {
+            Share::All => "",
+            Share::Half(Half::First) => ", first half",
+            Share::Half(Half::Second) => ", second half",
+            Share::Firmware => " with firmware",
+        };
+        format!("kernel {}{what}", self.kernel.version)
+    }
+
+    /// Whether every test run has it.
+    pub(crate) fn always(self) -> bool {
+        self.kernel.always
+    }
+
+    /// Runs it from files that are there: `initramfs` has packed them.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let Some(image) = fetch_or_skip(self.kernel.version)? else {
+            return Ok(());
+        };
+        run_in(
+            self.kernel.version,
+            &image,
+            &initramfs::path_with_tests(),
+            self.share == Share::Firmware,
+            &tests_of(self.kernel, self.share),
+        )
+    }
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -101,7 +184,7 @@ pub(crate) struct Args {
     versions: Vec<String>,
 
     /// Only this test file, such as `work`; can be given several times
-    #[arg(long = "test", value_name = "NAME", value_parser = TESTS.map(|(name, _)| name))]
+    #[arg(long = "test", value_name = "NAME", value_parser = TESTS.map(|(name, ..)| name))]
     tests: Vec<String>,
 
     /// Measure what loading costs, instead of running tests
@@ -139,7 +222,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         for firmware in [false, true] {
             // A kernel that is in no table is taken for one that can do everything.
             let known = KERNELS.iter().find(|kernel| kernel.version == name);
-            let mut tests = tests_of(known.unwrap_or(&KERNELS[0]), firmware);
+            let share = if firmware {
+                Share::Firmware
+            } else {
+                Share::All
+            };
+            let mut tests = tests_of(known.unwrap_or(&KERNELS[0]), share);
             if !args.tests.is_empty() {
                 tests.retain(|test| args.tests.iter().any(|wanted| wanted == test));
             }
@@ -163,26 +251,6 @@ pub(crate) fn scenarios() -> anyhow::Result<()> {
         tests: vec!["random".to_owned()],
         ..Args::default()
     })
-}
-
-/// Whether a kernel has a machine with a firmware.
-pub(crate) fn has_firmware_tests(kernel: &Kernel) -> bool {
-    !tests_of(kernel, true).is_empty()
-}
-
-/// One machine of a test run, from files that are there: `initramfs` has packed them.
-pub(crate) fn run_machine(kernel: &Kernel, firmware: bool) -> anyhow::Result<()> {
-    let Some(image) = fetch_or_skip(kernel.version)? else {
-        return Ok(());
-    };
-    let tests = tests_of(kernel, firmware);
-    run_in(
-        kernel.version,
-        &image,
-        &initramfs::path_with_tests(),
-        firmware,
-        &tests,
-    )
 }
 
 fn run_in(
@@ -290,11 +358,27 @@ mod tests {
     fn every_test_is_run_in_every_test_run() {
         let always = KERNELS.iter().filter(|kernel| kernel.always);
         let run: std::collections::BTreeSet<_> = always
-            .flat_map(|kernel| [tests_of(kernel, false), tests_of(kernel, true)])
-            .flatten()
+            .flat_map(|kernel| tests_of(kernel, Share::All))
+            .chain(tests_of(&KERNELS[0], Share::Firmware))
             .collect();
         assert_eq!(run, tests().collect());
-        assert!(TESTS.is_sorted_by_key(|(name, _)| *name));
+        assert!(TESTS.is_sorted_by_key(|(name, ..)| *name));
+    }
+
+    #[test]
+    fn the_machines_of_a_kernel_run_what_it_is_asked() {
+        let machines = Planned::all();
+        for kernel in &KERNELS {
+            let of = machines
+                .iter()
+                .filter(|m| m.kernel.version == kernel.version);
+            let mut run: Vec<_> = of.flat_map(|m| tests_of(kernel, m.share)).collect();
+            run.sort_unstable();
+            let mut asked = tests_of(kernel, Share::All);
+            asked.extend(tests_of(kernel, Share::Firmware));
+            asked.sort_unstable();
+            assert_eq!(run, asked);
+        }
     }
 
     #[test]

@@ -47,7 +47,9 @@ fn folder() -> PathBuf {
 pub(crate) fn keep(seen: &Seen) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder())?;
     let what = if seen.firmware { "-firmware" } else { "" };
-    let path = folder().join(format!("{}{what}.json", seen.release));
+    // A kernel can have several machines.
+    let first = seen.tests.first().map_or("", |(name, _)| name);
+    let path = folder().join(format!("{}{what}-{first}.json", seen.release));
     std::fs::write(path, serde_json::to_string(seen)?)?;
     Ok(())
 }
@@ -77,10 +79,20 @@ pub(crate) fn check_tree() -> anyhow::Result<()> {
 
 /// Writes `testdata/proof.json`.
 pub(crate) fn record() -> anyhow::Result<()> {
-    let mut machines = Vec::new();
+    let mut machines: Vec<Seen> = Vec::new();
     for entry in std::fs::read_dir(folder()).context("no machine has run")? {
         let text = std::fs::read_to_string(entry?.path())?;
-        machines.push(serde_json::from_str::<Seen>(&text)?);
+        let seen: Seen = serde_json::from_str(&text)?;
+        let mut kernels = machines.iter_mut();
+        let same =
+            |other: &&mut Seen| (&other.release, other.firmware) == (&seen.release, seen.firmware);
+        match kernels.find(same) {
+            Some(kernel) => kernel.tests.extend(seen.tests),
+            None => machines.push(seen),
+        }
+    }
+    for kernel in &mut machines {
+        kernel.tests.sort();
     }
     machines.sort_by_key(|seen| (seen.release.clone(), seen.firmware));
     let rustc = Command::new("rustc").arg("--version").output()?;

@@ -27,6 +27,8 @@ pub(crate) enum Lane {
     Work,
     /// A virtual machine.
     Machine,
+    /// One more, beside it.
+    OtherMachine,
     /// The network, mostly.
     Fetch,
 }

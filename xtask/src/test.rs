@@ -116,23 +116,17 @@ fn all_steps() -> Vec<Step> {
             || initramfs::with_tests().map(drop),
         ),
     ];
-    for kernel in &KERNELS {
-        for firmware in [false, true] {
-            if firmware && !kernels::has_firmware_tests(kernel) {
-                continue;
-            }
-            let what = if firmware { " with firmware" } else { "" };
-            steps.push(Step {
-                release: !kernel.always,
-                run: Box::new(move || kernels::run_machine(kernel, firmware)),
-                ..network(
-                    &format!("kernel {}{what}", kernel.version),
-                    Lane::Machine,
-                    &["initramfs"],
-                    || Ok(()),
-                )
-            });
-        }
+    for machine in kernels::Planned::all() {
+        let lane = if machine.second {
+            Lane::OtherMachine
+        } else {
+            Lane::Machine
+        };
+        steps.push(Step {
+            release: !machine.always(),
+            run: Box::new(move || machine.run()),
+            ..network(&machine.name(), lane, &["initramfs"], || Ok(()))
+        });
     }
     steps.extend([
         local("tests", Lane::Work, &["build"], tests),
