@@ -10,12 +10,15 @@
 //! | 2 | the command was used wrongly |
 //! | 3 | an input is malformed or not supported, or reading or writing failed |
 #![forbid(unsafe_code)]
+// Text leaves by `files::print` and `say!`, which escape what a terminal would obey.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod advice;
 mod args;
 mod cleaner;
 mod cmd;
 mod compat;
+mod exit;
 mod failure;
 mod files;
 mod host;
@@ -24,6 +27,7 @@ mod page;
 mod prompt;
 mod signer;
 mod symbols;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -47,13 +51,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = compat::arguments(std::env::args_os());
-    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| failure::exit_for(&error));
-    match cli.verb.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            failure.exit_code()
-        }
+    let as_json = exit::asks_for_json(&arguments);
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => match cli.verb.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => exit::failed(&failure, as_json),
+        },
+        Err(error) => exit::not_understood(&error, as_json),
     }
 }
 

@@ -246,6 +246,24 @@ fn documents_are_as_their_schemas_say() {
     bench.good("tbs sample.bpf.o -i cert.pem --dir out");
     let tbs = serde_json::from_slice(&bench.read("out/tbs.json")).unwrap();
     all.add("tbs", tbs);
+    for line in [
+        "verify missing --trust cert.pem --json",
+        "inspect cert.pem --json",
+        "audit --json",
+        "diff a b --no-such --json",
+        "load two.bpfseal --json --keyring nowhere",
+        "load u.lskel.h --json",
+        "keyring find xyz --json",
+        "seal missing --json",
+    ] {
+        let ran = bench.run(line);
+        let error: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(error["schema"], "bpfseal/error/1", "{line}");
+        assert_eq!(error["exit_code"], ran.code, "{line}");
+        assert!(error["help"].is_string(), "{line}: {error}");
+        assert_eq!(ran.err, "", "{line}");
+        all.add(line, error);
+    }
     all.print(&bench, "doctor --json");
     all.print(&bench, "keyring list --json");
 

@@ -15,6 +15,7 @@ use crate::files;
 use crate::host::HostArgs;
 use crate::input::SealFile;
 use crate::symbols::SymbolArgs;
+use crate::terminal::one_line;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -116,7 +117,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     } else {
         let texts = report.forms.iter().enumerate();
         let texts = texts.map(|(index, form)| to_text(form, &report, index > 0));
-        files::print(&texts.collect::<String>());
+        files::print(&texts.collect::<String>())?;
     }
     if report.is_good() {
         Ok(())
@@ -145,7 +146,7 @@ fn to_text(form: &AuditedForm, report: &AuditReport, later: bool) -> String {
     let scheme = form.scheme.map_or("unsigned", Scheme::name);
     let mut out = format!("{verdict}: {}, {scheme}\n", report.artifact);
     let mut row = |name: &str, value: &str| {
-        let _ = writeln!(out, "  {name:<11} {value}");
+        let _ = writeln!(out, "  {name:<11} {}", one_line(value));
     };
     let covers = match form.attests {
         Some(attests) => format!("{scheme}: {attests}"),

@@ -12,6 +12,7 @@ use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
 use crate::input::{SealFile, is_object};
+use crate::terminal::one_line;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if args.json {
         files::print_json(&report)?;
     } else {
-        files::print(&to_text(&report, args.brief));
+        files::print(&to_text(&report, args.brief))?;
     }
     if args.exit_code && !report.same {
         Err(Failure::Rejected)
@@ -108,6 +109,7 @@ fn to_text(report: &DiffReport, brief: bool) -> String {
     let mut out = format!("{} -> {}\n", old.file, new.file);
     for side in [old, new] {
         if let Some(why) = &side.no_loader {
+            let why = one_line(why);
             let _ = writeln!(out, "  no loader can be made of {}: {why}", side.file);
         }
     }
@@ -119,7 +121,8 @@ fn to_text(report: &DiffReport, brief: bool) -> String {
         for (sign, these, those) in [('-', old, new), ('+', new, old)] {
             let only = these.signatures.iter();
             for signature in only.filter(|one| !those.signatures.contains(one)) {
-                let _ = writeln!(out, "  {sign} signed {signature}");
+                let signature = signature.to_string();
+                let _ = writeln!(out, "  {sign} signed {}", one_line(&signature));
             }
             if these.signatures.is_empty() && !those.signatures.is_empty() {
                 let _ = writeln!(out, "  {sign} not signed");
@@ -127,18 +130,19 @@ fn to_text(report: &DiffReport, brief: bool) -> String {
         }
     }
     for finding in new.findings.iter().filter(|f| !old.findings.contains(f)) {
-        let _ = writeln!(out, "  + {finding}");
+        let _ = writeln!(out, "  + {}", one_line(&finding.to_string()));
     }
     for change in &report.changes {
-        let _ = writeln!(out, "  {}: {}", change.of, change.text);
+        let line = format!("{}: {}", change.of, change.text);
+        let _ = writeln!(out, "  {}", one_line(&line));
     }
     if !report.new_capabilities.is_empty() {
         let names = report.new_capabilities.join(", ");
-        let _ = writeln!(out, "  new capabilities: {names}");
+        let _ = writeln!(out, "  new capabilities: {}", one_line(&names));
     }
     if !brief {
         for (name, text) in &report.instructions {
-            let _ = writeln!(out, "\nprogram `{name}`:\n{}", text.trim_end());
+            let _ = writeln!(out, "\nprogram `{}`:\n{}", one_line(name), text.trim_end());
         }
     }
     out

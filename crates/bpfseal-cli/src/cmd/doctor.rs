@@ -12,6 +12,7 @@ use bpfseal::uapi::{Cve, Version};
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::terminal::one_line;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if args.json {
         files::print_json(&report)?;
     } else {
-        files::print(&to_text(&report));
+        files::print(&to_text(&report))?;
     }
     if scheme == Verification::LoadTime {
         Ok(())
@@ -81,7 +82,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
 fn to_text(report: &DoctorReport) -> String {
     let mut out = String::new();
     for f in &report.findings {
-        let _ = writeln!(out, "{:<5} {:<12} {}", mark(f.state), f.name, f.text);
+        let _ = writeln!(
+            out,
+            "{:<5} {:<12} {}",
+            mark(f.state),
+            f.name,
+            one_line(&f.text)
+        );
         if !f.help.is_empty() {
             let _ = writeln!(out, "{:<19}help: {}", "", f.help);
         }

@@ -13,6 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::input::SealFile;
 use crate::symbols::SymbolArgs;
+use crate::terminal::one_line;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -110,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             [one] => to_text(one, &report.artifact),
             all => table(&report.artifact, all),
         };
-        files::print(&text);
+        files::print(&text)?;
     }
     let whole = args.kernel.iter().any(|name| name == "all");
     // Not every kernel can take an artifact: a table is an answer, not a verdict.
@@ -138,7 +139,7 @@ fn table(place: &str, kernels: &[KernelAnswer]) -> String {
         };
         let scheme = form_name(form);
         let line = format!("  {:<12} {scheme:<20} {what:<13} {why}", kernel.kernel);
-        let _ = writeln!(out, "{}", line.trim_end());
+        let _ = writeln!(out, "{}", one_line(line.trim_end()));
     }
     out
 }
@@ -156,7 +157,7 @@ fn to_text(kernel: &KernelAnswer, place: &str) -> String {
         kernel.kernel, kernel.kernels
     );
     let mut row = |name: &str, value: &str| {
-        let _ = writeln!(out, "  {name:<11} {value}");
+        let _ = writeln!(out, "  {name:<11} {}", one_line(value));
     };
     for form in &kernel.forms {
         row("form", form_name(form));

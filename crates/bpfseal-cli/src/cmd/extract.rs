@@ -14,6 +14,7 @@ use crate::files;
 use crate::host::HostArgs;
 use crate::input::{SealFile, is_object};
 use crate::signer::SignArgs;
+use crate::terminal::say;
 
 const INSNS: &str = "insns.bin";
 const METADATA: &str = "metadata.bin";
@@ -87,8 +88,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             "remove it, or give another directory",
         ));
     }
-    std::fs::create_dir_all(dir)
-        .map_err(|e| Report::new(&files::shown(dir), &e, "check the place"))?;
+    files::create_directory(dir)?;
     files::write(&dir.join(INSNS), &pieces.instructions)?;
     files::write(&dir.join(METADATA), &pieces.metadata)?;
     files::write(&dir.join(EXCL_PROG_HASH), &pieces.excl_prog_hash.to_vec())?;
@@ -127,7 +127,7 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
         (sealed.made, Some(signature))
     };
     for note in super::generate::notes(&place, &made, &host) {
-        eprintln!("{note}");
+        say!("{note}");
     }
     Ok(Pieces {
         excl_prog_hash: excl_prog_hash(&made.loader.instructions),

@@ -11,6 +11,7 @@ use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
 use crate::signer::{SignArgs, Unshown};
+use crate::terminal::{one_line, say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -128,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         made
     };
     for note in notes(&place, &made, &host) {
-        eprintln!("{note}");
+        say!("{note}");
     }
     Ok(())
 }
@@ -181,6 +182,9 @@ pub(crate) fn notes(place: &str, made: &Made, host: &Values) -> Vec<String> {
         notes.push(format!(
             "note: {place}: the output depends on this host: {first}{more}"
         ));
+    }
+    for note in &mut notes {
+        *note = one_line(note).into_owned();
     }
     notes
 }

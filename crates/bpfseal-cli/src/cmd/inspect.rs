@@ -16,6 +16,7 @@ use crate::files;
 use crate::host::HostArgs;
 use crate::input::{SealFile, is_object, read_artifact};
 use crate::page::Page;
+use crate::terminal::{one_line, say, visible};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -87,34 +88,36 @@ pub(crate) fn run(args: &Args) -> Outcome {
         files::print_json(&report)?;
         return Ok(());
     }
-    files::print(&match &report {
+    let text = match &report {
         InspectReport::Artifact(report) => artifact_text(report),
         InspectReport::Object(report) => object_text(report),
         _ => String::new(),
-    });
+    };
+    files::print(&text)?;
     Ok(())
 }
 
 fn write_page(to: &Path, page: &Page<'_>) -> Outcome {
-    files::write(to, &page.render().into_bytes())?;
+    files::write(to, &visible(&page.render()).into_owned())?;
     if !files::is_stdio(to) {
-        eprintln!("written: {}", files::shown(to));
+        say!("written: {}", files::shown(to));
     }
     Ok(())
 }
 
 fn object_text(d: &ObjectReport) -> String {
     let mut out = String::new();
+    let license = one_line(&d.license);
     let _ = writeln!(
         out,
         "object {} ({}): {}-endian, license {}, {}",
         d.object,
-        d.name,
+        one_line(&d.name),
         d.byte_order.name(),
         if d.license.is_empty() {
             "none"
         } else {
-            &d.license
+            &license
         },
         d.btf_types
             .map_or("no BTF".to_owned(), |n| format!("{n} BTF types"))
@@ -151,7 +154,7 @@ fn object_text(d: &ObjectReport) -> String {
             );
         }
         (None, Some(why)) => {
-            let _ = writeln!(out, "no loader: {why}");
+            let _ = writeln!(out, "no loader: {}", one_line(why));
         }
         (None, None) => {}
     }
@@ -171,7 +174,7 @@ fn section(out: &mut String, title: &str, lines: impl ExactSizeIterator<Item = S
     }
     let _ = writeln!(out, "{title} ({})", lines.len());
     for line in lines {
-        let _ = writeln!(out, "  {line}");
+        let _ = writeln!(out, "  {}", one_line(&line));
     }
 }
 
@@ -250,7 +253,7 @@ fn artifact_text(d: &ArtifactReport) -> String {
 
 fn form_text(out: &mut String, form: &FormReport) {
     let mut row = |name: &str, value: &str| {
-        let _ = writeln!(out, "  {name:<11} {value}");
+        let _ = writeln!(out, "  {name:<11} {}", one_line(value));
     };
     row(
         "loader",

@@ -1,7 +1,5 @@
 //! `bpfseal key`: keys and certificates that are fit for signing BPF.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use time::OffsetDateTime;
 use crate::args::read_certificates;
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
+use crate::terminal::{one_line, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Keys are ECDSA; for RSA:\n  \
@@ -131,7 +130,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         What::Show { certificates } => {
             for path in certificates {
                 for certificate in read_certificates(path)? {
-                    files::print(&show(path, &certificate));
+                    files::print(&show(path, &certificate))?;
                 }
             }
             Ok(())
@@ -198,30 +197,31 @@ impl Made {
 
     /// Writes both; the key for its owner only.
     fn write(&self, key: &KeyPair, certificate: &str) -> Outcome {
-        let create = |path: &Path, mode: u32, text: &str| {
-            std::fs::File::options()
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(path)
-                .and_then(|mut file| file.write_all(text.as_bytes()))
-                .map_err(|e| {
-                    let help = "nothing is replaced: give a name that is not taken";
-                    Report::new(&files::shown(path), &e, help)
-                })
-        };
         let pem = zeroize::Zeroizing::new(key.serialize_pem());
-        create(&self.key, 0o600, &pem)?;
-        if let Err(report) = create(&self.cert, 0o644, certificate) {
+        files::create(&self.key, 0o600, &Private(&pem))?;
+        if let Err(report) = files::create(&self.cert, 0o644, &certificate.to_owned()) {
             let _ = std::fs::remove_file(&self.key);
             return Err(report.into());
         }
-        eprintln!(
+        say!(
             "made: {} and {}",
             files::shown(&self.key),
             files::shown(&self.cert)
         );
         Ok(())
+    }
+}
+
+/// A private key on its way to a file: no copy is made.
+struct Private<'a>(&'a str);
+
+impl files::Contents for Private<'_> {
+    fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        out.write_all(self.0.as_bytes())
+    }
+
+    fn text(&self) -> Option<String> {
+        None
     }
 }
 
@@ -245,8 +245,8 @@ fn show(path: &Path, certificate: &Certificate) -> String {
         "{}: {}\n  issuer      {}\n  serial      {}\n  key         {key}\n  key id      {key_id}\n  \
          valid       {} to {} (no kernel looks at it)\n  sha256      {}\n",
         files::shown(path),
-        certificate.subject(),
-        certificate.issuer(),
+        one_line(&certificate.subject()),
+        one_line(&certificate.issuer()),
         certificate.serial(),
         time(from),
         time(to),

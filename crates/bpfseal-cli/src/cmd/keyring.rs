@@ -6,8 +6,9 @@ use bpfseal::kernel::{self, KeySerial, KeyringId, Linux, Restriction, SyscallErr
 use bpfseal::report::KeyReport;
 
 use crate::args::{parse_keyring, read_certificates};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, Refused};
 use crate::files;
+use crate::terminal::one_line;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -136,7 +137,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
                             .map_err(|e| {
                                 refused(&e, "the keyring has to be writable and not restricted, and the kernel to know the key's algorithm")
                             })?;
-                    files::print(&format!("{}  {subject}\n", key.0));
+                    files::print(&format!("{}  {}\n", key.0, one_line(&subject)))?;
                 }
             }
             Ok(())
@@ -144,7 +145,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         What::New { name, keyring } => {
             let made = kernel::new_keyring(&Linux, parse_keyring(keyring)?, name)
                 .map_err(|e| refused(&e, "name a keyring that may be written"))?;
-            files::print(&format!("{}\n", made.0));
+            files::print(&format!("{}\n", made.0))?;
             Ok(())
         }
         What::Link { key, keyring } => {
@@ -177,15 +178,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
             }
             let key = kernel::find_by_key_id(&Linux, parse_keyring(keyring)?, &digits)
                 .map_err(|e| refused(&e, "`bpfseal keyring list` shows what is there"))?;
-            files::print(&format!("{}  {}\n", key.0, describe(key)));
+            files::print(&format!("{}  {}\n", key.0, one_line(&describe(key))))?;
             Ok(())
         }
     }
 }
 
 fn refused(error: &SyscallError, help: &str) -> Failure {
-    eprintln!("refused: {error}\n  help   {help}");
-    Failure::Rejected
+    let refused = Refused {
+        message: error.to_string(),
+        help: help.to_owned(),
+        ..Refused::default()
+    };
+    refused.into()
 }
 
 fn restriction(rule: &str) -> Result<Restriction, Failure> {
@@ -224,9 +229,9 @@ fn list(keyring: KeyringId, as_json: bool) -> Outcome {
     if as_json {
         files::print_json(&report)?;
     } else if report.keys.is_empty() {
-        files::print(&format!("the {keyring} keyring is empty\n"));
+        files::print(&format!("the {keyring} keyring is empty\n"))?;
     } else {
-        files::print(&report.keys.iter().map(key_line).collect::<String>());
+        files::print(&report.keys.iter().map(key_line).collect::<String>())?;
     }
     Ok(())
 }
@@ -242,7 +247,9 @@ fn key_line(key: &KeyReport) -> String {
     };
     format!(
         "{:>11}  {:<10}  {}{id}\n",
-        key.serial, details.key_type, details.description
+        key.serial,
+        details.key_type,
+        one_line(&details.description)
     )
 }
 

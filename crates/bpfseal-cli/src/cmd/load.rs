@@ -11,9 +11,10 @@ use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError, PinPlace};
 use crate::advice::{Asker, advice};
 use crate::args::{parse_keyring, parse_scheme, read_certificates};
 use crate::cleaner::Cleaner;
-use crate::failure::{Failure, Outcome, Report};
+use crate::failure::{Failure, Outcome, Refused, Report};
 use crate::files;
 use crate::input::SealFile;
+use crate::terminal::{one_line, say};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -94,20 +95,22 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let loaded = loaded.map_err(|error| failure(&place, &error))?;
     if let Some((scheme, keyring)) = loaded.verified {
-        eprintln!(
+        say!(
             "verified with a key of the {keyring} keyring, by the scheme {}",
             scheme.name()
         );
     }
     for line in loaded.log.lines() {
-        eprintln!("kernel: {line}");
+        say!("kernel: {}", one_line(line));
     }
     let links = if args.attach {
         loaded.attach().map_err(|error| {
-            let help = "what was attached before is detached again, and nothing is loaded";
-            eprintln!("refused: {place}: {error}");
-            eprintln!("  help   {help}");
-            Failure::Rejected
+            Failure::from(Refused {
+                place: Some(place.clone()),
+                message: error.to_string(),
+                help: "what was attached before is detached again, and nothing is loaded".into(),
+                ..Refused::default()
+            })
         })?
     } else {
         Links::new()
@@ -124,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if args.json {
         files::print_json(&report)?;
     } else {
-        files::print(&to_text(&report, &loaded, args.attach));
+        files::print(&to_text(&report, &loaded, args.attach))?;
     }
     Ok(())
 }
@@ -151,9 +154,13 @@ fn failure(place: &str, error: &LoadError) -> Failure {
             "sign it with `bpfseal seal`, or say --insecure-unsigned to load it as it is",
         ),
         LoadError::TooWeak { .. } => {
-            eprintln!("refused: {place}: {error}");
-            eprintln!("  help   seal the object with --scheme all-kernels, or lower --min-scheme");
-            Failure::Rejected
+            let refused = Refused {
+                place: Some(place.to_owned()),
+                message: error.to_string(),
+                help: "seal the object with --scheme all-kernels, or lower --min-scheme".into(),
+                ..Refused::default()
+            };
+            refused.into()
         }
         other => Report::new(place, other, "nothing was left in the kernel").into(),
     }
@@ -164,22 +171,22 @@ const LOG_LINES: usize = 12;
 
 /// Says what the kernel answered, what that means, and what to do.
 fn refused(place: &str, error: &InstallError) -> Failure {
-    eprintln!("refused: {place}: {}", error.meaning());
-    if let Some(refusal) = error.refusal() {
-        eprintln!("  step   {}", refusal.step.describe());
-    }
-    eprintln!("  answer {error}");
     let log = error.refusal().map_or("", |refusal| &refusal.log);
     let lines: Vec<_> = log.lines().filter(|line| !line.is_empty()).collect();
     let skipped = lines.len().saturating_sub(LOG_LINES);
-    if skipped > 0 {
-        eprintln!("  kernel ({skipped} lines before these)");
-    }
-    for line in &lines[skipped..] {
-        eprintln!("  kernel {line}");
-    }
-    eprintln!("  help   {}", advice(error.code(), Asker::Load));
-    Failure::Rejected
+    let refused = Refused {
+        place: Some(place.to_owned()),
+        code: Some(error.code().name().to_owned()),
+        message: error.meaning().to_owned(),
+        step: error
+            .refusal()
+            .map(|refusal| refusal.step.describe().to_owned()),
+        answer: Some(error.to_string()),
+        log_skipped: skipped,
+        log: lines[skipped..].iter().map(ToString::to_string).collect(),
+        help: advice(error.code(), Asker::Load).to_owned(),
+    };
+    refused.into()
 }
 
 /// Pins everything, or nothing, even if this process is killed meanwhile.
@@ -205,7 +212,8 @@ fn to_text(report: &LoadReport, loaded: &Loaded, attach: bool) -> String {
     let mut out = format!("loaded: {}\n", report.artifact);
     for map in &report.maps {
         let kind = MapType(map.map_type);
-        out.push_str(&format!("  map {}: id {}, {kind}\n", map.name, map.id));
+        let name = one_line(&map.name);
+        out.push_str(&format!("  map {name}: id {}, {kind}\n", map.id));
     }
     for program in &report.programs {
         let kind = ProgType(program.program_type);
@@ -219,7 +227,9 @@ fn to_text(report: &LoadReport, loaded: &Loaded, attach: bool) -> String {
         };
         out.push_str(&format!(
             "  program {}: id {}, {kind}, tag {}{attached}\n",
-            program.name, program.id, program.tag
+            one_line(&program.name),
+            program.id,
+            program.tag
         ));
     }
     match &report.pinned {

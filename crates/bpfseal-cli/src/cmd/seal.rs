@@ -1,7 +1,9 @@
 //! `bpfseal seal`: objects to sealed artifacts, many at once.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +21,7 @@ use crate::files;
 use crate::host::{HostArgs, Values};
 use crate::input::{SealFile, read_seal};
 use crate::signer::SignArgs;
+use crate::terminal::say;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -100,8 +103,22 @@ impl Format {
         matches!(self, Self::Bundle | Self::Detached)
     }
 
+    /// The format that is asked for, by an option or by the output's name.
+    pub(super) fn of(output: &Path, emit: Option<Self>) -> Result<Self, Failure> {
+        let by_name = || match files::is_stdio(output) {
+            true => Some(Self::C),
+            false => Self::of_file(output),
+        };
+        emit.or_else(by_name).ok_or_else(|| {
+            Failure::usage(
+                format!("`{}` has no ending that names a format", output.display()),
+                "use .h for a C light skeleton, .rs for a Rust one, .bpfseal for a bundle, .seal for a detached seal; or give --emit",
+            )
+        })
+    }
+
     /// The format that a file's name asks for.
-    pub(super) fn of_file(path: &Path) -> Option<Self> {
+    fn of_file(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "bpfseal" => Some(Self::Bundle),
             "h" => Some(Self::C),
@@ -117,6 +134,13 @@ struct Job<'a> {
     object: &'a Path,
     output: PathBuf,
     format: Format,
+}
+
+/// What there is to do.
+struct Plan<'a> {
+    jobs: Vec<Job<'a>>,
+    /// A directory for the artifacts, which may not be there yet.
+    folder: Option<PathBuf>,
 }
 
 /// What all jobs share.
@@ -137,7 +161,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             "say --add-signature too; to write a detached seal: -o NAME.seal",
         ));
     }
-    let jobs = plan(args)?;
+    let Plan { jobs, folder } = plan(args)?;
     let schemes = args.scheme.schemes()?;
     if schemes.len() > 1 && jobs.iter().any(|job| job.format == Format::C) {
         return Err(Failure::usage(
@@ -154,13 +178,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
         host: &host,
         name: args.name.as_deref(),
     };
+    if let Some(folder) = folder {
+        files::create_directory(&folder)?;
+    }
     if let [job] = jobs.as_slice() {
         let notes = shop.seal(job)?;
         for note in notes {
-            eprintln!("{note}");
+            say!("{note}");
         }
         if !files::is_stdio(&job.output) {
-            eprintln!("sealed: {}", job.output.display());
+            say!("sealed: {}", files::shown(&job.output));
         }
         return Ok(());
     }
@@ -207,7 +234,9 @@ fn add_signatures(args: &Args) -> Outcome {
         } else {
             files::write(output, &bytes)?;
         }
-        eprintln!("signature added: {}", output.display());
+        if !files::is_stdio(output) {
+            say!("signature added: {}", files::shown(output));
+        }
     }
     Ok(())
 }
@@ -231,7 +260,7 @@ fn read_bundle(path: &Path) -> Result<Bundle, Report> {
 }
 
 /// Decides on the outputs before anything is read.
-fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
+fn plan(args: &Args) -> Result<Plan<'_>, Failure> {
     let many = args.objects.len() > 1;
     if many && args.name.is_some() {
         return Err(Failure::usage(
@@ -239,33 +268,42 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
             "leave it away: each object is named after its file",
         ));
     }
+    for object in &args.objects {
+        files::announce(object);
+    }
     let folder = match &args.output {
         None => Some(PathBuf::new()),
-        Some(path)
-            if many || path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") =>
-        {
+        Some(path) if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
             Some(path.clone())
         }
+        Some(path) if many && !files::is_stdio(path) => {
+            if path.symlink_metadata().is_ok() || Format::of_file(path).is_some() {
+                return Err(Failure::usage(
+                    format!(
+                        "`{}` is one file, and there are {} objects",
+                        path.display(),
+                        args.objects.len()
+                    ),
+                    "give a directory: -o DIR/",
+                ));
+            }
+            Some(path.clone())
+        }
+        Some(path) if many => Some(path.clone()),
         Some(_) => None,
     };
     let Some(folder) = folder else {
         let output = args.output.clone().unwrap_or_default();
-        let by_name = if files::is_stdio(&output) {
-            Some(Format::C)
-        } else {
-            Format::of_file(&output)
-        };
-        let Some(format) = args.emit.or(by_name) else {
-            return Err(Failure::usage(
-                format!("`{}` has no ending that names a format", output.display()),
-                "let it end in .h for a C light skeleton, .rs for a Rust one, .bpfseal for a bundle or .seal for a detached seal, or say --emit",
-            ));
-        };
-        return Ok(vec![Job {
+        let format = Format::of(&output, args.emit)?;
+        let job = Job {
             object: &args.objects[0],
             output,
             format,
-        }]);
+        };
+        return Ok(Plan {
+            jobs: vec![job],
+            folder: None,
+        });
     };
     if many && files::is_stdio(&folder) {
         return Err(Failure::usage(
@@ -284,7 +322,16 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
                 "say where to write: -o OUT",
             ));
         }
-        let output = folder.join(format!("{}.{ending}", stem(object)));
+        let Some(stem) = stem(object) else {
+            return Err(Failure::usage(
+                format!("`{}` has no name for its artifact", object.display()),
+                "say where to write: -o OUT",
+            ));
+        };
+        let mut name = stem.to_owned();
+        name.push(".");
+        name.push(ending);
+        let output = folder.join(name);
         if let Some(other) = taken.insert(output.clone(), object) {
             return Err(Failure::usage(
                 format!(
@@ -302,21 +349,19 @@ fn plan(args: &Args) -> Result<Vec<Job<'_>>, Failure> {
             format,
         });
     }
-    if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| Report::new(&files::shown(&folder), &e, "check the place"))?;
-    }
-    Ok(jobs)
+    let folder = Some(folder).filter(|folder| !folder.as_os_str().is_empty());
+    Ok(Plan { jobs, folder })
 }
 
-/// The file's name without `.bpf.o` or `.o`.
-fn stem(object: &Path) -> String {
+/// The file's name without `.bpf.o` or `.o`, if anything is left.
+fn stem(object: &Path) -> Option<&OsStr> {
     if files::is_stdio(object) {
-        return "stdin".to_owned();
+        return Some("stdin".as_ref());
     }
-    let name = object.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.strip_suffix(".o").unwrap_or(&name);
-    name.strip_suffix(".bpf").unwrap_or(name).to_owned()
+    let name = object.file_name()?.as_bytes();
+    let name = name.strip_suffix(b".o").unwrap_or(name);
+    let name = name.strip_suffix(b".bpf").unwrap_or(name);
+    (!name.is_empty()).then(|| OsStr::from_bytes(name))
 }
 
 impl Shop<'_> {
@@ -372,7 +417,7 @@ fn many(shop: &Shop<'_>, jobs: &[Job<'_>]) -> Outcome {
     };
     let say = |text: &str| {
         if bar.is_hidden() {
-            eprintln!("{text}");
+            say!("{text}");
         } else {
             bar.println(text);
         }
@@ -406,7 +451,7 @@ fn many(shop: &Shop<'_>, jobs: &[Job<'_>]) -> Outcome {
     bar.finish_and_clear();
     let mut failed = failed.into_inner().unwrap_or_default();
     failed.sort_unstable();
-    eprintln!(
+    say!(
         "sealed: {} of {} objects",
         jobs.len() - failed.len(),
         jobs.len()
@@ -414,9 +459,9 @@ fn many(shop: &Shop<'_>, jobs: &[Job<'_>]) -> Outcome {
     if failed.is_empty() {
         return Ok(());
     }
-    eprintln!("failed:");
+    say!("failed:");
     for index in failed {
-        eprintln!("  {}", files::shown(jobs[index].object));
+        say!("  {}", files::shown(jobs[index].object));
     }
     Err(Failure::Some)
 }

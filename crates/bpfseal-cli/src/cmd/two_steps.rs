@@ -11,6 +11,7 @@ use crate::args::{SchemeArgs, parse_scheme, read_certificate};
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
+use crate::terminal::say;
 
 /// What both steps have to be told, and alike.
 #[derive(Debug, clap::Args)]
@@ -67,9 +68,13 @@ pub(crate) struct AttachArgs {
     #[arg(long, required = true, value_name = "[SCHEME=]FILE")]
     signature: Vec<String>,
 
-    /// Where to write: a .lskel.h, .rs, .bpfseal or .seal file
+    /// Write to this file, or to standard output (`-`)
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
+
+    /// Write this format; the default depends on OUT: .h, .rs, .bpfseal or .seal
+    #[arg(long, value_name = "FORMAT")]
+    emit: Option<Format>,
 }
 
 impl Subject {
@@ -86,7 +91,7 @@ impl Subject {
         let prepared = sealer.prepare(source);
         let prepared = prepared.map_err(|e| Report::new(&place, &e, e.advice()))?;
         for note in super::generate::notes(&place, &prepared.made, host) {
-            eprintln!("{note}");
+            say!("{note}");
         }
         Ok(prepared)
     }
@@ -94,15 +99,15 @@ impl Subject {
 
 pub(crate) fn tbs(args: &TbsArgs) -> Outcome {
     let prepared = args.subject.prepare(&args.subject.host.load()?, None)?;
-    std::fs::create_dir_all(&args.dir)
-        .map_err(|e| Report::new(&files::shown(&args.dir), &e, "check the place"))?;
+    files::create_directory(&args.dir)?;
     for tbs in prepared.to_be_signed() {
         let name = tbs.scheme().name();
         let write = |ending: &str, bytes: Vec<u8>| {
             files::write(&args.dir.join(format!("{name}.{ending}")), &bytes)
         };
         let digest = tbs.message_digest();
-        println!("{name}: {} {}", tbs.digest().name(), hex(&digest));
+        let algorithm = tbs.digest().name();
+        files::print(&format!("{name}: {algorithm} {}\n", hex(&digest)))?;
         write("tbs", tbs.message())?;
         write("digest", digest)?;
     }
@@ -133,15 +138,7 @@ pub(crate) fn attach(args: &AttachArgs) -> Outcome {
         };
         signatures.push((scheme, files::read(Path::new(path))?));
     }
-    let Some(format) = Format::of_file(&args.output) else {
-        return Err(Failure::usage(
-            format!(
-                "`{}` has no ending that names a format",
-                args.output.display()
-            ),
-            "let it end in .h, .rs, .bpfseal or .seal",
-        ));
-    };
+    let format = Format::of(&args.output, args.emit)?;
     if format == Format::C && schemes.len() > 1 {
         return Err(Failure::usage(
             "a C light skeleton has one signature, and several schemes were asked for",
@@ -159,7 +156,9 @@ pub(crate) fn attach(args: &AttachArgs) -> Outcome {
         Report::new(&place, &e, help)
     })?;
     write_sealed(sealed, &place, &host, format, &args.output)?;
-    eprintln!("sealed: {}", args.output.display());
+    if !files::is_stdio(&args.output) {
+        say!("sealed: {}", files::shown(&args.output));
+    }
     Ok(())
 }
 

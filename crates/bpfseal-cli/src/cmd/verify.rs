@@ -11,6 +11,7 @@ use crate::args::{now, read_certificate, read_certificates};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::input::SealFile;
+use crate::terminal::one_line;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         files::print_json(&report)?;
     } else {
         let texts = report.forms().iter().map(|form| to_text(form, &report));
-        files::print(&texts.collect::<String>());
+        files::print(&texts.collect::<String>())?;
     }
     if report.is_good() {
         Ok(())
@@ -141,7 +142,7 @@ fn to_text(form: &FormVerdict, report: &VerifyReport) -> String {
 fn good_text(form: &GoodForm, place: &str) -> String {
     let mut out = format!("good: {place}\n");
     let mut row = |name: &str, value: &str| {
-        let _ = writeln!(out, "  {name:<11} {value}");
+        let _ = writeln!(out, "  {name:<11} {}", one_line(value));
     };
     row(
         "scheme",
@@ -180,7 +181,7 @@ fn good_text(form: &GoodForm, place: &str) -> String {
 }
 
 fn rejected_text(form: &RejectedForm, place: &str) -> String {
-    let mut out = format!("rejected: {place}: {}\n", form.reason);
+    let mut out = format!("rejected: {place}: {}\n", one_line(&form.reason));
     if let Some(scheme) = form.scheme {
         let _ = writeln!(
             out,
@@ -190,7 +191,7 @@ fn rejected_text(form: &RejectedForm, place: &str) -> String {
             form.errno.unwrap_or("takes it: no kernel asks for this"),
         );
     }
-    let _ = writeln!(out, "  help        {}", form.help);
+    let _ = writeln!(out, "  help        {}", one_line(form.help));
     out
 }
 

@@ -28,6 +28,7 @@ mod audit;
 mod detail;
 #[cfg(feature = "model")]
 mod diff;
+mod error;
 #[cfg(feature = "model")]
 mod explain;
 #[cfg(feature = "kernel")]
@@ -51,6 +52,7 @@ pub use audit::{
 };
 #[cfg(feature = "model")]
 pub use diff::{DiffReport, DiffSchema, DiffSide, SideReport, SignatureClaim, diff};
+pub use error::{ErrorReport, ErrorSchema};
 #[cfg(feature = "model")]
 pub use explain::{
     AdmissionReport, ExplainOptions, ExplainReport, ExplainSchema, FormAnswer, InstallStep,

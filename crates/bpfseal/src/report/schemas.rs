@@ -2,6 +2,7 @@
 
 use super::audit::AuditReport;
 use super::diff::DiffReport;
+use super::error::ErrorReport;
 use super::explain::ExplainReport;
 use super::host::{DoctorReport, KeyringReport, LoadReport};
 use super::inspect::{ArtifactReport, ObjectReport};
@@ -21,6 +22,7 @@ pub fn schemas() -> Vec<(&'static str, String)> {
         of::<AuditReport>("audit.json"),
         of::<DiffReport>("diff.json"),
         of::<DoctorReport>("doctor.json"),
+        of::<ErrorReport>("error.json"),
         of::<ExplainReport>("explain.json"),
         of::<ArtifactReport>("inspect-artifact.json"),
         of::<ObjectReport>("inspect-object.json"),
