@@ -65,13 +65,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 /// A crate of its own, with the project's locked dependencies.
 fn manifest(folder: &Path) -> anyhow::Result<()> {
-    let bpfseal = project::root().join("crates/bpfseal");
+    let runtime = project::root().join("crates/bpfseal-rt");
     std::fs::write(
         folder.join("Cargo.toml"),
         format!(
             "[package]\nname = \"rust-skeletons\"\nedition = \"2024\"\n\n[workspace]\n\n\
-             [dependencies]\nbpfseal = {{ path = {:?} }}\nunify = {{ path = {:?} }}\n",
-            bpfseal.display(),
+             [dependencies]\nbpfseal-rt = {{ path = {:?} }}\nunify = {{ path = {:?} }}\n",
+            runtime.display(),
             project::root().join("tests/unify").display()
         ),
     )?;

@@ -4,17 +4,22 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Standard output and error of a command line in a folder of the test data.
-fn run(folder: &str, line: &str) -> String {
+/// A command line in a directory of the test data.
+fn command(folder: &str, line: &str) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../testdata")
         .join(folder);
-    let output = Command::new(env!("CARGO_BIN_EXE_bpfseal"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bpfseal"));
+    command
         .args(line.split_whitespace())
         .current_dir(folder)
-        .env("COLUMNS", "100")
-        .output()
-        .unwrap();
+        .env("COLUMNS", "100");
+    command
+}
+
+/// Its standard output and error.
+fn run(folder: &str, line: &str) -> String {
+    let output = command(folder, line).output().unwrap();
     format!(
         "$ bpfseal {line}\n{}{}(exit code {})\n",
         String::from_utf8_lossy(&output.stdout),
@@ -79,6 +84,20 @@ fn headers() {
             .collect();
         insta::assert_snapshot!(name, text.join("\n"));
     }
+}
+
+#[test]
+fn the_skeleton_in_the_example_is_what_is_written() {
+    let line = "seal work_tracing.bpf.o --name tracing -o - --emit rust --page-size 4096 \
+                -k ../keys/rsa2048.key.pem -i ../keys/rsa2048.cert.pem";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rust/src/tracing.rs");
+    let written = command("objects", line).output().unwrap();
+    assert!(written.status.success());
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        std::fs::write(&path, &written.stdout).unwrap();
+    }
+    let committed = std::fs::read(path).unwrap();
+    assert!(committed == written.stdout, "run `cargo xtask bless`");
 }
 
 #[test]

@@ -4,26 +4,28 @@
 //! watch CERTIFICATE
 //! ```
 //!
-//! The BPF program is `bpf/work_tracing.bpf.c`; its skeleton is written by `build.rs`. The
-//! certificate (DER or PEM) goes into the session keyring, where the kernel looks for the signer.
+//! The BPF program is `bpf/work_tracing.bpf.c`. It was sealed once, where the key is, and its
+//! skeleton is part of this program's source:
+//!
+//! ```text
+//! bpfseal seal work_tracing.bpf.o --name tracing -k KEY -i CERT -o tracing.rs
+//! ```
+//!
+//! The certificate (DER) goes into the session keyring, where the kernel looks for the signer.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 
-use bpfseal::kernel::{KeyringId, Linux, add_certificate};
-use bpfseal::seal::Certificate;
+use bpfseal_rt::kernel::{KeyringId, Linux, add_certificate};
 
 /// The generated skeleton.
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/tracing.rs"));
-}
+mod tracing;
 
-use skel::Tracing;
+use tracing::Tracing;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: watch CERTIFICATE")?;
-    let certificate = Certificate::from_bytes(&std::fs::read(path)?)?;
-    add_certificate(&Linux, KeyringId::SESSION, "watch", certificate.der())?;
+    add_certificate(&Linux, KeyringId::SESSION, "watch", &std::fs::read(path)?)?;
 
     // Each step is a type: there is no way to attach before loading, nor to set initial values
     // that the kernel would ignore, because they are signed.

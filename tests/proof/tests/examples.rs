@@ -18,6 +18,7 @@ fn examples_do_what_they_say() {
     let signer = person("rsa2048");
     bench.write("key.pem", signer.key_pem);
     bench.write("cert.pem", signer.certificate_pem);
+    bench.write("cert.der", signer.certificate.der());
     bench.write("tracing.bpf.o", object!("work_tracing"));
     // The Rust skeleton is an artifact as the C one is.
     let line = "seal tracing.bpf.o -k key.pem -i cert.pem -o tracing.rs";
@@ -34,7 +35,7 @@ fn examples_do_what_they_say() {
         println!("  {}", text.lines().next().unwrap());
     }
     says(
-        Command::new("/bin/watch").arg(&certificate),
+        Command::new("/bin/watch").arg(bench.path().join("cert.der")),
         "system calls counted: 1",
     );
     for name in ["handover-aya", "handover-libbpf-rs"] {

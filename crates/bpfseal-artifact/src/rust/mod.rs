@@ -1,5 +1,6 @@
 //! Rust light skeletons (`.rs`): a bundle, and types for what its loader installs.
-//! [`RustSkeleton`] becomes a [`RustModule`], for programs that use the crate `bpfseal`.
+//! [`RustSkeleton`] becomes a [`RustModule`], for programs that depend on the crate
+//! `bpfseal-rt`.
 
 mod module;
 pub(crate) mod read;

@@ -1,7 +1,7 @@
 //! The Rust module: the loader's bytes, and types for what it installs.
 //!
 //! What is generated is thin: it names things and gives them types, and leaves the work to the
-//! crate `bpfseal`, module `skeleton`. It has no unsafe code, so that a program that forbids it
+//! crate `bpfseal-rt`, module `skeleton`. It has no unsafe code, so that a program that forbids it
 //! can use it.
 
 use std::fmt::{self, Write as _};
@@ -131,13 +131,13 @@ impl fmt::Display for RustModule<'_> {
             "// SPDX-License-Identifier: MIT OR Apache-2.0\n\
              {GENERATED}bpfseal {}; do not edit.\n\
              //\n\
-             // Use it with the crate `bpfseal`:  mod skel {{ include!(\"THIS_FILE\"); }}\n\n\
+             // Use it as a module of a program that depends on the crate `bpfseal-rt`.\n\n\
              #[allow(unreachable_pub, unused_imports)]\n\
              pub use self::generated::*;\n\n\
              #[rustfmt::skip]\n\
              #[allow({ALLOWED})]\n\
              mod generated {{\n\
-             use ::bpfseal::skeleton as rt;\n",
+             use ::bpfseal_rt::skeleton as rt;\n",
             env!("CARGO_PKG_VERSION")
         )?;
         self.phases(out)?;
