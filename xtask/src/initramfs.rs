@@ -17,7 +17,7 @@ use bpfseal_proof::signatures::prepared;
 use serde::{Deserialize, Serialize};
 
 use crate::reference::Reference;
-use crate::{headers, kernels, project, static_link};
+use crate::{headers, project, roster, static_link};
 
 /// The name of the benchmark among the tests.
 pub(crate) const BENCHMARK: &str = "benchmark";
@@ -87,7 +87,7 @@ pub(crate) fn with_tests() -> anyhow::Result<PathBuf> {
     files.push((find(&programs.commands, "vm-init")?, "init".to_owned()));
     files.push((find(&programs.commands, "watch")?, "bin/watch".to_owned()));
     files.push((static_link::path(), "bin/bpfseal".to_owned()));
-    for name in kernels::tests() {
+    for name in roster::names() {
         files.push((find(&programs.tests, name)?, format!("tests/{name}")));
     }
     files.push((

@@ -1,7 +1,7 @@
 //! `cargo xtask kernels`: the tests that need a kernel, on real ones.
 //!
 //! Says which tests are run on which kernels, and fetches kernels of Debian. What they start from
-//! is in `initramfs`, how they are started in `machine`.
+//! is in `initramfs`, which tests there are in `roster`, how they are started in `machine`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 
 use crate::initramfs;
 use crate::machine::Machine;
+use crate::roster::{Asks, Half, TESTS};
 use crate::{firmware, project, proof, reference};
 
 /// How a kernel verifies the signature of a loader.
@@ -47,49 +48,6 @@ pub(crate) const KERNELS: [Kernel; 6] = [
     kernel("6.19", Verifies::InLoader, false),
     kernel("6.12", Verifies::Never, true),
 ];
-
-/// Which kernels a test has something to ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asks {
-    All,
-    /// Those that verify signatures.
-    Verifying,
-    /// Those that verify at load time.
-    LoadTime,
-    /// The same, in a machine with a firmware that revokes.
-    Firmware,
-}
-
-/// Which of a kernel's machines runs a test: a kernel that runs them all has two, side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Half {
-    /// The corpus, which takes as long as everything else.
-    First,
-    Second,
-}
-
-/// The test files that are run in machines: each is a test of a crate in `tests/`.
-const TESTS: [(&str, Asks, Half); 14] = [
-    ("admission", Asks::LoadTime, Half::First),
-    ("attacks", Asks::Verifying, Half::First),
-    ("broken", Asks::All, Half::First),
-    ("end_to_end", Asks::Verifying, Half::First),
-    ("examples", Asks::LoadTime, Half::First),
-    ("faults", Asks::LoadTime, Half::Second),
-    ("load", Asks::Verifying, Half::Second),
-    ("matrix", Asks::Verifying, Half::First),
-    ("random", Asks::All, Half::Second),
-    ("refusals", Asks::LoadTime, Half::First),
-    ("revocation", Asks::Firmware, Half::First),
-    ("scenarios", Asks::LoadTime, Half::First),
-    ("signatures", Asks::LoadTime, Half::Second),
-    ("work", Asks::LoadTime, Half::First),
-];
-
-/// Their names.
-pub(crate) fn tests() -> impl Iterator<Item = &'static str> {
-    TESTS.into_iter().map(|(name, ..)| name)
-}
 
 /// What one machine of a kernel is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -361,7 +319,7 @@ mod tests {
             .flat_map(|kernel| tests_of(kernel, Share::All))
             .chain(tests_of(&KERNELS[0], Share::Firmware))
             .collect();
-        assert_eq!(run, tests().collect());
+        assert_eq!(run, crate::roster::names().collect());
         assert!(TESTS.is_sorted_by_key(|(name, ..)| *name));
     }
 

@@ -34,6 +34,7 @@ mod msrv;
 mod project;
 mod proof;
 mod reference;
+mod roster;
 mod schema;
 mod skeletons;
 mod static_link;

@@ -1,7 +1,5 @@
 //! Why no loader can be made from an object: what, where, and what to do.
 
-use crate::plan::Unresolved;
-
 /// A reason why an object has no loader.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -135,26 +133,6 @@ pub enum Error {
     /// A section name that libbpf does not know.
     #[error("program `{program}`: section name `{section}` tells no program type")]
     UnknownSection { program: String, section: String },
-}
-
-impl From<&Unresolved> for Error {
-    fn from(unresolved: &Unresolved) -> Self {
-        match unresolved.clone() {
-            Unresolved::Host { name, reason, .. } => Self::Host { name, reason },
-            Unresolved::KconfigValue { name, value, what } => {
-                Self::KconfigValue { name, value, what }
-            }
-            Unresolved::Missing { name, reason } => Self::ExternUnresolved { name, reason },
-            Unresolved::Undefined {
-                name: symbol,
-                section: None,
-            } => Self::ExternUndefined { symbol },
-            Unresolved::Undefined {
-                name: symbol,
-                section: Some(section),
-            } => Self::ExternUnknownSection { symbol, section },
-        }
-    }
 }
 
 impl Error {

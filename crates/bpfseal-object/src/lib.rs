@@ -35,6 +35,7 @@ mod elf;
 mod endian;
 mod error;
 mod externs;
+mod index;
 mod insn;
 mod map;
 mod map_error;
@@ -48,16 +49,17 @@ pub use crate::elf::SectionIdx;
 pub use crate::endian::Endian;
 pub use crate::error::Error;
 pub use crate::externs::{Extern, ExternIdx, ExternKind, KconfigType};
+pub use crate::index::{MapIdx, ProgramIdx};
 pub use crate::insn::{
     BPF_INSN_SZ, BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL,
     BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Insn, LD_IMM64,
 };
 pub use crate::map::{
-    DataKind, GlobalData, LegacyDef, MAX_KERNEL_NAME, Map, MapDef, MapIdx, Pinning, Slot, StructOps,
+    DataKind, GlobalData, LegacyDef, MAX_KERNEL_NAME, Map, MapDef, Pinning, Slot, StructOps,
 };
 pub use crate::map_error::MapFault;
 pub use crate::object::Object;
-pub use crate::program::{CoreRelo, Program, ProgramIdx, Reloc, RelocKind};
+pub use crate::program::{CoreRelo, Program, Reloc, RelocKind};
 pub use crate::section_def::{SECTION_DEFS, SectionDef};
 /// The kernel's numbers.
 pub use bpfseal_uapi as uapi;

@@ -8,13 +8,9 @@
 use crate::btf::{Btf, Kind, Type, TypeId, VarLinkage};
 use crate::contents::Contents;
 use crate::elf::SectionIdx;
-use crate::program::ProgramIdx;
+use crate::index::{MapIdx, ProgramIdx};
 use crate::uapi::{self, MapType};
 use crate::{Error, map_error::MapFault};
-
-/// Index of a map among the object's maps, and of its slot in the loader's `fd_array`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MapIdx(pub u32);
 
 /// What a declaration says about a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

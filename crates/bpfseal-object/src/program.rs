@@ -5,14 +5,10 @@
 
 use crate::elf::SectionIdx;
 use crate::externs::ExternIdx;
+use crate::index::MapIdx;
 use crate::insn::Insn;
-use crate::map::MapIdx;
 use crate::section_def::SectionDef;
 use crate::uapi::prog;
-
-/// Index of a program among all programs of an object, ordered by section and offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProgramIdx(pub usize);
 
 /// `struct bpf_core_relo` without the instruction: what a CO-RE relocation asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

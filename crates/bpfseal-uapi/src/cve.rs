@@ -44,9 +44,6 @@ impl fmt::Display for Cve {
 }
 
 impl Cve {
-    /// All known vulnerabilities.
-    pub const ALL: &'static [Self] = crate::generated::cves::ALL;
-
     /// Whether a release is affected; `None` if that is not known. Vendors also fix older releases.
     #[must_use]
     pub fn affects(&self, release: Version) -> Option<bool> {

@@ -2,17 +2,12 @@
 
 use core::fmt;
 
-use crate::generated::errnos;
-
 /// An errno, as a positive number. The names are those of Linux on most machines
 /// (`asm-generic/errno.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub i32);
 
 impl Errno {
-    /// All that have a name: number, name, meaning.
-    pub const ALL: &'static [(Self, &'static str, &'static str)] = errnos::ALL;
-
     fn row(self) -> Option<&'static (Self, &'static str, &'static str)> {
         Self::ALL.iter().find(|row| row.0 == self)
     }

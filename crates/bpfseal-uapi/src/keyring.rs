@@ -2,17 +2,12 @@
 
 use core::fmt;
 
-use crate::generated::keys;
-
 /// A keyring: a serial number, or one of the special ids. Open-ended: kernels after 7.3 have more
 /// special ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyringId(pub i32);
 
 impl KeyringId {
-    /// Special ids with their names on the command line.
-    pub const ALL: &'static [(Self, &'static str)] = keys::KEYRINGS;
-
     /// The name of a special id.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {

@@ -31,6 +31,7 @@ mod errno;
 mod field;
 mod generated;
 mod keyring;
+mod kinds;
 mod limit;
 mod number;
 mod version;

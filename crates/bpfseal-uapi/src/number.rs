@@ -3,7 +3,6 @@
 use core::fmt;
 
 use crate::Version;
-use crate::generated::{enums, helpers};
 
 /// A number with its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,16 +34,13 @@ impl Entry {
 }
 
 macro_rules! numbers {
-    ($($(#[$doc:meta])* $type:ident = $table:path,)*) => {
+    ($($(#[$doc:meta])* $type:ident,)*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
             pub struct $type(pub u32);
 
             impl $type {
-                /// All that have a name, by number.
-                pub const ALL: &'static [Entry] = $table;
-
                 fn entry(self) -> Option<&'static Entry> {
                     Self::ALL.iter().find(|entry| entry.number == self.0)
                 }
@@ -80,23 +76,23 @@ macro_rules! numbers {
 
 numbers! {
     /// `enum bpf_cmd`: commands of `bpf(2)`.
-    Command = enums::cmd::ALL,
+    Command,
     /// `enum bpf_map_type`.
-    MapType = enums::map::ALL,
+    MapType,
     /// `enum bpf_prog_type`.
-    ProgType = enums::prog::ALL,
+    ProgType,
     /// `enum bpf_attach_type`.
-    AttachType = enums::attach::ALL,
+    AttachType,
     /// `enum bpf_link_type`.
-    LinkType = enums::link::ALL,
+    LinkType,
     /// `enum bpf_func_id`: helpers that programs call.
-    Helper = helpers::helper::ALL,
+    Helper,
     /// `enum bpf_sig_keyring`: the kind of keyring that held the signer's key.
-    KeyringType = enums::keyring_type::ALL,
+    KeyringType,
     /// `enum bpf_sig_verdict`: the verdict on a program's signature.
-    SigVerdict = enums::verdict::ALL,
+    SigVerdict,
     /// `BTF_KIND_*`: kinds of types.
-    BtfKind = enums::btf_kind::ALL,
+    BtfKind,
 }
 
 macro_rules! named {
@@ -122,28 +118,6 @@ impl Command {
     pub fn call(self) -> &'static str {
         self.kernel_name().unwrap_or("bpf")
     }
-
-    /// Whether the command returns a new descriptor.
-    #[must_use]
-    pub const fn makes_descriptor(self) -> bool {
-        use crate::cmd;
-        matches!(
-            self,
-            cmd::MAP_CREATE
-                | cmd::PROG_LOAD
-                | cmd::OBJ_GET
-                | cmd::PROG_GET_FD_BY_ID
-                | cmd::MAP_GET_FD_BY_ID
-                | cmd::BTF_GET_FD_BY_ID
-                | cmd::LINK_GET_FD_BY_ID
-                | cmd::RAW_TRACEPOINT_OPEN
-                | cmd::BTF_LOAD
-                | cmd::LINK_CREATE
-                | cmd::ENABLE_STATS
-                | cmd::ITER_CREATE
-                | cmd::TOKEN_CREATE
-        )
-    }
 }
 
 impl fmt::Display for Command {
@@ -155,45 +129,9 @@ impl fmt::Display for Command {
     }
 }
 
-impl Default for MapType {
-    /// `BPF_MAP_TYPE_UNSPEC`.
-    fn default() -> Self {
-        crate::map::UNSPEC
-    }
-}
-
-impl Default for ProgType {
-    /// `BPF_PROG_TYPE_UNSPEC`.
-    fn default() -> Self {
-        crate::prog::UNSPEC
-    }
-}
-
 impl AttachType {
     /// No attach type. The kernel uses the same number for `BPF_CGROUP_INET_INGRESS`.
     pub const NONE: Self = Self(0);
-}
-
-impl MapType {
-    /// Whether each CPU has its own value. A look-up from user space returns all of them.
-    #[must_use]
-    pub const fn is_per_cpu(self) -> bool {
-        use crate::map;
-        matches!(
-            self,
-            map::PERCPU_HASH
-                | map::PERCPU_ARRAY
-                | map::LRU_PERCPU_HASH
-                | map::PERCPU_CGROUP_STORAGE
-        )
-    }
-
-    /// Whether the values are maps.
-    #[must_use]
-    pub const fn holds_maps(self) -> bool {
-        use crate::map;
-        matches!(self, map::ARRAY_OF_MAPS | map::HASH_OF_MAPS)
-    }
 }
 
 impl Helper {

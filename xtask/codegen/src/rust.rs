@@ -129,7 +129,10 @@ fn enumeration(text: &mut String, of: &Enum) {
             row.number
         );
     }
-    let _ = writeln!(text, "\npub(crate) const ALL: &[Entry] = &[");
+    let _ = writeln!(
+        text,
+        "\nimpl {rust_type} {{\n/// All that have a name, by number.\npub const ALL: &'static [Entry] = &["
+    );
     for row in of.rows.iter().filter(|row| !row.alias) {
         let (name, kernel) = names(&row.name, prefix);
         let _ = writeln!(
@@ -139,7 +142,7 @@ fn enumeration(text: &mut String, of: &Enum) {
             since(row.since)
         );
     }
-    text.push_str("];\n}\n\n");
+    text.push_str("];\n}\n}\n\n");
 }
 
 /// The constant of a kernel's name.
@@ -290,14 +293,17 @@ fn rows(text: &mut String, kind: Kind, rows: &[Row]) -> anyhow::Result<()> {
                     row.columns[0], row.columns[1]
                 )
             });
-            text.push_str("}\n\npub(crate) const ALL: &[(Errno, &str, &str)] = &[\n");
+            text.push_str(
+                "\n/// All that have a name: number, name, meaning.\n\
+                 pub const ALL: &'static [(Self, &'static str, &'static str)] = &[\n",
+            );
             each(text, &|row| {
                 let [name, _, meaning] = &*row.columns else {
                     return String::new();
                 };
-                format!("(Errno::{name}, {name:?}, {meaning:?}),\n")
+                format!("(Self::{name}, {name:?}, {meaning:?}),\n")
             });
-            text.push_str("];\n");
+            text.push_str("];\n}\n");
         }
         Kind::Keyring => {
             text.push_str("impl KeyringId {\n");
@@ -308,11 +314,14 @@ fn rows(text: &mut String, kind: Kind, rows: &[Row]) -> anyhow::Result<()> {
                     row.columns[0], row.columns[1]
                 )
             });
-            text.push_str("}\n\npub(crate) const KEYRINGS: &[(KeyringId, &str)] = &[\n");
+            text.push_str(
+                "\n/// Special ids with their names on the command line.\n\
+                 pub const ALL: &'static [(Self, &'static str)] = &[\n",
+            );
             each(text, &|row| {
-                format!("(KeyringId::{}, {:?}),\n", row.columns[0], row.columns[3])
+                format!("(Self::{}, {:?}),\n", row.columns[0], row.columns[3])
             });
-            text.push_str("];\n\n");
+            text.push_str("];\n}\n\n");
         }
         Kind::KeyType => {
             text.push_str("/// Types of keys, as `add_key(2)` names them.\npub mod key_type {\nuse super::CStr;\n\n");
@@ -390,7 +399,7 @@ fn cves(text: &mut String, rows: &[Row]) -> anyhow::Result<()> {
     let names: Vec<String> = rows.iter().map(name).collect();
     let _ = writeln!(
         text,
-        "pub(crate) const ALL: &[Cve] = &[{}];",
+        "impl Cve {{\n/// All known vulnerabilities.\npub const ALL: &'static [Self] = &[{}];\n}}",
         names.join(", ")
     );
     Ok(())

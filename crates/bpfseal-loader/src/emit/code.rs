@@ -53,26 +53,6 @@ impl Stack {
     }
 }
 
-/// Offsets in the loader's context, as instructions have them ([`bpfseal_uapi::loader`]).
-pub(super) mod ctx {
-    use bpfseal_uapi::loader::{ctx, map, prog};
-
-    pub(in super::super) const FLAGS: u32 = ctx::FLAGS.offset() as u32;
-    pub(in super::super) const LOG_LEVEL: u32 = ctx::LOG_LEVEL.offset() as u32;
-    pub(in super::super) const LOG_SIZE: u32 = ctx::LOG_SIZE.offset() as u32;
-    pub(in super::super) const LOG_BUF: u32 = ctx::LOG_BUF.offset() as u32;
-    /// Bytes of the header.
-    pub(in super::super) const SIZE: u32 = ctx::LEN as u32;
-    /// Bytes of what is about one map, and offsets in it.
-    pub(in super::super) const MAP_DESC: u32 = map::LEN as u32;
-    pub(in super::super) const MAX_ENTRIES: u32 = map::MAX_ENTRIES.offset() as u32;
-    pub(in super::super) const INITIAL_VALUE: u32 = map::INITIAL_VALUE.offset() as u32;
-    /// Bytes of what is about one program.
-    pub(in super::super) const PROG_DESC: u32 = prog::LEN as u32;
-    /// Bit of `flags`: the loader was called from the kernel.
-    pub(in super::super) const SKEL_KERNEL: i32 = bpfseal_uapi::BPF_SKEL_KERNEL.cast_signed();
-}
-
 /// Opcodes that the loader uses.
 pub(super) mod op {
     use bpfseal_uapi::insn::{

@@ -7,6 +7,7 @@ use bpfseal_object::Endian;
 use bpfseal_uapi::{Errno, bpf_insn, btf_kind, helper};
 
 use super::code::{Blob, MAP_SLOTS, MAX_KFUNC_SLOTS, Width, op};
+use super::symbols::Symbol;
 use super::{Emitter, Part};
 use crate::Error;
 use crate::plan::{KernelRef, KernelRefKind};
@@ -33,26 +34,6 @@ impl KernelRefKind {
     fn is_load(self) -> bool {
         self != Self::Call
     }
-}
-
-/// A symbol that the current program uses.
-struct Symbol {
-    name: String,
-    btf_kind: i32,
-    load: bool,
-    untyped: bool,
-    uses: u32,
-    /// The first instruction that uses it.
-    insn: Blob,
-    /// Slot of the module BTF's descriptor, for calls.
-    slot: u32,
-}
-
-/// The symbols of the current program, and the slots that calls have taken.
-#[derive(Default)]
-pub(super) struct KernelSymbols {
-    symbols: Vec<Symbol>,
-    slots: u32,
 }
 
 impl Emitter<'_> {

@@ -2,7 +2,7 @@
 
 use bpfseal_object::{Endian, MapIdx};
 
-use super::code::ctx;
+use super::ctx;
 
 /// What a loader is made for: who checks it, and what of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

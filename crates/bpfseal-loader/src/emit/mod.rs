@@ -5,10 +5,12 @@
 
 mod attr;
 mod code;
+mod ctx;
 mod kernel_refs;
 mod loader;
 mod place;
 mod refuse;
+mod symbols;
 
 use bpfseal_object::{Contents, CoreRelo, Endian, Insn, MapIdx};
 
@@ -18,9 +20,9 @@ use bpfseal_uapi::{cmd, core_relo, helper, limits};
 use crate::Error;
 use crate::plan::{AttachTarget, LoadPlan, MapAttr, ProgramLoad, Step};
 use attr::{Attr, field, len};
-use code::{Blob, Code, Stack, Width, ctx, op};
-use kernel_refs::KernelSymbols;
+use code::{Blob, Code, Stack, Width, op};
 use refuse::LibbpfStep;
+use symbols::KernelSymbols;
 
 pub use loader::{ContextLayout, DataRegion, Dialect, EmitOptions, Form, InsnRegion, Loader, Part};
 

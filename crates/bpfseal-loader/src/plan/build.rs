@@ -51,7 +51,20 @@ struct Builder<'a> {
     notes: Vec<String>,
 }
 
-pub(super) fn build(object: &Object, host: &dyn Host) -> Result<LoadPlan, Error> {
+impl LoadPlan {
+    /// Makes the plan that installs an object.
+    ///
+    /// What no loader can do, and what the host has no value for, is in the plan all the same.
+    ///
+    /// # Errors
+    /// When the parts of the object do not fit together: a call that goes nowhere, records that are
+    /// missing, or more code than can be linked.
+    pub fn new(object: &Object, host: &dyn Host) -> Result<Self, Error> {
+        build(object, host)
+    }
+}
+
+fn build(object: &Object, host: &dyn Host) -> Result<LoadPlan, Error> {
     let mut builder = Builder {
         object,
         host,

@@ -21,11 +21,14 @@ mod describe;
 mod kconfig;
 mod link;
 mod struct_ops;
+mod unresolved;
 
 use bpfseal_object::uapi::{AttachType, MapType, ProgType};
-use bpfseal_object::{Contents, CoreRelo, Endian, Insn, MapIdx, Object, Pinning};
+use bpfseal_object::{Contents, CoreRelo, Endian, Insn, MapIdx, Pinning};
 
-use crate::{Error, Host, HostDependency};
+use crate::{Error, HostDependency};
+
+pub use unresolved::Unresolved;
 
 /// Most maps that a loader of libbpf's dialect has slots for.
 pub const MAX_MAPS: usize = 64;
@@ -432,52 +435,6 @@ pub enum LeftOut {
     },
 }
 
-/// Something that the object asks for and that has no value. In the plan it is zero.
-///
-/// A report shows the plan all the same; no loader can be made of it. The text is that of the
-/// [`Error`] that making one ends with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unresolved {
-    /// The host did not answer.
-    Host {
-        /// The extern or map that depends on the answer.
-        name: String,
-        /// The map whose size it is; `None` for an extern.
-        map: Option<MapIdx>,
-        /// Why there is no answer.
-        reason: String,
-    },
-    /// A kconfig value does not fit its extern.
-    KconfigValue {
-        /// The extern, or the line that is malformed.
-        name: String,
-        /// The value.
-        value: String,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The host answered, and has no such value.
-    Missing {
-        /// The extern.
-        name: String,
-        /// Why it has none.
-        reason: String,
-    },
-    /// A symbol of an object that this one was not linked with.
-    Undefined {
-        /// The symbol.
-        name: String,
-        /// The data section that BTF has it in, such as `.maps`.
-        section: Option<String>,
-    },
-}
-
-impl std::fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Error::from(self).fmt(f)
-    }
-}
-
 /// What must happen to install an object, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadPlan {
@@ -508,17 +465,6 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// Makes the plan that installs an object.
-    ///
-    /// What no loader can do, and what the host has no value for, is in the plan all the same.
-    ///
-    /// # Errors
-    /// When the parts of the object do not fit together: a call that goes nowhere, records that are
-    /// missing, or more code than can be linked.
-    pub fn new(object: &Object, host: &dyn Host) -> Result<Self, Error> {
-        build::build(object, host)
-    }
-
     /// The plan, if everything in it has a value: for whoever compares it with what was made
     /// elsewhere.
     ///

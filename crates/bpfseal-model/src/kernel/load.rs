@@ -14,74 +14,13 @@ use bpfseal_seal::{excl_prog_hash, kernel_answer};
 
 use sha2::{Digest as _, Sha256};
 
-use super::keyring::KeyringType;
-use super::{Asked, Caller, Fd, Kernel, Map, Object, Profile, USER};
+use super::{
+    Answer, Asked, Caller, Fd, Kernel, Map, Object, Profile, ProgLoad, Program, Signature, USER,
+    Verdict,
+};
 use bpfseal_uapi::insn::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE};
 use bpfseal_uapi::limits::{MAX_FD_ARRAY, MAX_INSNS, MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
-use bpfseal_uapi::{Errno, ProgType, cmd};
-
-/// What `BPF_PROG_LOAD` is asked for, as far as it is decided on here.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProgLoad {
-    /// Name, as the kernel keeps it.
-    pub name: String,
-    /// `prog_type`.
-    pub prog_type: ProgType,
-    /// Instructions, in the byte order of the machine.
-    pub instructions: Vec<u8>,
-    /// `fd_array`, if an address is given.
-    pub fd_array: Option<Vec<Fd>>,
-    /// `fd_array_cnt`.
-    pub fd_array_cnt: u32,
-    /// `signature_maps` of the proposal with a chain of digests: places in `fd_array`.
-    pub signature_maps: Vec<u32>,
-    /// The signature, if an address is given.
-    pub signature: Option<Signature>,
-}
-
-/// A signature of a load.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// `signature_size`, which need not be their count.
-    pub size: u32,
-    /// `keyring_id`.
-    pub keyring: i32,
-}
-
-/// What the kernel recorded on a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Verdict {
-    /// Whether a signature was verified.
-    pub verified: bool,
-    /// The kind of keyring that its key was in.
-    pub keyring: KeyringType,
-    /// The serial number of a user's keyring, 0 for others.
-    pub serial: i32,
-}
-
-/// A program that was loaded.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// What it was loaded of.
-    pub loaded: ProgLoad,
-    /// What was recorded.
-    pub verdict: Verdict,
-    /// Maps that it is bound to.
-    pub maps: Vec<u32>,
-    /// Numbers of the maps of its `fd_array`, by their places.
-    pub places: Vec<Option<u32>>,
-}
-
-/// An answer to a load: a descriptor or an errno, and what was logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The descriptor.
-    pub result: Result<Fd, Errno>,
-    /// Lines of the log.
-    pub log: Vec<String>,
-}
+use bpfseal_uapi::{Errno, cmd};
 
 /// A load on its way.
 struct Loading<'k> {

@@ -4,12 +4,14 @@
 //! what a security module would have been told.
 
 mod caller;
+mod descriptor;
 mod keyring;
 mod load;
 mod lsm;
 mod map;
 mod policy;
 mod profile;
+mod program;
 mod run;
 
 use std::collections::BTreeMap;
@@ -18,31 +20,18 @@ use bpfseal_object::Endian;
 use bpfseal_seal::TrustStore;
 
 pub use caller::{Caller, RunId, Task};
+pub use descriptor::{Fd, Object};
 pub use keyring::{Keyring, KeyringType, SESSION};
-pub use load::{Answer, ProgLoad, Program, Signature, Verdict};
 pub use lsm::{Asked, Hook, Hornet, Integrity, Modules, SecurityModule, Told};
 pub use map::{Map, MapCreate};
 pub(crate) use policy::PolicyModule;
 pub use policy::{Policy, PolicyError};
 pub use profile::Profile;
+pub use program::{Answer, ProgLoad, Program, Signature, Verdict};
 pub use run::{Denied, End, Ran};
 
 use crate::symbols::Symbols;
 use bpfseal_uapi::{BPF_F_ALL_CPUS, Errno, KeyringId, cmd};
-
-/// A descriptor.
-pub type Fd = i32;
-
-/// What a descriptor stands for.
-#[derive(Debug, Clone)]
-pub enum Object {
-    /// A map, by its number.
-    Map(u32),
-    /// Type information.
-    Btf,
-    /// A program, by its number.
-    Program(u32),
-}
 
 /// What a security module is told, and what came of it (`security_bpf_prog_load`).
 #[derive(Debug, Clone, PartialEq, Eq)]

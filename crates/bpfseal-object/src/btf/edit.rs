@@ -1,6 +1,7 @@
 //! The changes that libbpf makes before BTF is loaded.
 
-use super::{Btf, FuncLinkage, Kind, TYPE_WORDS, TypeId, VarLinkage, VarSecinfo, len32};
+use super::words::{Btf, TYPE_WORDS, len32};
+use super::{FuncLinkage, Kind, TypeId, VarLinkage, VarSecinfo};
 
 impl Btf {
     fn start(&self, id: TypeId) -> Option<usize> {

@@ -2,7 +2,8 @@
 //!
 //! Source: `btf_parse_hdr`, `btf_parse_type_sec` and `btf_sanity_check` of libbpf 1.8.
 
-use super::{BTF_MAGIC, Btf, FULL_HEADER, Kind, TYPE_WORDS, Type, TypeId};
+use super::words::{BTF_MAGIC, Btf, FULL_HEADER, TYPE_WORDS};
+use super::{Kind, Type, TypeId};
 use crate::{Endian, Error};
 
 /// Header up to and including `str_len`: what compilers wrote before the layout section.

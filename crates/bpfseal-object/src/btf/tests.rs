@@ -1,4 +1,6 @@
+use super::words::BTF_MAGIC;
 use super::*;
+use crate::Endian;
 
 /// A section with `int`, a variable of it and a data section, strings after them.
 fn sample(endian: Endian) -> Vec<u8> {

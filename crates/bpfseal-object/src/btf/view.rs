@@ -2,7 +2,8 @@
 //!
 //! Views borrow the words of their [`Btf`]; what a kind has not got is zero or empty.
 
-use super::{Btf, FuncLinkage, Kind, TYPE_WORDS, VarLinkage};
+use super::words::{Btf, TYPE_WORDS};
+use super::{FuncLinkage, Kind, VarLinkage};
 
 /// Id of a type; 0 is `void`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -10,7 +10,8 @@ use crate::btf::{Kind, TypeId, VarLinkage};
 use crate::contents::Contents;
 use crate::elf::{Elf, Section, SectionIdx};
 use crate::externs;
-use crate::map::{self, DataKind, GlobalData, LegacyDef, Map, MapDef, MapIdx};
+use crate::index::MapIdx;
+use crate::map::{self, DataKind, GlobalData, LegacyDef, Map, MapDef};
 use crate::map_error::MapFault;
 use crate::uapi;
 

@@ -4,6 +4,7 @@
 //! This is where the parts of the crate meet. Source of the order: `bpf_object_open` and
 //! `bpf_object__elf_collect` of libbpf 1.8.
 
+mod datasecs;
 mod maps;
 mod relocations;
 mod sections;
@@ -15,8 +16,9 @@ use crate::btf::ext::BtfExt;
 use crate::contents::Contents;
 use crate::elf::{Elf, SectionIdx};
 use crate::externs::{self, Extern};
-use crate::map::{DataKind, Map, MapIdx};
-use crate::program::{Program, ProgramIdx, Reloc};
+use crate::index::{MapIdx, ProgramIdx};
+use crate::map::{DataKind, Map};
+use crate::program::{Program, Reloc};
 use crate::{Endian, Error};
 
 /// Most bytes of kconfig values. They are laid out byte by byte, and a few bytes of BTF can ask
@@ -111,7 +113,7 @@ impl Object {
         object.read_btf(&elf, &roles)?;
         object.externs = externs::collect(&elf, object.btf.as_mut())?;
         if let Some(btf) = &mut object.btf {
-            types::fix_up_datasecs(btf, &elf)?;
+            datasecs::fix_up(btf, &elf)?;
         }
         object.read_maps(&elf, &roles)?;
         object.read_struct_ops(&elf, &roles)?;

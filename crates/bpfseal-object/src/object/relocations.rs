@@ -12,9 +12,10 @@ use super::{Object, Roles, map_idx};
 use crate::Error;
 use crate::elf::{Elf, Rel, SHN_LORESERVE, Section, SectionIdx, Symbol};
 use crate::externs::ExternIdx;
+use crate::index::ProgramIdx;
 use crate::insn::{BPF_INSN_SZ, Insn};
 use crate::map::{Map, Slot};
-use crate::program::{CoreRelo, ProgramIdx, Reloc, RelocKind};
+use crate::program::{CoreRelo, Reloc, RelocKind};
 use crate::uapi;
 
 impl Object {

@@ -14,9 +14,9 @@ use crate::Error;
 use crate::btf::{Btf, Kind, Type};
 use crate::contents::Contents;
 use crate::elf::{Elf, Rel, Section, SectionIdx, Symbol};
+use crate::index::ProgramIdx;
 use crate::insn::BPF_INSN_SZ;
 use crate::map::{Map, MapDef, StructOps};
-use crate::program::ProgramIdx;
 use crate::uapi;
 
 /// Bytes of a function pointer.

@@ -25,4 +25,7 @@ pub const CVE_2026_45927: Cve = Cve {
     affected: &[],
 };
 
-pub(crate) const ALL: &[Cve] = &[CVE_2026_74364, CVE_2026_45927];
+impl Cve {
+    /// All known vulnerabilities.
+    pub const ALL: &'static [Self] = &[CVE_2026_74364, CVE_2026_45927];
+}

@@ -92,82 +92,85 @@ pub mod cmd {
     /// `BPF_PROG_ASSOC_STRUCT_OPS` (Linux 7.0).
     pub const PROG_ASSOC_STRUCT_OPS: Command = Command(38);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new("BPF_MAP_CREATE", "map_create", 0, v(3, 18, 0)),
-        Entry::new("BPF_MAP_LOOKUP_ELEM", "map_lookup_elem", 1, v(3, 18, 0)),
-        Entry::new("BPF_MAP_UPDATE_ELEM", "map_update_elem", 2, v(3, 18, 0)),
-        Entry::new("BPF_MAP_DELETE_ELEM", "map_delete_elem", 3, v(3, 18, 0)),
-        Entry::new("BPF_MAP_GET_NEXT_KEY", "map_get_next_key", 4, v(3, 18, 0)),
-        Entry::new("BPF_PROG_LOAD", "prog_load", 5, v(3, 18, 0)),
-        Entry::new("BPF_OBJ_PIN", "obj_pin", 6, v(4, 4, 0)),
-        Entry::new("BPF_OBJ_GET", "obj_get", 7, v(4, 4, 0)),
-        Entry::new("BPF_PROG_ATTACH", "prog_attach", 8, v(4, 10, 0)),
-        Entry::new("BPF_PROG_DETACH", "prog_detach", 9, v(4, 10, 0)),
-        Entry::new("BPF_PROG_RUN", "prog_run", 10, v(4, 12, 0)),
-        Entry::new("BPF_PROG_GET_NEXT_ID", "prog_get_next_id", 11, v(4, 13, 0)),
-        Entry::new("BPF_MAP_GET_NEXT_ID", "map_get_next_id", 12, v(4, 13, 0)),
-        Entry::new(
-            "BPF_PROG_GET_FD_BY_ID",
-            "prog_get_fd_by_id",
-            13,
-            v(4, 13, 0),
-        ),
-        Entry::new("BPF_MAP_GET_FD_BY_ID", "map_get_fd_by_id", 14, v(4, 13, 0)),
-        Entry::new(
-            "BPF_OBJ_GET_INFO_BY_FD",
-            "obj_get_info_by_fd",
-            15,
-            v(4, 13, 0),
-        ),
-        Entry::new("BPF_PROG_QUERY", "prog_query", 16, v(4, 15, 0)),
-        Entry::new(
-            "BPF_RAW_TRACEPOINT_OPEN",
-            "raw_tracepoint_open",
-            17,
-            v(4, 17, 0),
-        ),
-        Entry::new("BPF_BTF_LOAD", "btf_load", 18, v(4, 18, 0)),
-        Entry::new("BPF_BTF_GET_FD_BY_ID", "btf_get_fd_by_id", 19, v(4, 18, 0)),
-        Entry::new("BPF_TASK_FD_QUERY", "task_fd_query", 20, v(4, 18, 0)),
-        Entry::new(
-            "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
-            "map_lookup_and_delete_elem",
-            21,
-            v(4, 20, 0),
-        ),
-        Entry::new("BPF_MAP_FREEZE", "map_freeze", 22, v(5, 2, 0)),
-        Entry::new("BPF_BTF_GET_NEXT_ID", "btf_get_next_id", 23, v(5, 4, 0)),
-        Entry::new("BPF_MAP_LOOKUP_BATCH", "map_lookup_batch", 24, v(5, 6, 0)),
-        Entry::new(
-            "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
-            "map_lookup_and_delete_batch",
-            25,
-            v(5, 6, 0),
-        ),
-        Entry::new("BPF_MAP_UPDATE_BATCH", "map_update_batch", 26, v(5, 6, 0)),
-        Entry::new("BPF_MAP_DELETE_BATCH", "map_delete_batch", 27, v(5, 6, 0)),
-        Entry::new("BPF_LINK_CREATE", "link_create", 28, v(5, 7, 0)),
-        Entry::new("BPF_LINK_UPDATE", "link_update", 29, v(5, 7, 0)),
-        Entry::new("BPF_LINK_GET_FD_BY_ID", "link_get_fd_by_id", 30, v(5, 8, 0)),
-        Entry::new("BPF_LINK_GET_NEXT_ID", "link_get_next_id", 31, v(5, 8, 0)),
-        Entry::new("BPF_ENABLE_STATS", "enable_stats", 32, v(5, 8, 0)),
-        Entry::new("BPF_ITER_CREATE", "iter_create", 33, v(5, 8, 0)),
-        Entry::new("BPF_LINK_DETACH", "link_detach", 34, v(5, 9, 0)),
-        Entry::new("BPF_PROG_BIND_MAP", "prog_bind_map", 35, v(5, 10, 0)),
-        Entry::new("BPF_TOKEN_CREATE", "token_create", 36, v(6, 9, 0)),
-        Entry::new(
-            "BPF_PROG_STREAM_READ_BY_FD",
-            "prog_stream_read_by_fd",
-            37,
-            v(6, 17, 0),
-        ),
-        Entry::new(
-            "BPF_PROG_ASSOC_STRUCT_OPS",
-            "prog_assoc_struct_ops",
-            38,
-            v(7, 0, 0),
-        ),
-    ];
+    impl Command {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new("BPF_MAP_CREATE", "map_create", 0, v(3, 18, 0)),
+            Entry::new("BPF_MAP_LOOKUP_ELEM", "map_lookup_elem", 1, v(3, 18, 0)),
+            Entry::new("BPF_MAP_UPDATE_ELEM", "map_update_elem", 2, v(3, 18, 0)),
+            Entry::new("BPF_MAP_DELETE_ELEM", "map_delete_elem", 3, v(3, 18, 0)),
+            Entry::new("BPF_MAP_GET_NEXT_KEY", "map_get_next_key", 4, v(3, 18, 0)),
+            Entry::new("BPF_PROG_LOAD", "prog_load", 5, v(3, 18, 0)),
+            Entry::new("BPF_OBJ_PIN", "obj_pin", 6, v(4, 4, 0)),
+            Entry::new("BPF_OBJ_GET", "obj_get", 7, v(4, 4, 0)),
+            Entry::new("BPF_PROG_ATTACH", "prog_attach", 8, v(4, 10, 0)),
+            Entry::new("BPF_PROG_DETACH", "prog_detach", 9, v(4, 10, 0)),
+            Entry::new("BPF_PROG_RUN", "prog_run", 10, v(4, 12, 0)),
+            Entry::new("BPF_PROG_GET_NEXT_ID", "prog_get_next_id", 11, v(4, 13, 0)),
+            Entry::new("BPF_MAP_GET_NEXT_ID", "map_get_next_id", 12, v(4, 13, 0)),
+            Entry::new(
+                "BPF_PROG_GET_FD_BY_ID",
+                "prog_get_fd_by_id",
+                13,
+                v(4, 13, 0),
+            ),
+            Entry::new("BPF_MAP_GET_FD_BY_ID", "map_get_fd_by_id", 14, v(4, 13, 0)),
+            Entry::new(
+                "BPF_OBJ_GET_INFO_BY_FD",
+                "obj_get_info_by_fd",
+                15,
+                v(4, 13, 0),
+            ),
+            Entry::new("BPF_PROG_QUERY", "prog_query", 16, v(4, 15, 0)),
+            Entry::new(
+                "BPF_RAW_TRACEPOINT_OPEN",
+                "raw_tracepoint_open",
+                17,
+                v(4, 17, 0),
+            ),
+            Entry::new("BPF_BTF_LOAD", "btf_load", 18, v(4, 18, 0)),
+            Entry::new("BPF_BTF_GET_FD_BY_ID", "btf_get_fd_by_id", 19, v(4, 18, 0)),
+            Entry::new("BPF_TASK_FD_QUERY", "task_fd_query", 20, v(4, 18, 0)),
+            Entry::new(
+                "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
+                "map_lookup_and_delete_elem",
+                21,
+                v(4, 20, 0),
+            ),
+            Entry::new("BPF_MAP_FREEZE", "map_freeze", 22, v(5, 2, 0)),
+            Entry::new("BPF_BTF_GET_NEXT_ID", "btf_get_next_id", 23, v(5, 4, 0)),
+            Entry::new("BPF_MAP_LOOKUP_BATCH", "map_lookup_batch", 24, v(5, 6, 0)),
+            Entry::new(
+                "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
+                "map_lookup_and_delete_batch",
+                25,
+                v(5, 6, 0),
+            ),
+            Entry::new("BPF_MAP_UPDATE_BATCH", "map_update_batch", 26, v(5, 6, 0)),
+            Entry::new("BPF_MAP_DELETE_BATCH", "map_delete_batch", 27, v(5, 6, 0)),
+            Entry::new("BPF_LINK_CREATE", "link_create", 28, v(5, 7, 0)),
+            Entry::new("BPF_LINK_UPDATE", "link_update", 29, v(5, 7, 0)),
+            Entry::new("BPF_LINK_GET_FD_BY_ID", "link_get_fd_by_id", 30, v(5, 8, 0)),
+            Entry::new("BPF_LINK_GET_NEXT_ID", "link_get_next_id", 31, v(5, 8, 0)),
+            Entry::new("BPF_ENABLE_STATS", "enable_stats", 32, v(5, 8, 0)),
+            Entry::new("BPF_ITER_CREATE", "iter_create", 33, v(5, 8, 0)),
+            Entry::new("BPF_LINK_DETACH", "link_detach", 34, v(5, 9, 0)),
+            Entry::new("BPF_PROG_BIND_MAP", "prog_bind_map", 35, v(5, 10, 0)),
+            Entry::new("BPF_TOKEN_CREATE", "token_create", 36, v(6, 9, 0)),
+            Entry::new(
+                "BPF_PROG_STREAM_READ_BY_FD",
+                "prog_stream_read_by_fd",
+                37,
+                v(6, 17, 0),
+            ),
+            Entry::new(
+                "BPF_PROG_ASSOC_STRUCT_OPS",
+                "prog_assoc_struct_ops",
+                38,
+                v(7, 0, 0),
+            ),
+        ];
+    }
 }
 
 /// `enum bpf_map_type` by name.
@@ -252,79 +255,82 @@ pub mod map {
     /// `BPF_MAP_TYPE_RHASH` (Linux 7.2).
     pub const RHASH: MapType = MapType(35);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new("BPF_MAP_TYPE_UNSPEC", "unspec", 0, v(3, 18, 0)),
-        Entry::new("BPF_MAP_TYPE_HASH", "hash", 1, v(3, 19, 0)),
-        Entry::new("BPF_MAP_TYPE_ARRAY", "array", 2, v(3, 19, 0)),
-        Entry::new("BPF_MAP_TYPE_PROG_ARRAY", "prog_array", 3, v(4, 2, 0)),
-        Entry::new(
-            "BPF_MAP_TYPE_PERF_EVENT_ARRAY",
-            "perf_event_array",
-            4,
-            v(4, 3, 0),
-        ),
-        Entry::new("BPF_MAP_TYPE_PERCPU_HASH", "percpu_hash", 5, v(4, 6, 0)),
-        Entry::new("BPF_MAP_TYPE_PERCPU_ARRAY", "percpu_array", 6, v(4, 6, 0)),
-        Entry::new("BPF_MAP_TYPE_STACK_TRACE", "stack_trace", 7, v(4, 6, 0)),
-        Entry::new("BPF_MAP_TYPE_CGROUP_ARRAY", "cgroup_array", 8, v(4, 8, 0)),
-        Entry::new("BPF_MAP_TYPE_LRU_HASH", "lru_hash", 9, v(4, 10, 0)),
-        Entry::new(
-            "BPF_MAP_TYPE_LRU_PERCPU_HASH",
-            "lru_percpu_hash",
-            10,
-            v(4, 10, 0),
-        ),
-        Entry::new("BPF_MAP_TYPE_LPM_TRIE", "lpm_trie", 11, v(4, 11, 0)),
-        Entry::new(
-            "BPF_MAP_TYPE_ARRAY_OF_MAPS",
-            "array_of_maps",
-            12,
-            v(4, 12, 0),
-        ),
-        Entry::new("BPF_MAP_TYPE_HASH_OF_MAPS", "hash_of_maps", 13, v(4, 12, 0)),
-        Entry::new("BPF_MAP_TYPE_DEVMAP", "devmap", 14, v(4, 14, 0)),
-        Entry::new("BPF_MAP_TYPE_SOCKMAP", "sockmap", 15, v(4, 14, 0)),
-        Entry::new("BPF_MAP_TYPE_CPUMAP", "cpumap", 16, v(4, 15, 0)),
-        Entry::new("BPF_MAP_TYPE_XSKMAP", "xskmap", 17, v(4, 18, 0)),
-        Entry::new("BPF_MAP_TYPE_SOCKHASH", "sockhash", 18, v(4, 18, 0)),
-        Entry::new(
-            "BPF_MAP_TYPE_CGROUP_STORAGE",
-            "cgroup_storage",
-            19,
-            v(4, 19, 0),
-        ),
-        Entry::new(
-            "BPF_MAP_TYPE_REUSEPORT_SOCKARRAY",
-            "reuseport_sockarray",
-            20,
-            v(4, 19, 0),
-        ),
-        Entry::new(
-            "BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE",
-            "percpu_cgroup_storage",
-            21,
-            v(4, 20, 0),
-        ),
-        Entry::new("BPF_MAP_TYPE_QUEUE", "queue", 22, v(4, 20, 0)),
-        Entry::new("BPF_MAP_TYPE_STACK", "stack", 23, v(4, 20, 0)),
-        Entry::new("BPF_MAP_TYPE_SK_STORAGE", "sk_storage", 24, v(5, 2, 0)),
-        Entry::new("BPF_MAP_TYPE_DEVMAP_HASH", "devmap_hash", 25, v(5, 4, 0)),
-        Entry::new("BPF_MAP_TYPE_STRUCT_OPS", "struct_ops", 26, v(5, 6, 0)),
-        Entry::new("BPF_MAP_TYPE_RINGBUF", "ringbuf", 27, v(5, 8, 0)),
-        Entry::new(
-            "BPF_MAP_TYPE_INODE_STORAGE",
-            "inode_storage",
-            28,
-            v(5, 10, 0),
-        ),
-        Entry::new("BPF_MAP_TYPE_TASK_STORAGE", "task_storage", 29, v(5, 11, 0)),
-        Entry::new("BPF_MAP_TYPE_BLOOM_FILTER", "bloom_filter", 30, v(5, 16, 0)),
-        Entry::new("BPF_MAP_TYPE_USER_RINGBUF", "user_ringbuf", 31, v(6, 1, 0)),
-        Entry::new("BPF_MAP_TYPE_CGRP_STORAGE", "cgrp_storage", 32, v(6, 2, 0)),
-        Entry::new("BPF_MAP_TYPE_ARENA", "arena", 33, v(6, 9, 0)),
-        Entry::new("BPF_MAP_TYPE_INSN_ARRAY", "insn_array", 34, v(6, 19, 0)),
-        Entry::new("BPF_MAP_TYPE_RHASH", "rhash", 35, v(7, 2, 0)),
-    ];
+    impl MapType {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new("BPF_MAP_TYPE_UNSPEC", "unspec", 0, v(3, 18, 0)),
+            Entry::new("BPF_MAP_TYPE_HASH", "hash", 1, v(3, 19, 0)),
+            Entry::new("BPF_MAP_TYPE_ARRAY", "array", 2, v(3, 19, 0)),
+            Entry::new("BPF_MAP_TYPE_PROG_ARRAY", "prog_array", 3, v(4, 2, 0)),
+            Entry::new(
+                "BPF_MAP_TYPE_PERF_EVENT_ARRAY",
+                "perf_event_array",
+                4,
+                v(4, 3, 0),
+            ),
+            Entry::new("BPF_MAP_TYPE_PERCPU_HASH", "percpu_hash", 5, v(4, 6, 0)),
+            Entry::new("BPF_MAP_TYPE_PERCPU_ARRAY", "percpu_array", 6, v(4, 6, 0)),
+            Entry::new("BPF_MAP_TYPE_STACK_TRACE", "stack_trace", 7, v(4, 6, 0)),
+            Entry::new("BPF_MAP_TYPE_CGROUP_ARRAY", "cgroup_array", 8, v(4, 8, 0)),
+            Entry::new("BPF_MAP_TYPE_LRU_HASH", "lru_hash", 9, v(4, 10, 0)),
+            Entry::new(
+                "BPF_MAP_TYPE_LRU_PERCPU_HASH",
+                "lru_percpu_hash",
+                10,
+                v(4, 10, 0),
+            ),
+            Entry::new("BPF_MAP_TYPE_LPM_TRIE", "lpm_trie", 11, v(4, 11, 0)),
+            Entry::new(
+                "BPF_MAP_TYPE_ARRAY_OF_MAPS",
+                "array_of_maps",
+                12,
+                v(4, 12, 0),
+            ),
+            Entry::new("BPF_MAP_TYPE_HASH_OF_MAPS", "hash_of_maps", 13, v(4, 12, 0)),
+            Entry::new("BPF_MAP_TYPE_DEVMAP", "devmap", 14, v(4, 14, 0)),
+            Entry::new("BPF_MAP_TYPE_SOCKMAP", "sockmap", 15, v(4, 14, 0)),
+            Entry::new("BPF_MAP_TYPE_CPUMAP", "cpumap", 16, v(4, 15, 0)),
+            Entry::new("BPF_MAP_TYPE_XSKMAP", "xskmap", 17, v(4, 18, 0)),
+            Entry::new("BPF_MAP_TYPE_SOCKHASH", "sockhash", 18, v(4, 18, 0)),
+            Entry::new(
+                "BPF_MAP_TYPE_CGROUP_STORAGE",
+                "cgroup_storage",
+                19,
+                v(4, 19, 0),
+            ),
+            Entry::new(
+                "BPF_MAP_TYPE_REUSEPORT_SOCKARRAY",
+                "reuseport_sockarray",
+                20,
+                v(4, 19, 0),
+            ),
+            Entry::new(
+                "BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE",
+                "percpu_cgroup_storage",
+                21,
+                v(4, 20, 0),
+            ),
+            Entry::new("BPF_MAP_TYPE_QUEUE", "queue", 22, v(4, 20, 0)),
+            Entry::new("BPF_MAP_TYPE_STACK", "stack", 23, v(4, 20, 0)),
+            Entry::new("BPF_MAP_TYPE_SK_STORAGE", "sk_storage", 24, v(5, 2, 0)),
+            Entry::new("BPF_MAP_TYPE_DEVMAP_HASH", "devmap_hash", 25, v(5, 4, 0)),
+            Entry::new("BPF_MAP_TYPE_STRUCT_OPS", "struct_ops", 26, v(5, 6, 0)),
+            Entry::new("BPF_MAP_TYPE_RINGBUF", "ringbuf", 27, v(5, 8, 0)),
+            Entry::new(
+                "BPF_MAP_TYPE_INODE_STORAGE",
+                "inode_storage",
+                28,
+                v(5, 10, 0),
+            ),
+            Entry::new("BPF_MAP_TYPE_TASK_STORAGE", "task_storage", 29, v(5, 11, 0)),
+            Entry::new("BPF_MAP_TYPE_BLOOM_FILTER", "bloom_filter", 30, v(5, 16, 0)),
+            Entry::new("BPF_MAP_TYPE_USER_RINGBUF", "user_ringbuf", 31, v(6, 1, 0)),
+            Entry::new("BPF_MAP_TYPE_CGRP_STORAGE", "cgrp_storage", 32, v(6, 2, 0)),
+            Entry::new("BPF_MAP_TYPE_ARENA", "arena", 33, v(6, 9, 0)),
+            Entry::new("BPF_MAP_TYPE_INSN_ARRAY", "insn_array", 34, v(6, 19, 0)),
+            Entry::new("BPF_MAP_TYPE_RHASH", "rhash", 35, v(7, 2, 0)),
+        ];
+    }
 }
 
 /// `enum bpf_prog_type` by name.
@@ -399,91 +405,94 @@ pub mod prog {
     /// `BPF_PROG_TYPE_NETFILTER` (Linux 6.4).
     pub const NETFILTER: ProgType = ProgType(32);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new("BPF_PROG_TYPE_UNSPEC", "unspec", 0, v(3, 18, 0)),
-        Entry::new(
-            "BPF_PROG_TYPE_SOCKET_FILTER",
-            "socket_filter",
-            1,
-            v(3, 19, 0),
-        ),
-        Entry::new("BPF_PROG_TYPE_KPROBE", "kprobe", 2, v(4, 1, 0)),
-        Entry::new("BPF_PROG_TYPE_SCHED_CLS", "sched_cls", 3, v(4, 1, 0)),
-        Entry::new("BPF_PROG_TYPE_SCHED_ACT", "sched_act", 4, v(4, 1, 0)),
-        Entry::new("BPF_PROG_TYPE_TRACEPOINT", "tracepoint", 5, v(4, 7, 0)),
-        Entry::new("BPF_PROG_TYPE_XDP", "xdp", 6, v(4, 8, 0)),
-        Entry::new("BPF_PROG_TYPE_PERF_EVENT", "perf_event", 7, v(4, 9, 0)),
-        Entry::new("BPF_PROG_TYPE_CGROUP_SKB", "cgroup_skb", 8, v(4, 10, 0)),
-        Entry::new("BPF_PROG_TYPE_CGROUP_SOCK", "cgroup_sock", 9, v(4, 10, 0)),
-        Entry::new("BPF_PROG_TYPE_LWT_IN", "lwt_in", 10, v(4, 10, 0)),
-        Entry::new("BPF_PROG_TYPE_LWT_OUT", "lwt_out", 11, v(4, 10, 0)),
-        Entry::new("BPF_PROG_TYPE_LWT_XMIT", "lwt_xmit", 12, v(4, 10, 0)),
-        Entry::new("BPF_PROG_TYPE_SOCK_OPS", "sock_ops", 13, v(4, 13, 0)),
-        Entry::new("BPF_PROG_TYPE_SK_SKB", "sk_skb", 14, v(4, 14, 0)),
-        Entry::new(
-            "BPF_PROG_TYPE_CGROUP_DEVICE",
-            "cgroup_device",
-            15,
-            v(4, 15, 0),
-        ),
-        Entry::new("BPF_PROG_TYPE_SK_MSG", "sk_msg", 16, v(4, 17, 0)),
-        Entry::new(
-            "BPF_PROG_TYPE_RAW_TRACEPOINT",
-            "raw_tracepoint",
-            17,
-            v(4, 17, 0),
-        ),
-        Entry::new(
-            "BPF_PROG_TYPE_CGROUP_SOCK_ADDR",
-            "cgroup_sock_addr",
-            18,
-            v(4, 17, 0),
-        ),
-        Entry::new(
-            "BPF_PROG_TYPE_LWT_SEG6LOCAL",
-            "lwt_seg6local",
-            19,
-            v(4, 18, 0),
-        ),
-        Entry::new("BPF_PROG_TYPE_LIRC_MODE2", "lirc_mode2", 20, v(4, 18, 0)),
-        Entry::new(
-            "BPF_PROG_TYPE_SK_REUSEPORT",
-            "sk_reuseport",
-            21,
-            v(4, 19, 0),
-        ),
-        Entry::new(
-            "BPF_PROG_TYPE_FLOW_DISSECTOR",
-            "flow_dissector",
-            22,
-            v(4, 20, 0),
-        ),
-        Entry::new(
-            "BPF_PROG_TYPE_CGROUP_SYSCTL",
-            "cgroup_sysctl",
-            23,
-            v(5, 2, 0),
-        ),
-        Entry::new(
-            "BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE",
-            "raw_tracepoint_writable",
-            24,
-            v(5, 2, 0),
-        ),
-        Entry::new(
-            "BPF_PROG_TYPE_CGROUP_SOCKOPT",
-            "cgroup_sockopt",
-            25,
-            v(5, 3, 0),
-        ),
-        Entry::new("BPF_PROG_TYPE_TRACING", "tracing", 26, v(5, 5, 0)),
-        Entry::new("BPF_PROG_TYPE_STRUCT_OPS", "struct_ops", 27, v(5, 6, 0)),
-        Entry::new("BPF_PROG_TYPE_EXT", "ext", 28, v(5, 6, 0)),
-        Entry::new("BPF_PROG_TYPE_LSM", "lsm", 29, v(5, 7, 0)),
-        Entry::new("BPF_PROG_TYPE_SK_LOOKUP", "sk_lookup", 30, v(5, 9, 0)),
-        Entry::new("BPF_PROG_TYPE_SYSCALL", "syscall", 31, v(5, 14, 0)),
-        Entry::new("BPF_PROG_TYPE_NETFILTER", "netfilter", 32, v(6, 4, 0)),
-    ];
+    impl ProgType {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new("BPF_PROG_TYPE_UNSPEC", "unspec", 0, v(3, 18, 0)),
+            Entry::new(
+                "BPF_PROG_TYPE_SOCKET_FILTER",
+                "socket_filter",
+                1,
+                v(3, 19, 0),
+            ),
+            Entry::new("BPF_PROG_TYPE_KPROBE", "kprobe", 2, v(4, 1, 0)),
+            Entry::new("BPF_PROG_TYPE_SCHED_CLS", "sched_cls", 3, v(4, 1, 0)),
+            Entry::new("BPF_PROG_TYPE_SCHED_ACT", "sched_act", 4, v(4, 1, 0)),
+            Entry::new("BPF_PROG_TYPE_TRACEPOINT", "tracepoint", 5, v(4, 7, 0)),
+            Entry::new("BPF_PROG_TYPE_XDP", "xdp", 6, v(4, 8, 0)),
+            Entry::new("BPF_PROG_TYPE_PERF_EVENT", "perf_event", 7, v(4, 9, 0)),
+            Entry::new("BPF_PROG_TYPE_CGROUP_SKB", "cgroup_skb", 8, v(4, 10, 0)),
+            Entry::new("BPF_PROG_TYPE_CGROUP_SOCK", "cgroup_sock", 9, v(4, 10, 0)),
+            Entry::new("BPF_PROG_TYPE_LWT_IN", "lwt_in", 10, v(4, 10, 0)),
+            Entry::new("BPF_PROG_TYPE_LWT_OUT", "lwt_out", 11, v(4, 10, 0)),
+            Entry::new("BPF_PROG_TYPE_LWT_XMIT", "lwt_xmit", 12, v(4, 10, 0)),
+            Entry::new("BPF_PROG_TYPE_SOCK_OPS", "sock_ops", 13, v(4, 13, 0)),
+            Entry::new("BPF_PROG_TYPE_SK_SKB", "sk_skb", 14, v(4, 14, 0)),
+            Entry::new(
+                "BPF_PROG_TYPE_CGROUP_DEVICE",
+                "cgroup_device",
+                15,
+                v(4, 15, 0),
+            ),
+            Entry::new("BPF_PROG_TYPE_SK_MSG", "sk_msg", 16, v(4, 17, 0)),
+            Entry::new(
+                "BPF_PROG_TYPE_RAW_TRACEPOINT",
+                "raw_tracepoint",
+                17,
+                v(4, 17, 0),
+            ),
+            Entry::new(
+                "BPF_PROG_TYPE_CGROUP_SOCK_ADDR",
+                "cgroup_sock_addr",
+                18,
+                v(4, 17, 0),
+            ),
+            Entry::new(
+                "BPF_PROG_TYPE_LWT_SEG6LOCAL",
+                "lwt_seg6local",
+                19,
+                v(4, 18, 0),
+            ),
+            Entry::new("BPF_PROG_TYPE_LIRC_MODE2", "lirc_mode2", 20, v(4, 18, 0)),
+            Entry::new(
+                "BPF_PROG_TYPE_SK_REUSEPORT",
+                "sk_reuseport",
+                21,
+                v(4, 19, 0),
+            ),
+            Entry::new(
+                "BPF_PROG_TYPE_FLOW_DISSECTOR",
+                "flow_dissector",
+                22,
+                v(4, 20, 0),
+            ),
+            Entry::new(
+                "BPF_PROG_TYPE_CGROUP_SYSCTL",
+                "cgroup_sysctl",
+                23,
+                v(5, 2, 0),
+            ),
+            Entry::new(
+                "BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE",
+                "raw_tracepoint_writable",
+                24,
+                v(5, 2, 0),
+            ),
+            Entry::new(
+                "BPF_PROG_TYPE_CGROUP_SOCKOPT",
+                "cgroup_sockopt",
+                25,
+                v(5, 3, 0),
+            ),
+            Entry::new("BPF_PROG_TYPE_TRACING", "tracing", 26, v(5, 5, 0)),
+            Entry::new("BPF_PROG_TYPE_STRUCT_OPS", "struct_ops", 27, v(5, 6, 0)),
+            Entry::new("BPF_PROG_TYPE_EXT", "ext", 28, v(5, 6, 0)),
+            Entry::new("BPF_PROG_TYPE_LSM", "lsm", 29, v(5, 7, 0)),
+            Entry::new("BPF_PROG_TYPE_SK_LOOKUP", "sk_lookup", 30, v(5, 9, 0)),
+            Entry::new("BPF_PROG_TYPE_SYSCALL", "syscall", 31, v(5, 14, 0)),
+            Entry::new("BPF_PROG_TYPE_NETFILTER", "netfilter", 32, v(6, 4, 0)),
+        ];
+    }
 }
 
 /// `enum bpf_attach_type` by name.
@@ -616,225 +625,228 @@ pub mod attach {
     /// `BPF_TRACE_FSESSION_MULTI` (Linux 7.2).
     pub const BPF_TRACE_FSESSION_MULTI: AttachType = AttachType(61);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new(
-            "BPF_CGROUP_INET_INGRESS",
-            "cgroup_inet_ingress",
-            0,
-            v(4, 10, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET_EGRESS",
-            "cgroup_inet_egress",
-            1,
-            v(4, 10, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET_SOCK_CREATE",
-            "cgroup_inet_sock_create",
-            2,
-            v(4, 10, 0),
-        ),
-        Entry::new("BPF_CGROUP_SOCK_OPS", "cgroup_sock_ops", 3, v(4, 13, 0)),
-        Entry::new(
-            "BPF_SK_SKB_STREAM_PARSER",
-            "sk_skb_stream_parser",
-            4,
-            v(4, 14, 0),
-        ),
-        Entry::new(
-            "BPF_SK_SKB_STREAM_VERDICT",
-            "sk_skb_stream_verdict",
-            5,
-            v(4, 14, 0),
-        ),
-        Entry::new("BPF_CGROUP_DEVICE", "cgroup_device", 6, v(4, 15, 0)),
-        Entry::new("BPF_SK_MSG_VERDICT", "sk_msg_verdict", 7, v(4, 17, 0)),
-        Entry::new("BPF_CGROUP_INET4_BIND", "cgroup_inet4_bind", 8, v(4, 17, 0)),
-        Entry::new("BPF_CGROUP_INET6_BIND", "cgroup_inet6_bind", 9, v(4, 17, 0)),
-        Entry::new(
-            "BPF_CGROUP_INET4_CONNECT",
-            "cgroup_inet4_connect",
-            10,
-            v(4, 17, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET6_CONNECT",
-            "cgroup_inet6_connect",
-            11,
-            v(4, 17, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET4_POST_BIND",
-            "cgroup_inet4_post_bind",
-            12,
-            v(4, 17, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET6_POST_BIND",
-            "cgroup_inet6_post_bind",
-            13,
-            v(4, 17, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UDP4_SENDMSG",
-            "cgroup_udp4_sendmsg",
-            14,
-            v(4, 18, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UDP6_SENDMSG",
-            "cgroup_udp6_sendmsg",
-            15,
-            v(4, 18, 0),
-        ),
-        Entry::new("BPF_LIRC_MODE2", "lirc_mode2", 16, v(4, 18, 0)),
-        Entry::new("BPF_FLOW_DISSECTOR", "flow_dissector", 17, v(4, 20, 0)),
-        Entry::new("BPF_CGROUP_SYSCTL", "cgroup_sysctl", 18, v(5, 2, 0)),
-        Entry::new(
-            "BPF_CGROUP_UDP4_RECVMSG",
-            "cgroup_udp4_recvmsg",
-            19,
-            v(5, 2, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UDP6_RECVMSG",
-            "cgroup_udp6_recvmsg",
-            20,
-            v(5, 2, 0),
-        ),
-        Entry::new("BPF_CGROUP_GETSOCKOPT", "cgroup_getsockopt", 21, v(5, 3, 0)),
-        Entry::new("BPF_CGROUP_SETSOCKOPT", "cgroup_setsockopt", 22, v(5, 3, 0)),
-        Entry::new("BPF_TRACE_RAW_TP", "trace_raw_tp", 23, v(5, 5, 0)),
-        Entry::new("BPF_TRACE_FENTRY", "trace_fentry", 24, v(5, 5, 0)),
-        Entry::new("BPF_TRACE_FEXIT", "trace_fexit", 25, v(5, 5, 0)),
-        Entry::new("BPF_MODIFY_RETURN", "modify_return", 26, v(5, 7, 0)),
-        Entry::new("BPF_LSM_MAC", "lsm_mac", 27, v(5, 7, 0)),
-        Entry::new("BPF_TRACE_ITER", "trace_iter", 28, v(5, 8, 0)),
-        Entry::new(
-            "BPF_CGROUP_INET4_GETPEERNAME",
-            "cgroup_inet4_getpeername",
-            29,
-            v(5, 8, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET6_GETPEERNAME",
-            "cgroup_inet6_getpeername",
-            30,
-            v(5, 8, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET4_GETSOCKNAME",
-            "cgroup_inet4_getsockname",
-            31,
-            v(5, 8, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_INET6_GETSOCKNAME",
-            "cgroup_inet6_getsockname",
-            32,
-            v(5, 8, 0),
-        ),
-        Entry::new("BPF_XDP_DEVMAP", "xdp_devmap", 33, v(5, 8, 0)),
-        Entry::new(
-            "BPF_CGROUP_INET_SOCK_RELEASE",
-            "cgroup_inet_sock_release",
-            34,
-            v(5, 9, 0),
-        ),
-        Entry::new("BPF_XDP_CPUMAP", "xdp_cpumap", 35, v(5, 9, 0)),
-        Entry::new("BPF_SK_LOOKUP", "sk_lookup", 36, v(5, 9, 0)),
-        Entry::new("BPF_XDP", "xdp", 37, v(5, 9, 0)),
-        Entry::new("BPF_SK_SKB_VERDICT", "sk_skb_verdict", 38, v(5, 13, 0)),
-        Entry::new(
-            "BPF_SK_REUSEPORT_SELECT",
-            "sk_reuseport_select",
-            39,
-            v(5, 14, 0),
-        ),
-        Entry::new(
-            "BPF_SK_REUSEPORT_SELECT_OR_MIGRATE",
-            "sk_reuseport_select_or_migrate",
-            40,
-            v(5, 14, 0),
-        ),
-        Entry::new("BPF_PERF_EVENT", "perf_event", 41, v(5, 15, 0)),
-        Entry::new(
-            "BPF_TRACE_KPROBE_MULTI",
-            "trace_kprobe_multi",
-            42,
-            v(5, 18, 0),
-        ),
-        Entry::new("BPF_LSM_CGROUP", "lsm_cgroup", 43, v(6, 0, 0)),
-        Entry::new("BPF_STRUCT_OPS", "struct_ops", 44, v(6, 4, 0)),
-        Entry::new("BPF_NETFILTER", "netfilter", 45, v(6, 4, 0)),
-        Entry::new("BPF_TCX_INGRESS", "tcx_ingress", 46, v(6, 6, 0)),
-        Entry::new("BPF_TCX_EGRESS", "tcx_egress", 47, v(6, 6, 0)),
-        Entry::new(
-            "BPF_TRACE_UPROBE_MULTI",
-            "trace_uprobe_multi",
-            48,
-            v(6, 6, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UNIX_CONNECT",
-            "cgroup_unix_connect",
-            49,
-            v(6, 7, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UNIX_SENDMSG",
-            "cgroup_unix_sendmsg",
-            50,
-            v(6, 7, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UNIX_RECVMSG",
-            "cgroup_unix_recvmsg",
-            51,
-            v(6, 7, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UNIX_GETPEERNAME",
-            "cgroup_unix_getpeername",
-            52,
-            v(6, 7, 0),
-        ),
-        Entry::new(
-            "BPF_CGROUP_UNIX_GETSOCKNAME",
-            "cgroup_unix_getsockname",
-            53,
-            v(6, 7, 0),
-        ),
-        Entry::new("BPF_NETKIT_PRIMARY", "netkit_primary", 54, v(6, 7, 0)),
-        Entry::new("BPF_NETKIT_PEER", "netkit_peer", 55, v(6, 7, 0)),
-        Entry::new(
-            "BPF_TRACE_KPROBE_SESSION",
-            "trace_kprobe_session",
-            56,
-            v(6, 10, 0),
-        ),
-        Entry::new(
-            "BPF_TRACE_UPROBE_SESSION",
-            "trace_uprobe_session",
-            57,
-            v(6, 13, 0),
-        ),
-        Entry::new("BPF_TRACE_FSESSION", "trace_fsession", 58, v(7, 0, 0)),
-        Entry::new(
-            "BPF_TRACE_FENTRY_MULTI",
-            "trace_fentry_multi",
-            59,
-            v(7, 2, 0),
-        ),
-        Entry::new("BPF_TRACE_FEXIT_MULTI", "trace_fexit_multi", 60, v(7, 2, 0)),
-        Entry::new(
-            "BPF_TRACE_FSESSION_MULTI",
-            "trace_fsession_multi",
-            61,
-            v(7, 2, 0),
-        ),
-    ];
+    impl AttachType {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new(
+                "BPF_CGROUP_INET_INGRESS",
+                "cgroup_inet_ingress",
+                0,
+                v(4, 10, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET_EGRESS",
+                "cgroup_inet_egress",
+                1,
+                v(4, 10, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET_SOCK_CREATE",
+                "cgroup_inet_sock_create",
+                2,
+                v(4, 10, 0),
+            ),
+            Entry::new("BPF_CGROUP_SOCK_OPS", "cgroup_sock_ops", 3, v(4, 13, 0)),
+            Entry::new(
+                "BPF_SK_SKB_STREAM_PARSER",
+                "sk_skb_stream_parser",
+                4,
+                v(4, 14, 0),
+            ),
+            Entry::new(
+                "BPF_SK_SKB_STREAM_VERDICT",
+                "sk_skb_stream_verdict",
+                5,
+                v(4, 14, 0),
+            ),
+            Entry::new("BPF_CGROUP_DEVICE", "cgroup_device", 6, v(4, 15, 0)),
+            Entry::new("BPF_SK_MSG_VERDICT", "sk_msg_verdict", 7, v(4, 17, 0)),
+            Entry::new("BPF_CGROUP_INET4_BIND", "cgroup_inet4_bind", 8, v(4, 17, 0)),
+            Entry::new("BPF_CGROUP_INET6_BIND", "cgroup_inet6_bind", 9, v(4, 17, 0)),
+            Entry::new(
+                "BPF_CGROUP_INET4_CONNECT",
+                "cgroup_inet4_connect",
+                10,
+                v(4, 17, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET6_CONNECT",
+                "cgroup_inet6_connect",
+                11,
+                v(4, 17, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET4_POST_BIND",
+                "cgroup_inet4_post_bind",
+                12,
+                v(4, 17, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET6_POST_BIND",
+                "cgroup_inet6_post_bind",
+                13,
+                v(4, 17, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UDP4_SENDMSG",
+                "cgroup_udp4_sendmsg",
+                14,
+                v(4, 18, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UDP6_SENDMSG",
+                "cgroup_udp6_sendmsg",
+                15,
+                v(4, 18, 0),
+            ),
+            Entry::new("BPF_LIRC_MODE2", "lirc_mode2", 16, v(4, 18, 0)),
+            Entry::new("BPF_FLOW_DISSECTOR", "flow_dissector", 17, v(4, 20, 0)),
+            Entry::new("BPF_CGROUP_SYSCTL", "cgroup_sysctl", 18, v(5, 2, 0)),
+            Entry::new(
+                "BPF_CGROUP_UDP4_RECVMSG",
+                "cgroup_udp4_recvmsg",
+                19,
+                v(5, 2, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UDP6_RECVMSG",
+                "cgroup_udp6_recvmsg",
+                20,
+                v(5, 2, 0),
+            ),
+            Entry::new("BPF_CGROUP_GETSOCKOPT", "cgroup_getsockopt", 21, v(5, 3, 0)),
+            Entry::new("BPF_CGROUP_SETSOCKOPT", "cgroup_setsockopt", 22, v(5, 3, 0)),
+            Entry::new("BPF_TRACE_RAW_TP", "trace_raw_tp", 23, v(5, 5, 0)),
+            Entry::new("BPF_TRACE_FENTRY", "trace_fentry", 24, v(5, 5, 0)),
+            Entry::new("BPF_TRACE_FEXIT", "trace_fexit", 25, v(5, 5, 0)),
+            Entry::new("BPF_MODIFY_RETURN", "modify_return", 26, v(5, 7, 0)),
+            Entry::new("BPF_LSM_MAC", "lsm_mac", 27, v(5, 7, 0)),
+            Entry::new("BPF_TRACE_ITER", "trace_iter", 28, v(5, 8, 0)),
+            Entry::new(
+                "BPF_CGROUP_INET4_GETPEERNAME",
+                "cgroup_inet4_getpeername",
+                29,
+                v(5, 8, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET6_GETPEERNAME",
+                "cgroup_inet6_getpeername",
+                30,
+                v(5, 8, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET4_GETSOCKNAME",
+                "cgroup_inet4_getsockname",
+                31,
+                v(5, 8, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_INET6_GETSOCKNAME",
+                "cgroup_inet6_getsockname",
+                32,
+                v(5, 8, 0),
+            ),
+            Entry::new("BPF_XDP_DEVMAP", "xdp_devmap", 33, v(5, 8, 0)),
+            Entry::new(
+                "BPF_CGROUP_INET_SOCK_RELEASE",
+                "cgroup_inet_sock_release",
+                34,
+                v(5, 9, 0),
+            ),
+            Entry::new("BPF_XDP_CPUMAP", "xdp_cpumap", 35, v(5, 9, 0)),
+            Entry::new("BPF_SK_LOOKUP", "sk_lookup", 36, v(5, 9, 0)),
+            Entry::new("BPF_XDP", "xdp", 37, v(5, 9, 0)),
+            Entry::new("BPF_SK_SKB_VERDICT", "sk_skb_verdict", 38, v(5, 13, 0)),
+            Entry::new(
+                "BPF_SK_REUSEPORT_SELECT",
+                "sk_reuseport_select",
+                39,
+                v(5, 14, 0),
+            ),
+            Entry::new(
+                "BPF_SK_REUSEPORT_SELECT_OR_MIGRATE",
+                "sk_reuseport_select_or_migrate",
+                40,
+                v(5, 14, 0),
+            ),
+            Entry::new("BPF_PERF_EVENT", "perf_event", 41, v(5, 15, 0)),
+            Entry::new(
+                "BPF_TRACE_KPROBE_MULTI",
+                "trace_kprobe_multi",
+                42,
+                v(5, 18, 0),
+            ),
+            Entry::new("BPF_LSM_CGROUP", "lsm_cgroup", 43, v(6, 0, 0)),
+            Entry::new("BPF_STRUCT_OPS", "struct_ops", 44, v(6, 4, 0)),
+            Entry::new("BPF_NETFILTER", "netfilter", 45, v(6, 4, 0)),
+            Entry::new("BPF_TCX_INGRESS", "tcx_ingress", 46, v(6, 6, 0)),
+            Entry::new("BPF_TCX_EGRESS", "tcx_egress", 47, v(6, 6, 0)),
+            Entry::new(
+                "BPF_TRACE_UPROBE_MULTI",
+                "trace_uprobe_multi",
+                48,
+                v(6, 6, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UNIX_CONNECT",
+                "cgroup_unix_connect",
+                49,
+                v(6, 7, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UNIX_SENDMSG",
+                "cgroup_unix_sendmsg",
+                50,
+                v(6, 7, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UNIX_RECVMSG",
+                "cgroup_unix_recvmsg",
+                51,
+                v(6, 7, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UNIX_GETPEERNAME",
+                "cgroup_unix_getpeername",
+                52,
+                v(6, 7, 0),
+            ),
+            Entry::new(
+                "BPF_CGROUP_UNIX_GETSOCKNAME",
+                "cgroup_unix_getsockname",
+                53,
+                v(6, 7, 0),
+            ),
+            Entry::new("BPF_NETKIT_PRIMARY", "netkit_primary", 54, v(6, 7, 0)),
+            Entry::new("BPF_NETKIT_PEER", "netkit_peer", 55, v(6, 7, 0)),
+            Entry::new(
+                "BPF_TRACE_KPROBE_SESSION",
+                "trace_kprobe_session",
+                56,
+                v(6, 10, 0),
+            ),
+            Entry::new(
+                "BPF_TRACE_UPROBE_SESSION",
+                "trace_uprobe_session",
+                57,
+                v(6, 13, 0),
+            ),
+            Entry::new("BPF_TRACE_FSESSION", "trace_fsession", 58, v(7, 0, 0)),
+            Entry::new(
+                "BPF_TRACE_FENTRY_MULTI",
+                "trace_fentry_multi",
+                59,
+                v(7, 2, 0),
+            ),
+            Entry::new("BPF_TRACE_FEXIT_MULTI", "trace_fexit_multi", 60, v(7, 2, 0)),
+            Entry::new(
+                "BPF_TRACE_FSESSION_MULTI",
+                "trace_fsession_multi",
+                61,
+                v(7, 2, 0),
+            ),
+        ];
+    }
 }
 
 /// `enum bpf_link_type` by name.
@@ -875,34 +887,37 @@ pub mod link {
     /// `BPF_LINK_TYPE_TRACING_MULTI` (Linux 7.2).
     pub const TRACING_MULTI: LinkType = LinkType(15);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new("BPF_LINK_TYPE_UNSPEC", "unspec", 0, v(5, 8, 0)),
-        Entry::new(
-            "BPF_LINK_TYPE_RAW_TRACEPOINT",
-            "raw_tracepoint",
-            1,
-            v(5, 8, 0),
-        ),
-        Entry::new("BPF_LINK_TYPE_TRACING", "tracing", 2, v(5, 8, 0)),
-        Entry::new("BPF_LINK_TYPE_CGROUP", "cgroup", 3, v(5, 8, 0)),
-        Entry::new("BPF_LINK_TYPE_ITER", "iter", 4, v(5, 8, 0)),
-        Entry::new("BPF_LINK_TYPE_NETNS", "netns", 5, v(5, 8, 0)),
-        Entry::new("BPF_LINK_TYPE_XDP", "xdp", 6, v(5, 9, 0)),
-        Entry::new("BPF_LINK_TYPE_PERF_EVENT", "perf_event", 7, v(5, 15, 0)),
-        Entry::new("BPF_LINK_TYPE_KPROBE_MULTI", "kprobe_multi", 8, v(5, 18, 0)),
-        Entry::new("BPF_LINK_TYPE_STRUCT_OPS", "struct_ops", 9, v(6, 4, 0)),
-        Entry::new("BPF_LINK_TYPE_NETFILTER", "netfilter", 10, v(6, 4, 0)),
-        Entry::new("BPF_LINK_TYPE_TCX", "tcx", 11, v(6, 6, 0)),
-        Entry::new("BPF_LINK_TYPE_UPROBE_MULTI", "uprobe_multi", 12, v(6, 6, 0)),
-        Entry::new("BPF_LINK_TYPE_NETKIT", "netkit", 13, v(6, 7, 0)),
-        Entry::new("BPF_LINK_TYPE_SOCKMAP", "sockmap", 14, v(6, 10, 0)),
-        Entry::new(
-            "BPF_LINK_TYPE_TRACING_MULTI",
-            "tracing_multi",
-            15,
-            v(7, 2, 0),
-        ),
-    ];
+    impl LinkType {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new("BPF_LINK_TYPE_UNSPEC", "unspec", 0, v(5, 8, 0)),
+            Entry::new(
+                "BPF_LINK_TYPE_RAW_TRACEPOINT",
+                "raw_tracepoint",
+                1,
+                v(5, 8, 0),
+            ),
+            Entry::new("BPF_LINK_TYPE_TRACING", "tracing", 2, v(5, 8, 0)),
+            Entry::new("BPF_LINK_TYPE_CGROUP", "cgroup", 3, v(5, 8, 0)),
+            Entry::new("BPF_LINK_TYPE_ITER", "iter", 4, v(5, 8, 0)),
+            Entry::new("BPF_LINK_TYPE_NETNS", "netns", 5, v(5, 8, 0)),
+            Entry::new("BPF_LINK_TYPE_XDP", "xdp", 6, v(5, 9, 0)),
+            Entry::new("BPF_LINK_TYPE_PERF_EVENT", "perf_event", 7, v(5, 15, 0)),
+            Entry::new("BPF_LINK_TYPE_KPROBE_MULTI", "kprobe_multi", 8, v(5, 18, 0)),
+            Entry::new("BPF_LINK_TYPE_STRUCT_OPS", "struct_ops", 9, v(6, 4, 0)),
+            Entry::new("BPF_LINK_TYPE_NETFILTER", "netfilter", 10, v(6, 4, 0)),
+            Entry::new("BPF_LINK_TYPE_TCX", "tcx", 11, v(6, 6, 0)),
+            Entry::new("BPF_LINK_TYPE_UPROBE_MULTI", "uprobe_multi", 12, v(6, 6, 0)),
+            Entry::new("BPF_LINK_TYPE_NETKIT", "netkit", 13, v(6, 7, 0)),
+            Entry::new("BPF_LINK_TYPE_SOCKMAP", "sockmap", 14, v(6, 10, 0)),
+            Entry::new(
+                "BPF_LINK_TYPE_TRACING_MULTI",
+                "tracing_multi",
+                15,
+                v(7, 2, 0),
+            ),
+        ];
+    }
 }
 
 /// `enum bpf_sig_keyring` by name.
@@ -921,13 +936,16 @@ pub mod keyring_type {
     /// `BPF_SIG_KEYRING_USER` (Linux 7.3).
     pub const USER: KeyringType = KeyringType(4);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new("BPF_SIG_KEYRING_NONE", "none", 0, v(7, 3, 0)),
-        Entry::new("BPF_SIG_KEYRING_BUILTIN", "builtin", 1, v(7, 3, 0)),
-        Entry::new("BPF_SIG_KEYRING_SECONDARY", "secondary", 2, v(7, 3, 0)),
-        Entry::new("BPF_SIG_KEYRING_PLATFORM", "platform", 3, v(7, 3, 0)),
-        Entry::new("BPF_SIG_KEYRING_USER", "user", 4, v(7, 3, 0)),
-    ];
+    impl KeyringType {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new("BPF_SIG_KEYRING_NONE", "none", 0, v(7, 3, 0)),
+            Entry::new("BPF_SIG_KEYRING_BUILTIN", "builtin", 1, v(7, 3, 0)),
+            Entry::new("BPF_SIG_KEYRING_SECONDARY", "secondary", 2, v(7, 3, 0)),
+            Entry::new("BPF_SIG_KEYRING_PLATFORM", "platform", 3, v(7, 3, 0)),
+            Entry::new("BPF_SIG_KEYRING_USER", "user", 4, v(7, 3, 0)),
+        ];
+    }
 }
 
 /// `enum bpf_sig_verdict` by name.
@@ -940,10 +958,13 @@ pub mod verdict {
     /// `BPF_SIG_VERIFIED` (Linux 7.3).
     pub const VERIFIED: SigVerdict = SigVerdict(1);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new("BPF_SIG_UNSIGNED", "unsigned", 0, v(7, 3, 0)),
-        Entry::new("BPF_SIG_VERIFIED", "verified", 1, v(7, 3, 0)),
-    ];
+    impl SigVerdict {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new("BPF_SIG_UNSIGNED", "unsigned", 0, v(7, 3, 0)),
+            Entry::new("BPF_SIG_VERIFIED", "verified", 1, v(7, 3, 0)),
+        ];
+    }
 }
 
 /// `BTF_KIND_*` by name.
@@ -992,26 +1013,29 @@ pub mod btf_kind {
     /// `BTF_KIND_ENUM64` (Linux 6.0).
     pub const ENUM64: BtfKind = BtfKind(19);
 
-    pub(crate) const ALL: &[Entry] = &[
-        Entry::new("BTF_KIND_UNKN", "unkn", 0, v(4, 18, 0)),
-        Entry::new("BTF_KIND_INT", "int", 1, v(4, 18, 0)),
-        Entry::new("BTF_KIND_PTR", "ptr", 2, v(4, 18, 0)),
-        Entry::new("BTF_KIND_ARRAY", "array", 3, v(4, 18, 0)),
-        Entry::new("BTF_KIND_STRUCT", "struct", 4, v(4, 18, 0)),
-        Entry::new("BTF_KIND_UNION", "union", 5, v(4, 18, 0)),
-        Entry::new("BTF_KIND_ENUM", "enum", 6, v(4, 18, 0)),
-        Entry::new("BTF_KIND_FWD", "fwd", 7, v(4, 18, 0)),
-        Entry::new("BTF_KIND_TYPEDEF", "typedef", 8, v(4, 18, 0)),
-        Entry::new("BTF_KIND_VOLATILE", "volatile", 9, v(4, 18, 0)),
-        Entry::new("BTF_KIND_CONST", "const", 10, v(4, 18, 0)),
-        Entry::new("BTF_KIND_RESTRICT", "restrict", 11, v(4, 18, 0)),
-        Entry::new("BTF_KIND_FUNC", "func", 12, v(5, 0, 0)),
-        Entry::new("BTF_KIND_FUNC_PROTO", "func_proto", 13, v(5, 0, 0)),
-        Entry::new("BTF_KIND_VAR", "var", 14, v(5, 2, 0)),
-        Entry::new("BTF_KIND_DATASEC", "datasec", 15, v(5, 2, 0)),
-        Entry::new("BTF_KIND_FLOAT", "float", 16, v(5, 13, 0)),
-        Entry::new("BTF_KIND_DECL_TAG", "decl_tag", 17, v(5, 16, 0)),
-        Entry::new("BTF_KIND_TYPE_TAG", "type_tag", 18, v(5, 17, 0)),
-        Entry::new("BTF_KIND_ENUM64", "enum64", 19, v(6, 0, 0)),
-    ];
+    impl BtfKind {
+        /// All that have a name, by number.
+        pub const ALL: &'static [Entry] = &[
+            Entry::new("BTF_KIND_UNKN", "unkn", 0, v(4, 18, 0)),
+            Entry::new("BTF_KIND_INT", "int", 1, v(4, 18, 0)),
+            Entry::new("BTF_KIND_PTR", "ptr", 2, v(4, 18, 0)),
+            Entry::new("BTF_KIND_ARRAY", "array", 3, v(4, 18, 0)),
+            Entry::new("BTF_KIND_STRUCT", "struct", 4, v(4, 18, 0)),
+            Entry::new("BTF_KIND_UNION", "union", 5, v(4, 18, 0)),
+            Entry::new("BTF_KIND_ENUM", "enum", 6, v(4, 18, 0)),
+            Entry::new("BTF_KIND_FWD", "fwd", 7, v(4, 18, 0)),
+            Entry::new("BTF_KIND_TYPEDEF", "typedef", 8, v(4, 18, 0)),
+            Entry::new("BTF_KIND_VOLATILE", "volatile", 9, v(4, 18, 0)),
+            Entry::new("BTF_KIND_CONST", "const", 10, v(4, 18, 0)),
+            Entry::new("BTF_KIND_RESTRICT", "restrict", 11, v(4, 18, 0)),
+            Entry::new("BTF_KIND_FUNC", "func", 12, v(5, 0, 0)),
+            Entry::new("BTF_KIND_FUNC_PROTO", "func_proto", 13, v(5, 0, 0)),
+            Entry::new("BTF_KIND_VAR", "var", 14, v(5, 2, 0)),
+            Entry::new("BTF_KIND_DATASEC", "datasec", 15, v(5, 2, 0)),
+            Entry::new("BTF_KIND_FLOAT", "float", 16, v(5, 13, 0)),
+            Entry::new("BTF_KIND_DECL_TAG", "decl_tag", 17, v(5, 16, 0)),
+            Entry::new("BTF_KIND_TYPE_TAG", "type_tag", 18, v(5, 17, 0)),
+            Entry::new("BTF_KIND_ENUM64", "enum64", 19, v(6, 0, 0)),
+        ];
+    }
 }

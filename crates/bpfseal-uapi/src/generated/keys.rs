@@ -23,19 +23,20 @@ impl KeyringId {
     pub const USER_SESSION: Self = Self(-5);
     /// The sealed keyring `.bpf` (`keyring_id` -9).
     pub const BPF: Self = Self(-9);
-}
 
-pub(crate) const KEYRINGS: &[(KeyringId, &str)] = &[
-    (KeyringId::BUILTIN, "builtin"),
-    (KeyringId::SECONDARY, "secondary"),
-    (KeyringId::PLATFORM, "platform"),
-    (KeyringId::THREAD, "thread"),
-    (KeyringId::PROCESS, "process"),
-    (KeyringId::SESSION, "session"),
-    (KeyringId::USER, "user"),
-    (KeyringId::USER_SESSION, "user-session"),
-    (KeyringId::BPF, "bpf"),
-];
+    /// Special ids with their names on the command line.
+    pub const ALL: &'static [(Self, &'static str)] = &[
+        (Self::BUILTIN, "builtin"),
+        (Self::SECONDARY, "secondary"),
+        (Self::PLATFORM, "platform"),
+        (Self::THREAD, "thread"),
+        (Self::PROCESS, "process"),
+        (Self::SESSION, "session"),
+        (Self::USER, "user"),
+        (Self::USER_SESSION, "user-session"),
+        (Self::BPF, "bpf"),
+    ];
+}
 
 /// Types of keys, as `add_key(2)` names them.
 pub mod key_type {

@@ -3,6 +3,27 @@
 use super::der::{Body, Form, Node, oid};
 use crate::random::Random;
 
+/// One change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) target: Target,
+    pub(super) seed: u64,
+}
+
+/// What is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// What the issuer of a certificate signs.
+    ToBeSigned(usize),
+    /// A certificate with its signature.
+    Certificate(usize),
+    /// Signed attributes of a signature.
+    Attributes(usize),
+    Message,
+    /// The encoded message.
+    Bytes,
+}
+
 /// Object identifiers that mean something to somebody.
 const OIDS: [&str; 45] = [
     "1.2.156.10197.1.401",

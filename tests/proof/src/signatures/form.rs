@@ -3,14 +3,24 @@
 
 use bpfseal_seal::DigestAlgorithm;
 
-use super::change::{change, change_bytes};
+use super::change::{Change, Target, change, change_bytes};
 use super::der::Node;
 use super::keys::{self, Key, ODD, USUAL};
-use super::{Built, Change, Target};
 use crate::random::Random;
 
 /// What is signed: a loader that does nothing.
 pub const CONTENT: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// What a case comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Built {
+    /// Certificates in DER, to be added to a keyring in this order.
+    pub trusted: Vec<Vec<u8>>,
+    /// A signature of [`CONTENT`].
+    pub signature: Vec<u8>,
+    /// What was changed.
+    pub notes: Vec<String>,
+}
 
 const DIGESTS: [DigestAlgorithm; 12] = [
     DigestAlgorithm::Sha256,

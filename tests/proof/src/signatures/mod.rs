@@ -10,9 +10,10 @@ mod form;
 mod keys;
 pub mod prepared;
 
-pub use form::CONTENT;
+pub use form::{Built, CONTENT};
 
 use crate::random::Random;
+use change::{Change, Target};
 
 /// How many forms there are.
 const FORMS: usize = 2000;
@@ -29,38 +30,6 @@ pub struct Case {
 enum Kind {
     Certificates,
     Message,
-}
-
-/// One change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Change {
-    target: Target,
-    seed: u64,
-}
-
-/// What is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
-    /// What the issuer of a certificate signs.
-    ToBeSigned(usize),
-    /// A certificate with its signature.
-    Certificate(usize),
-    /// Signed attributes of a signature.
-    Attributes(usize),
-    Message,
-    /// The encoded message.
-    Bytes,
-}
-
-/// What a case comes to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Built {
-    /// Certificates in DER, to be added to a keyring in this order.
-    pub trusted: Vec<Vec<u8>>,
-    /// A signature of [`CONTENT`].
-    pub signature: Vec<u8>,
-    /// What was changed.
-    pub notes: Vec<String>,
 }
 
 impl Case {
