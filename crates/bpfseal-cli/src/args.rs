@@ -103,6 +103,19 @@ pub(crate) fn parse_scheme(name: &str) -> Result<Scheme, Failure> {
     })
 }
 
+/// A scheme that a kernel checks, by name.
+pub(crate) fn parse_kernel_scheme(name: &str) -> Result<Scheme, Failure> {
+    let scheme = parse_scheme(name)?;
+    if scheme.is_in_kernels() {
+        return Ok(scheme);
+    }
+    let names = Scheme::KERNELS.map(Scheme::name).join(", ");
+    Err(Failure::usage(
+        format!("no kernel checks the scheme `{name}`"),
+        format!("say one of {names}"),
+    ))
+}
+
 /// Reads one certificate.
 pub(crate) fn read_certificate(path: &Path) -> Result<Certificate, Report> {
     let bytes = files::read(path)?;

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use bpfseal_uapi::attr::{map_create, prog_load};
+use bpfseal_uapi::attr::{map_create, prog_load, prog_run};
 use bpfseal_uapi::{Command, Fd, Field, FieldType, Pointer, Text, cmd, perf};
 
 /// Bytes of the union up to the last field that is used here.
@@ -184,6 +184,17 @@ impl<'a> Attr<'a> {
         let len = name.len().min(N - 1);
         self.put(field, &name.as_bytes()[..len])
     }
+}
+
+/// `BPF_PROG_RUN` of a program that takes a context.
+pub(crate) fn run_attr<'a>(program: BorrowedFd<'_>, context: &'a mut [u8]) -> Attr<'a> {
+    let len = u32::try_from(context.len()).unwrap_or(u32::MAX);
+    // Rounded up as the kernel's union is.
+    let mut attr = Attr::new(cmd::PROG_RUN, prog_run::LEN.next_multiple_of(8));
+    attr.put_fd(prog_run::PROG_FD, program)
+        .put_u32(prog_run::CTX_SIZE_IN, len)
+        .put_buffer(prog_run::CTX_IN, context);
+    attr
 }
 
 /// Writes a field of a structure that is kept as words.

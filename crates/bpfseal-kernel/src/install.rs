@@ -1,7 +1,8 @@
 //! Carrying out a plan on the running kernel: what its loader installs comes back as descriptors.
 //!
 //! The plan says which calls there are, and in which order. What it cannot say is here: a refused
-//! load or run is repeated with a log, and descriptors are taken out of the context.
+//! load or run is repeated with a log, and the loader runs where nobody else reaches what it makes.
+//! A log never changes an answer: what counts is always an attempt without one, or one that went well.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
@@ -15,15 +16,13 @@ use bpfseal_uapi::{BPF_LOG_STATS, Errno, limits, loader};
 
 use crate::error::SyscallError;
 use crate::map::{Map, MapSpec};
-use crate::program::{Program, ProgramSpec, Signature};
+use crate::program::{LOG_SIZES, Program, ProgramSpec, Signature};
 use crate::running::{self, Id, Kind};
-use crate::system::{Left, System};
+use crate::system::{Place, System};
 use crate::text::text;
 
 /// Errors are logged, and not every instruction on the way to them, which takes many times as long.
 const BRIEF_LOG: u32 = BPF_LOG_STATS;
-/// Bytes that the log of what a loader loads may have; of a longer one the end is kept.
-const LOG_LEN: usize = 1024 * 1024;
 /// The byte order of this machine.
 const NATIVE: Endian = if cfg!(target_endian = "big") {
     Endian::Big
@@ -167,7 +166,13 @@ pub fn install_with(
             refusal: refused(Step::InstallObject, ran.errno(), &ran.log),
         });
     }
-    let mut installed = take(system, &ran.context, ran.layout, running.before)?;
+    if too_many(&ran.left) {
+        let errno = Errno::EMFILE;
+        return Err(InstallError::Loader {
+            refusal: refused(Step::InstallObject, errno, &ran.log),
+        });
+    }
+    let mut installed = take(ran.left, ran.maps)?;
     installed.log = ran.log;
     Ok(installed)
 }
@@ -187,13 +192,18 @@ struct Before {
     program: Option<Id>,
 }
 
+/// A descriptor that a loader has left: the offset of its place, its number, and itself, if it can
+/// be the loader's.
+type Leaving = (usize, i32, Result<OwnedFd, Errno>);
+
 /// A run of a loader.
 struct Ran {
     /// 0, or the negative errno of what failed.
     answer: i32,
-    /// The context, as the loader left it.
-    context: Vec<u8>,
-    layout: ContextLayout,
+    /// What it left.
+    left: Vec<Leaving>,
+    /// How many maps are among it, the first ones.
+    maps: usize,
     log: String,
 }
 
@@ -204,33 +214,74 @@ impl Ran {
     }
 }
 
+/// A log for the kernel to write.
+#[derive(Clone, Copy)]
+struct Log {
+    level: u32,
+    size: usize,
+}
+
 impl Running<'_> {
     fn run_once(
         &self,
         program: &Program,
         context: &Context<'_>,
-        log_level: u32,
+        log: Option<Log>,
     ) -> Result<Ran, SyscallError> {
         let mut bytes = context.encode(NATIVE, |value| value.as_ptr() as u64);
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-        let mut log = vec![0; if log_level > 0 { LOG_LEN } else { 0 }];
-        if log_level > 0 {
-            let address = log.as_mut_ptr() as u64;
-            put(loader::ctx::LOG_LEVEL.offset(), &log_level.to_ne_bytes());
-            put(
-                loader::ctx::LOG_SIZE.offset(),
-                &(LOG_LEN as u32).to_ne_bytes(),
-            );
+        let mut buffer = vec![0; log.map_or(0, |log| log.size)];
+        if let Some(Log { level, size }) = log {
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            let address = buffer.as_mut_ptr() as u64;
+            put(loader::ctx::LOG_LEVEL.offset(), &level.to_ne_bytes());
+            put(loader::ctx::LOG_SIZE.offset(), &size.to_ne_bytes());
             put(loader::ctx::LOG_BUF.offset(), &address.to_ne_bytes());
         }
-        let answer = program.run(self.system, &mut bytes)?;
+        let places = places(context.layout, self.before);
+        let ran = program.run_leaving(self.system, &mut bytes, &places)?;
         // The log lives until here: the kernel has written through its address.
         Ok(Ran {
-            answer,
-            context: bytes,
-            layout: context.layout,
-            log: text(&log),
+            answer: ran.answer,
+            left: ran.left,
+            maps: context.layout.maps as usize,
+            log: text(&buffer),
         })
+    }
+
+    /// With a log, which is enlarged until it fits; without one where none fits.
+    fn run_logged(
+        &self,
+        program: &Program,
+        context: &Context<'_>,
+        level: u32,
+    ) -> Result<Ran, SyscallError> {
+        for size in LOG_SIZES {
+            let log = Some(Log { level, size });
+            let ran = self.run_once(program, context, log)?;
+            if ran.answer != -Errno::ENOSPC.0 {
+                return Ok(ran);
+            }
+        }
+        self.run_once(program, context, None)
+    }
+}
+
+/// Whether descriptors are missing because this process may not have that many.
+fn too_many(left: &[Leaving]) -> bool {
+    let is_missing = |(_, _, fd): &Leaving| matches!(fd, Err(errno) if *errno == Errno::EMFILE);
+    left.iter().any(is_missing)
+}
+
+impl Running<'_> {
+    /// A loader that is about to run: what is created after it and its maps is its own.
+    fn loaded(&mut self, loader: Program, fd_array: &[&Map]) -> Program {
+        let last = fd_array.last();
+        self.before = Before {
+            map: last.and_then(|map| running::id(map.as_fd()).ok()),
+            program: running::id(loader.as_fd()).ok(),
+        };
+        loader
     }
 }
 
@@ -267,7 +318,8 @@ impl Executor for Running<'_> {
         map.hash(self.system, limits::HASH_SIZE as u32).map(drop)
     }
 
-    /// Without a log first: most loads do not need one. What the first answers is what counts.
+    /// Without a log first, unless one is asked for: most loads do not need one. What is answered
+    /// without it is what counts.
     fn load_program(
         &mut self,
         program: &NewProgram<'_>,
@@ -276,62 +328,69 @@ impl Executor for Running<'_> {
         let fds = fd_array.iter().map(|map| map.as_fd().as_raw_fd());
         let fds: Vec<_> = fds.collect();
         let signature = program.signature.as_ref();
-        let spec = ProgramSpec {
-            prog_type: program.prog_type,
-            instructions: &program.instructions,
-            license: &program.license,
-            name: &program.name,
-            flags: program.flags,
-            fd_array: &fds,
-            fd_array_cnt: program.fd_array_cnt,
-            signature: signature.map(|signature| Signature {
-                bytes: &signature.bytes,
-                keyring: signature.keyring,
-            }),
-            log_level: self.log_level,
+        let load = |log_level| {
+            let spec = ProgramSpec {
+                prog_type: program.prog_type,
+                instructions: &program.instructions,
+                license: &program.license,
+                name: &program.name,
+                flags: program.flags,
+                fd_array: &fds,
+                fd_array_cnt: program.fd_array_cnt,
+                signature: signature.map(|signature| Signature {
+                    bytes: &signature.bytes,
+                    keyring: signature.keyring,
+                }),
+                log_level,
+            };
+            Program::load(self.system, &spec)
         };
-        let loaded = Program::load(self.system, &spec).map_err(|mut first| {
-            if self.log_level == 0 {
-                let spec = ProgramSpec {
-                    log_level: BRIEF_LOG,
-                    ..spec
-                };
-                if let Err(second) = Program::load(self.system, &spec)
-                    && second.errno == first.errno
-                {
-                    first.log = second.log;
-                }
-            }
-            first
-        })?;
-        let last = fd_array.last();
-        self.before = Before {
-            map: last.and_then(|map| running::id(map.as_fd()).ok()),
-            program: running::id(loaded.as_fd()).ok(),
+        let said = match self.log_level {
+            0 => None,
+            level => match load(level) {
+                Ok(loaded) => return Ok(self.loaded(loaded, fd_array)),
+                said => said.err(),
+            },
         };
-        Ok(loaded)
+        let mut first = match load(0) {
+            Ok(loaded) => return Ok(self.loaded(loaded, fd_array)),
+            Err(first) => first,
+        };
+        let said = said.or_else(|| load(BRIEF_LOG).err());
+        if let Some(said) = said.filter(|said| said.errno == first.errno) {
+            first.log = said.log;
+        }
+        Err(first)
     }
 
-    /// A loader that is refused something is run a second time, for the log: what it had made is
-    /// closed again, and it is the same loader. What the first run answered is what counts.
+    /// A loader that is refused something is run a second time, with or without a log: what it had
+    /// made is closed again, and it is the same loader. What it answers without a log is what counts.
     fn run_program(
         &mut self,
         program: &Program,
         context: &Context<'_>,
     ) -> Result<Ran, SyscallError> {
-        let mut ran = self.run_once(program, context, self.log_level)?;
-        if ran.answer < 0
-            && self.log_level == 0
-            && let Ok(again) = self.run_once(program, context, BRIEF_LOG)
-        {
-            if again.answer == ran.answer {
-                ran.log = again.log;
-            } else if again.answer >= 0 {
-                // Nobody has asked for what it has made this time.
-                drop(take(self.system, &again.context, again.layout, self.before));
+        let (mut counts, said) = match self.log_level {
+            0 => {
+                let first = self.run_once(program, context, None)?;
+                if first.answer >= 0 {
+                    return Ok(first);
+                }
+                (first, self.run_logged(program, context, BRIEF_LOG).ok())
             }
+            level => {
+                let said = self.run_logged(program, context, level)?;
+                if said.answer >= 0 {
+                    return Ok(said);
+                }
+                (self.run_once(program, context, None)?, Some(said))
+            }
+        };
+        // Of another answer the log says nothing, and nobody has asked for what was made then.
+        if let Some(said) = said.filter(|said| said.answer == counts.answer) {
+            counts.log = said.log;
         }
-        Ok(ran)
+        Ok(counts)
     }
 }
 
@@ -340,49 +399,29 @@ fn map_at(index: usize) -> usize {
     loader::ctx::LEN + index * loader::map::LEN
 }
 
-/// The descriptors that the loader has left in its context.
-///
-/// Each must refer to a map or program that the loader created, and no number may occur twice:
-/// closing a descriptor that belongs to another part of the process would break it. If one is wrong,
-/// the others are still taken, so that they are closed.
-fn take(
-    system: &dyn System,
-    bytes: &[u8],
-    context: ContextLayout,
-    before: Before,
-) -> Result<Installed, InstallError> {
+/// Where a loader leaves its maps and programs: each has to be one that it created.
+fn places(context: ContextLayout, before: Before) -> Vec<Place> {
     let (maps, programs) = (context.maps as usize, context.programs as usize);
-    let of_maps = (0..maps).map(|i| (Kind::Map, map_at(i) + loader::map::MAP_FD.offset()));
-    let of_programs = (0..programs).map(|i| (Kind::Program, map_at(maps) + i * loader::prog::LEN));
-    let mut seen = std::collections::BTreeSet::new();
-    let (mut fds, mut wrong) = (Vec::new(), None);
-    for (kind, offset) in of_maps.chain(of_programs) {
-        let found = number_at(bytes, offset);
-        // The places behind those of the loaded programs stay as they were.
-        if found == 0 && kind == Kind::Program {
-            break;
-        }
-        let left = Left {
-            number: found,
-            kind,
-            before: match kind {
-                Kind::Map => before.map,
-                Kind::Program => before.program,
-            },
-        };
-        // A number that occurs twice would be closed twice.
-        let fd = seen.insert(found).then(|| system.adopt(left));
-        match fd {
-            Some(Ok(fd)) => fds.push(fd),
-            Some(Err(_)) | None => {
-                wrong.get_or_insert(InstallError::Descriptor { offset, found });
-            }
-        }
-    }
-    if let Some(wrong) = wrong {
-        return Err(wrong);
-    }
-    let programs = fds.split_off(maps);
+    let of_maps = (0..maps).map(|index| Place {
+        offset: map_at(index) + loader::map::MAP_FD.offset(),
+        kind: Kind::Map,
+        before: before.map,
+    });
+    let of_programs = (0..programs).map(|index| Place {
+        offset: map_at(maps) + index * loader::prog::LEN,
+        kind: Kind::Program,
+        before: before.program,
+    });
+    of_maps.chain(of_programs).collect()
+}
+
+/// The descriptors that the loader has left, maps first. If one is wrong, all are closed.
+fn take(left: Vec<Leaving>, maps: usize) -> Result<Installed, InstallError> {
+    let left = left
+        .into_iter()
+        .map(|(offset, found, fd)| fd.map_err(|_| InstallError::Descriptor { offset, found }));
+    let mut fds = left.collect::<Result<Vec<_>, _>>()?;
+    let programs = fds.split_off(maps.min(fds.len()));
     Ok(Installed {
         maps: fds,
         programs,
@@ -390,17 +429,11 @@ fn take(
     })
 }
 
-fn number_at(bytes: &[u8], offset: usize) -> i32 {
-    let word = bytes
-        .get(offset..offset + 4)
-        .and_then(|b| b.try_into().ok());
-    word.map_or(0, i32::from_ne_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::attr::Attr;
+    use crate::system::Left;
     use bpfseal_uapi::attr::prog_run;
     use bpfseal_uapi::{Command, cmd};
     use std::cell::RefCell;
@@ -500,13 +533,16 @@ mod tests {
             assert_eq!(error.errno(), Errno::EACCES, "{answers:?}");
             assert_eq!(error.code(), Code::ObjectVerifier);
         }
-        // With a log from the beginning there is no second one.
-        let double = Double {
-            answers: RefCell::new([-13, 0].into()),
-            ..Double::default()
-        };
-        let options = InstallOptions { log_level: 1 };
-        assert!(install_with(&double, &plan(), options).is_err());
+        // With a log from the beginning, the one without it counts.
+        for (answers, good) in [([-13, 0], true), ([-28, 0], true), ([-13, -13], false)] {
+            let double = Double {
+                answers: RefCell::new(answers.into()),
+                ..Double::default()
+            };
+            let options = InstallOptions { log_level: 1 };
+            let installed = install_with(&double, &plan(), options);
+            assert_eq!(installed.is_ok(), good, "{answers:?}");
+        }
     }
 
     /// Takes what a loader of two maps and two programs has left.
@@ -519,7 +555,10 @@ mod tests {
         for (offset, number) in [24, 40, 56, 60].into_iter().zip(left) {
             bytes[offset..offset + 4].copy_from_slice(&i32::to_ne_bytes(number));
         }
-        take(system, &bytes, context, Before::default())
+        let program = Program::from_fd(descriptor().unwrap(), "loader");
+        let places = places(context, Before::default());
+        let ran = program.run_leaving(system, &mut bytes, &places).unwrap();
+        take(ran.left, 2)
     }
 
     #[test]
@@ -542,15 +581,123 @@ mod tests {
             }
             let mut asked = left.to_vec();
             asked.dedup();
-            assert_eq!(*double.adopted.borrow(), asked);
+            assert_eq!(
+                *double.adopted.borrow(),
+                asked,
+                "the others are taken, to be closed"
+            );
         }
+    }
+
+    /// A kernel whose log does not fit below a size, and that refuses with this behind it.
+    struct Verbose {
+        needs: u32,
+        refuses: Option<Errno>,
+        sizes: RefCell<Vec<(Command, u32)>>,
+    }
+
+    impl Verbose {
+        fn new(needs: u32, refuses: Option<Errno>) -> Self {
+            Self {
+                needs,
+                refuses,
+                sizes: RefCell::default(),
+            }
+        }
+
+        fn answer(&self, command: Command, size: u32) -> Option<Errno> {
+            self.sizes.borrow_mut().push((command, size));
+            let is_short = size > 0 && size < self.needs;
+            is_short.then_some(Errno::ENOSPC).or(self.refuses)
+        }
+    }
+
+    impl System for Verbose {
+        fn bpf(&self, attr: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno> {
+            let command = attr.command();
+            if command == cmd::PROG_LOAD {
+                let size = attr.u32(bpfseal_uapi::attr::prog_load::LOG_SIZE);
+                if let Some(errno) = self.answer(command, size) {
+                    return Err(errno);
+                }
+            }
+            let makes = command.makes_descriptor();
+            makes.then(descriptor).transpose()
+        }
+
+        fn run_leaving(&self, leaving: &mut crate::Leaving<'_>) -> Result<crate::Ran, Errno> {
+            let at = loader::ctx::LOG_SIZE.range();
+            let size = leaving.context()[at].try_into().map(u32::from_ne_bytes);
+            let answer = self.answer(cmd::PROG_RUN, size.unwrap());
+            Ok(crate::Ran {
+                answer: answer.map_or(0, |errno| -errno.0),
+                left: Vec::new(),
+            })
+        }
+    }
+
+    /// Whatever a log needs, and whether it is asked for or not: what is good is loaded, and what is
+    /// refused is refused with the kernel's own errno.
+    #[test]
+    fn a_log_changes_no_answer() {
+        for needs in [1, 100 << 10, 2 << 20, u32::MAX] {
+            for log_level in [0, 1, 2, 4] {
+                let options = InstallOptions { log_level };
+                let good = Verbose::new(needs, None);
+                assert!(install_with(&good, &plan(), options).is_ok(), "{needs}");
+                let bad = Verbose::new(needs, Some(Errno::EACCES));
+                let error = install_with(&bad, &plan(), options).unwrap_err();
+                assert_eq!(error.errno(), Errno::EACCES, "{needs} {log_level}");
+                let sizes = bad.sizes.borrow();
+                let largest = sizes.iter().map(|(_, size)| *size).max();
+                let fits = LOG_SIZES.iter().any(|size| *size as u32 >= needs);
+                assert_eq!(largest >= Some(needs), fits, "it is enlarged: {sizes:?}");
+            }
+        }
+    }
+
+    /// Fields that are applied to a program after its signature was checked are never sent.
+    #[test]
+    fn what_no_signature_covers_is_not_sent() {
+        use bpfseal_uapi::attr::prog_load as at;
+        struct Looking;
+        impl System for Looking {
+            fn bpf(&self, attr: &mut Attr<'_>) -> Result<Option<OwnedFd>, Errno> {
+                if attr.command() == cmd::PROG_LOAD {
+                    let fields = [at::CORE_RELO_CNT, at::FUNC_INFO_CNT, at::LINE_INFO_CNT];
+                    assert_eq!(fields.map(|field| attr.u32(field)), [0; 3]);
+                    assert_eq!(attr.u32(at::PROG_TYPE), bpfseal_uapi::prog::SYSCALL.0);
+                    assert_eq!(attr.u32(at::PROG_FLAGS), bpfseal_uapi::BPF_F_SLEEPABLE);
+                }
+                let makes = attr.command().makes_descriptor();
+                makes.then(descriptor).transpose()
+            }
+        }
+        assert!(install(&Looking, &plan()).is_ok());
+    }
+
+    #[test]
+    fn more_than_a_process_may_have_open_is_said() {
+        let left = vec![(24, 4, descriptor()), (40, 6, Err(Errno::EMFILE))];
+        assert!(too_many(&left));
+        assert!(!too_many(&[
+            (24, 4, descriptor()),
+            (40, 6, Err(Errno::EBADF))
+        ]));
     }
 
     #[test]
     fn what_this_process_had_before_stays_open() {
         let file = std::fs::File::open("/dev/null").unwrap();
         for number in [file.as_raw_fd(), 0, 1, 2, -1, 999_999] {
-            assert!(take_from(&crate::Linux, [number; 4]).is_err());
+            for kind in [Kind::Map, Kind::Program] {
+                let left = Left {
+                    number,
+                    kind,
+                    before: None,
+                };
+                assert!(crate::Linux.adopt(left).is_err());
+            }
         }
         assert!(file.metadata().is_ok());
     }

@@ -11,6 +11,7 @@
 //! tested without rights. Descriptors are owned; whatever goes wrong, none is left open.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod apart;
 mod attr;
 mod btf;
 mod error;
@@ -47,4 +48,4 @@ pub use perf::PerfEvent;
 pub use pin::{get, pin};
 pub use program::{Program, ProgramInfo, ProgramSpec, Signature};
 pub use ring::RingBuffer;
-pub use system::{KeyCall, Left, Linux, System};
+pub use system::{KeyCall, Leaving, Left, Linux, Ran, System};

@@ -6,18 +6,18 @@ use std::path::Path;
 use bpfseal_uapi::attr::{prog_load, prog_run};
 use bpfseal_uapi::{Command, Errno, KeyringId, ProgType, cmd, info};
 
-use crate::attr::Attr;
+use crate::attr::{Attr, run_attr};
 use crate::error::SyscallError;
 use crate::get_info::get_info;
-use crate::system::{System, make};
+use crate::system::{Leaving, Place, Ran, System, make};
 use crate::text::{text, word};
 
 /// Bytes of `struct bpf_prog_info` up to the name, included.
 const INFO_LEN: usize = info::prog::NAME.end();
 /// Bytes of the attributes of a run, rounded up as the kernel's union is.
 const RUN_LEN: usize = prog_run::LEN.next_multiple_of(8);
-/// Bytes that the kernel's log may have.
-const LOG_LEN: usize = 64 * 1024;
+/// Bytes for the kernel's log: the next size where it does not fit.
+pub(crate) const LOG_SIZES: [usize; 4] = [64 << 10, 1 << 20, 8 << 20, 64 << 20];
 
 /// A signature for load-time verification. Needs Linux 7.3.
 #[derive(Debug, Clone, Copy)]
@@ -73,19 +73,35 @@ pub struct Program {
 }
 
 impl Program {
-    /// `BPF_PROG_LOAD`.
+    /// `BPF_PROG_LOAD`. A log that does not fit is enlarged, and left out where the largest does not
+    /// do: that it is too long says nothing about the program.
     ///
     /// # Errors
     /// What verification of signature or program answers; the error has the kernel's log when one
     /// was asked for.
     pub fn load(system: &dyn System, spec: &ProgramSpec<'_>) -> Result<Self, SyscallError> {
+        for size in LOG_SIZES.iter().filter(|_| spec.log_level > 0) {
+            match Self::load_once(system, spec, *size) {
+                Err(error) if error.errno == Errno::ENOSPC => {}
+                answer => return answer,
+            }
+        }
+        Self::load_once(system, spec, 0)
+    }
+
+    /// With a log of this size, or without one.
+    fn load_once(
+        system: &dyn System,
+        spec: &ProgramSpec<'_>,
+        log_size: usize,
+    ) -> Result<Self, SyscallError> {
         let license = [spec.license.as_bytes(), &[0]].concat();
         let fds: Vec<u8> = spec
             .fd_array
             .iter()
             .flat_map(|fd| fd.to_ne_bytes())
             .collect();
-        let mut log = vec![0; if spec.log_level > 0 { LOG_LEN } else { 0 }];
+        let mut log = vec![0; log_size];
         let count = u32::try_from(spec.instructions.len() / 8).unwrap_or(u32::MAX);
         use prog_load as at;
         let mut attr = Attr::new(cmd::PROG_LOAD, at::KEYRING_ID.end());
@@ -106,9 +122,9 @@ impl Program {
                 .put_u32(at::SIGNATURE_SIZE, size)
                 .put_i32(at::KEYRING_ID, signature.keyring.0);
         }
-        if spec.log_level > 0 {
+        if log_size > 0 {
             attr.put_u32(at::LOG_LEVEL, spec.log_level)
-                .put_u32(at::LOG_SIZE, LOG_LEN as u32)
+                .put_u32(at::LOG_SIZE, u32::try_from(log_size).unwrap_or(u32::MAX))
                 .put_buffer(at::LOG_BUF, &mut log);
         }
         match make(system, &mut attr) {
@@ -149,15 +165,23 @@ impl Program {
     /// # Errors
     /// When the program was not run.
     pub fn run(&self, system: &dyn System, context: &mut [u8]) -> Result<i32, SyscallError> {
-        let len = u32::try_from(context.len()).unwrap_or(u32::MAX);
-        let mut attr = Attr::new(cmd::PROG_RUN, RUN_LEN);
-        attr.put_fd(prog_run::PROG_FD, self.fd.as_fd())
-            .put_u32(prog_run::CTX_SIZE_IN, len)
-            .put_buffer(prog_run::CTX_IN, context);
+        let mut attr = run_attr(self.fd.as_fd(), context);
         system
             .bpf(&mut attr)
             .map_err(|errno| self.error(cmd::PROG_RUN, errno))?;
         Ok(attr.u32(prog_run::RETVAL).cast_signed())
+    }
+
+    /// `BPF_PROG_RUN` of a syscall program that leaves descriptors in places of its context.
+    pub(crate) fn run_leaving(
+        &self,
+        system: &dyn System,
+        context: &mut [u8],
+        places: &[Place],
+    ) -> Result<Ran, SyscallError> {
+        let mut leaving = Leaving::new(self.fd.as_fd(), context, places);
+        let ran = system.run_leaving(&mut leaving);
+        ran.map_err(|errno| self.error(cmd::PROG_RUN, errno))
     }
 
     /// `BPF_PROG_RUN` of a program that takes a packet, XDP's or a socket's: the program's return

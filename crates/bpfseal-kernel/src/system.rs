@@ -1,11 +1,14 @@
 //! The seam to the kernel: every system call of this crate goes through [`System`].
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
+use bpfseal_uapi::attr::prog_run;
 use bpfseal_uapi::{Errno, PERF_FLAG_FD_CLOEXEC, keyctl};
 
-use crate::attr::{Attr, PerfAttr};
+use crate::apart::apart;
+use crate::attr::{Attr, PerfAttr, run_attr};
 use crate::error::last_errno;
 use crate::mapping::Mapping;
 use crate::running::{self, Id, Kind};
@@ -86,6 +89,81 @@ impl Left {
     }
 }
 
+/// A run of a syscall program that leaves descriptors behind: `BPF_PROG_RUN`, and which places of
+/// the context say what was left.
+#[derive(Debug)]
+pub struct Leaving<'a> {
+    program: BorrowedFd<'a>,
+    context: &'a mut [u8],
+    places: &'a [Place],
+}
+
+/// A place of a context where a program leaves a descriptor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Offset, in bytes.
+    pub(crate) offset: usize,
+    pub(crate) kind: Kind,
+    /// The last map or program that was created before the run, if the running kernel knows it.
+    pub(crate) before: Option<Id>,
+}
+
+/// What came of such a run.
+#[derive(Debug)]
+pub struct Ran {
+    /// What the program answered: 0, or a negative errno.
+    pub(crate) answer: i32,
+    /// What was left, by its place: the number, and the descriptor, if it can be the program's.
+    pub(crate) left: Vec<(usize, i32, Result<OwnedFd, Errno>)>,
+}
+
+impl<'a> Leaving<'a> {
+    pub(crate) fn new(program: BorrowedFd<'a>, context: &'a mut [u8], places: &'a [Place]) -> Self {
+        Self {
+            program,
+            context,
+            places,
+        }
+    }
+
+    /// The context.
+    #[cfg(test)]
+    pub(crate) fn context(&self) -> &[u8] {
+        self.context
+    }
+
+    /// Makes the call; what the program answered.
+    fn run(&mut self, call: impl FnOnce(&mut Attr<'_>) -> Result<(), Errno>) -> Result<i32, Errno> {
+        let mut attr = run_attr(self.program, self.context);
+        call(&mut attr)?;
+        Ok(attr.u32(prog_run::RETVAL).cast_signed())
+    }
+
+    /// What the program has left, by its place; nothing after a failure, when it closes what it made
+    /// itself. A number that occurs twice counts once: it would be closed twice.
+    fn left(&self, answer: i32) -> Vec<(usize, Option<Left>, i32)> {
+        let mut seen = BTreeSet::new();
+        let mut all = Vec::new();
+        for place in self.places.iter().filter(|_| answer >= 0) {
+            let bytes = self.context.get(place.offset..place.offset + 4);
+            let word = bytes.and_then(|bytes| bytes.try_into().ok());
+            let number = word.map_or(0, i32::from_ne_bytes);
+            // The places behind those of the loaded programs stay as they were.
+            if number == 0 && place.kind == Kind::Program {
+                break;
+            }
+            let left = Left {
+                number,
+                kind: place.kind,
+                before: place.before,
+            };
+            let left = seen.insert(number).then_some(left);
+            all.push((place.offset, left, number));
+        }
+        all
+    }
+}
+
 /// The kernel, or a test double of it. Failures are errnos. Calls that a double does not implement
 /// fail with `ENOSYS`.
 ///
@@ -108,6 +186,26 @@ pub trait System {
     fn adopt(&self, left: Left) -> Result<OwnedFd, Errno> {
         let _ = left;
         Err(Errno::ENOSYS)
+    }
+
+    /// Runs a program that leaves descriptors behind, and takes them.
+    ///
+    /// Here by [`Self::bpf`] and [`Self::adopt`], on this thread. [`Linux`] does it on a thread whose
+    /// descriptor table nobody shares.
+    ///
+    /// # Errors
+    /// The errno, where the program is not run.
+    fn run_leaving(&self, leaving: &mut Leaving<'_>) -> Result<Ran, Errno> {
+        let answer = leaving.run(|attr| self.bpf(attr).map(drop))?;
+        let left = leaving.left(answer).into_iter();
+        let left = left.map(|(offset, left, number)| {
+            let fd = left.ok_or(Errno::EBADF).and_then(|left| self.adopt(left));
+            (offset, number, fd)
+        });
+        Ok(Ran {
+            answer,
+            left: left.collect(),
+        })
     }
 
     /// `add_key(2)` and `keyctl(2)`: a serial number or a length.
@@ -181,6 +279,30 @@ impl System for Linux {
     fn adopt(&self, left: Left) -> Result<OwnedFd, Errno> {
         let before = left.before.ok_or(Errno::EBADF)?;
         running::adopt(left.number, left.kind, before)
+    }
+
+    fn run_leaving(&self, leaving: &mut Leaving<'_>) -> Result<Ran, Errno> {
+        let program = leaving.program;
+        let (ran, fds) = apart(program, |hand| {
+            let answer = leaving.run(|attr| running::bpf(attr).map(drop))?;
+            let left = leaving.left(answer).into_iter();
+            let left = left.map(|(offset, left, number)| {
+                let fd = left.ok_or(Errno::EBADF).and_then(|left| self.adopt(left));
+                (offset, number, fd.map(|fd| hand.push(fd)))
+            });
+            Ok((answer, left.collect::<Vec<_>>()))
+        })?;
+        let (answer, left) = ran?;
+        let mut fds = fds.into_iter();
+        let left = left.into_iter().map(|(offset, number, adopted)| {
+            // Those that did not come over were too many for this process.
+            let fd = adopted.and_then(|()| fds.next().ok_or(Errno::EMFILE));
+            (offset, number, fd)
+        });
+        Ok(Ran {
+            answer,
+            left: left.collect(),
+        })
     }
 
     fn key(&self, call: KeyCall<'_>) -> Result<i64, Errno> {

@@ -1,8 +1,9 @@
 //! Why an artifact was not loaded.
 
 use crate::artifact::FormatError;
+use crate::kernel::probe::Verification;
 use crate::kernel::{InstallError, SyscallError};
-use crate::seal::Scheme;
+use crate::seal::{Mismatch, Scheme};
 
 /// Why nothing was loaded.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,34 @@ pub enum LoadError {
         found: String,
         /// The weakest that is taken.
         wanted: Scheme,
+    },
+    /// A seal does not go with its loader. Nothing was asked of the kernel.
+    #[error("the form `{}` does not go with its seal", scheme.name())]
+    Mismatch {
+        /// The scheme that the seal names.
+        scheme: Scheme,
+        /// What does not go together.
+        source: Mismatch,
+    },
+    /// It is signed by proposals only, which no kernel checks.
+    #[error("it is signed by {found}: a proposal, which no kernel checks")]
+    Proposal {
+        /// The schemes that it has.
+        found: String,
+    },
+    /// It is signed by schemes that the running kernel does not check.
+    #[error(
+        "this kernel checks another scheme: it verifies {}, and the artifact is signed by {found}",
+        match checked {
+            Verification::LoadTime => "load-time",
+            _ => "in-loader schemes",
+        }
+    )]
+    OtherScheme {
+        /// The schemes that it has.
+        found: String,
+        /// How the kernel verifies.
+        checked: Verification,
     },
     /// It has signed forms only.
     #[error("the artifact has no unsigned form")]

@@ -129,37 +129,59 @@ pub fn load(artifact: &Artifact, options: &LoadOptions) -> Result<Loaded, LoadEr
     Err(last.map_or(LoadError::NoKeyring, LoadError::Refused))
 }
 
-/// The seals to try, strongest first: those that the running kernel checks, or all that are taken
-/// when it checks none of them, so that its answer can be explained.
+/// The seals to try, strongest first: those that the running kernel checks. Whatever can be told of
+/// the artifact without the kernel, and without a certificate, comes before any call.
 fn candidates(artifact: &Artifact, min: Scheme) -> Result<Vec<SealedLoader<'_>>, LoadError> {
-    let all: Vec<_> = artifact.sealed().collect();
-    if all.is_empty() {
-        return Err(LoadError::NotSigned);
-    }
-    let mut taken: Vec<_> = all
-        .iter()
-        .copied()
-        .filter(|sealed| sealed.seal.scheme <= min)
-        .collect();
-    if taken.is_empty() {
-        let names: Vec<_> = all.iter().map(|sealed| sealed.seal.scheme.name()).collect();
-        return Err(LoadError::TooWeak {
-            found: names.join(", "),
-            wanted: min,
-        });
-    }
+    let mut taken = sound(artifact, min)?;
     taken.sort_by_key(|sealed| sealed.seal.scheme);
-    let checked = |scheme: Scheme| match verification() {
+    let checked = verification();
+    // Another scheme's signature may cover less on this kernel than its label says.
+    let is_checked = |scheme: Scheme| match checked {
         Verification::LoadTime => scheme.binds_map(),
         Verification::InLoader => scheme.checks_in_loader(),
         _ => true,
     };
-    let fit: Vec<_> = taken
-        .iter()
-        .copied()
-        .filter(|sealed| checked(sealed.seal.scheme))
-        .collect();
-    Ok(if fit.is_empty() { taken } else { fit })
+    let found = names(&taken);
+    taken.retain(|sealed| is_checked(sealed.seal.scheme));
+    if taken.is_empty() {
+        return Err(LoadError::OtherScheme { found, checked });
+    }
+    Ok(taken)
+}
+
+/// The signed forms that may be loaded at all: by a scheme that a kernel checks and that is strong
+/// enough. One form that does not go with its seal spoils the artifact: somebody changed it.
+fn sound(artifact: &Artifact, min: Scheme) -> Result<Vec<SealedLoader<'_>>, LoadError> {
+    let all: Vec<_> = artifact.sealed().collect();
+    if all.is_empty() {
+        return Err(LoadError::NotSigned);
+    }
+    for sealed in &all {
+        sealed.check().map_err(|source| LoadError::Mismatch {
+            scheme: sealed.seal.scheme,
+            source,
+        })?;
+    }
+    let known = all.iter().copied();
+    let known: Vec<_> = known.filter(|s| s.seal.scheme.is_in_kernels()).collect();
+    if known.is_empty() {
+        return Err(LoadError::Proposal { found: names(&all) });
+    }
+    let enough = known.iter().copied();
+    let enough: Vec<_> = enough.filter(|s| s.seal.scheme <= min).collect();
+    if enough.is_empty() {
+        return Err(LoadError::TooWeak {
+            found: names(&known),
+            wanted: min,
+        });
+    }
+    Ok(enough)
+}
+
+/// Names of schemes, for people.
+fn names(forms: &[SealedLoader<'_>]) -> String {
+    let names = forms.iter().map(|sealed| sealed.seal.scheme.name());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// What the running kernel checks: found out by trying, once.

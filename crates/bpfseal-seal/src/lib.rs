@@ -47,6 +47,7 @@ mod hornet;
 mod key;
 #[cfg(feature = "verify")]
 mod message;
+mod mismatch;
 #[cfg(feature = "verify")]
 mod ml_dsa;
 #[cfg(feature = "sign")]
@@ -57,6 +58,7 @@ mod oid;
 mod profile;
 #[cfg(feature = "verify")]
 mod public_key;
+mod recognise;
 #[cfg(feature = "verify")]
 mod rejection;
 #[cfg(feature = "verify")]
@@ -87,10 +89,12 @@ pub use error::{KeyError, SealError};
 pub use hex::hex;
 #[cfg(feature = "sign")]
 pub use key::{Signer, SigningKey};
+pub use mismatch::Mismatch;
+pub use recognise::{MetadataCheck, metadata_check, recognise};
 pub use scheme::{Scheme, chain};
 #[cfg(feature = "sign")]
 pub use seal::{SealOptions, ToBeSigned, check_key, seal, seal_load_time};
-pub use sealed::{Seal, SealedLoader, checked_digest, excl_prog_hash, sha256};
+pub use sealed::{Seal, SealedLoader, excl_prog_hash, sha256};
 #[cfg(feature = "sign")]
 pub use secret::Secret;
 #[cfg(feature = "verify")]

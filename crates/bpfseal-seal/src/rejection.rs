@@ -1,8 +1,11 @@
 //! Why a signature is refused: what the kernel would answer, and what is stricter than it.
 
 use bpfseal_uapi::Errno;
+use bpfseal_uapi::limits::{MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
 
 use crate::fault::SignatureFault;
+use crate::hex::hex;
+use crate::mismatch::Mismatch;
 use crate::x509::CertificateFault;
 
 /// Why a signature is refused. The kernel's answer is [`Rejection::errno`].
@@ -18,6 +21,18 @@ pub enum Rejection {
         "the loader checks its metadata for SHA-256 {found}, but the metadata has {computed}: it would refuse to run"
     )]
     LoaderCheck { found: String, computed: String },
+    /// The scheme's label is not that of the loader.
+    #[error("{0}")]
+    Label(Mismatch),
+    /// The loader uses its metadata map, and there is no metadata.
+    #[error("{0}")]
+    NoMetadata(Mismatch),
+    /// The signature lists the metadata, but its loader does not check it: a kernel that knows
+    /// nothing of the list takes the signature for any metadata.
+    #[error(
+        "the loader does not check its metadata: kernels of the in-loader schemes, which know nothing of the list in the signature, would take it for any metadata"
+    )]
+    BlankCheque,
     /// A map is not what the signed attribute says.
     #[error("map {index} has SHA-256 {computed}, but the signed attribute lists {found}")]
     MapDigest {
@@ -143,6 +158,8 @@ impl Rejection {
             Self::ExclProgHash { .. } => Errno::EACCES,
             // The loader answers it, not the kernel.
             Self::LoaderCheck { .. } => Errno::EINVAL,
+            // At the metadata map, before there is a program.
+            Self::NoMetadata(_) => Errno::EINVAL,
             // As a security module would.
             Self::MapDigest { .. } | Self::Partial => Errno::EPERM,
             Self::Size { .. } | Self::Invalid { .. } | Self::UnnamedSigner => Errno::EINVAL,
@@ -160,7 +177,9 @@ impl Rejection {
             | Self::UnsupportedKey { .. }
             | Self::Revoked { .. } => Errno::EKEYREJECTED,
             Self::NoKey { .. } | Self::EmbeddedByKeyId { .. } => Errno::ENOKEY,
-            Self::RevokedButTaken { .. }
+            Self::Label(_)
+            | Self::BlankCheque
+            | Self::RevokedButTaken { .. }
             | Self::UndigestedButTaken { .. }
             | Self::RevokedContent { .. }
             | Self::NotValid { .. }
@@ -186,7 +205,11 @@ impl Rejection {
     pub fn check(&self) -> &'static str {
         match self {
             Self::ExclProgHash { .. } => "excl_prog_hash",
-            Self::LoaderCheck { .. } | Self::MapDigest { .. } | Self::Partial => "metadata",
+            Self::LoaderCheck { .. }
+            | Self::MapDigest { .. }
+            | Self::NoMetadata(_)
+            | Self::Partial => "metadata",
+            Self::Label(_) | Self::BlankCheque => "scheme",
             Self::NoKey { .. }
             | Self::EmbeddedByKeyId { .. }
             | Self::Revoked { .. }
@@ -206,9 +229,11 @@ impl Rejection {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::ExclProgHash { .. }
+            | Self::Label(_)
             | Self::LoaderCheck { .. }
             | Self::MapDigest { .. }
             | Self::MessageDigest { .. }
+            | Self::NoMetadata(_)
             | Self::WrongSignature { .. } => {
                 "do not load it; get the artifact from its maker again"
             }
@@ -235,6 +260,31 @@ impl Rejection {
             }
             Self::NotBelow { .. } => "get an artifact whose signer was certified there",
             _ => "sign the loader again",
+        }
+    }
+}
+
+impl From<Mismatch> for Rejection {
+    fn from(mismatch: Mismatch) -> Self {
+        match mismatch {
+            Mismatch::ExclProgHash { found, computed } => Self::ExclProgHash {
+                found: hex(&found),
+                computed: hex(&computed),
+            },
+            Mismatch::Metadata { found, computed } => Self::LoaderCheck {
+                found: hex(&found),
+                computed: hex(&computed),
+            },
+            Mismatch::Label { .. } => Self::Label(mismatch),
+            Mismatch::NoMetadata => Self::NoMetadata(mismatch),
+            Mismatch::SignatureSize { size } => Self::Size {
+                size,
+                limit: MAX_SIGNATURE,
+            },
+            Mismatch::PayloadSize { size } => Self::PayloadSize {
+                size,
+                limit: MAX_SIGNED_PAYLOAD,
+            },
         }
     }
 }

@@ -101,6 +101,12 @@ impl Scheme {
     /// Those that a kernel checks: together, one for every kernel since 6.18.
     pub const KERNELS: [Self; 3] = [Self::LoadTime, Self::InLoaderExclusive, Self::InLoader];
 
+    /// Whether there are kernels that check it: it is no proposal.
+    #[must_use]
+    pub fn is_in_kernels(self) -> bool {
+        Self::KERNELS.contains(&self)
+    }
+
     fn facts(self) -> &'static Facts {
         let row = FACTS.iter().find(|row| row.scheme == self);
         // A test sees that each has a row.
@@ -155,9 +161,11 @@ impl Scheme {
     #[must_use]
     pub fn form(self) -> Form {
         match self {
-            Self::LoadTime | Self::HashChain | Self::Hornet => Form::Signed,
+            Self::LoadTime | Self::HashChain => Form::Signed,
             Self::InLoaderExclusive => Form::CheckingExclusive,
-            Self::InLoader => Form::CheckingMetadata,
+            // Hornet's signature is over the instructions, as those of the in-loader schemes: kernels
+            // of these take it, and then it is the loader that has to check its metadata.
+            Self::Hornet | Self::InLoader => Form::CheckingMetadata,
         }
     }
 
@@ -167,10 +175,17 @@ impl Scheme {
         self == Self::LoadTime
     }
 
-    /// Whether the loader compares the kernel's digest of its metadata map.
+    /// Whether it is the loader alone that checks its metadata, by the kernel's digest of its map.
     #[must_use]
     pub fn checks_in_loader(self) -> bool {
         matches!(self, Self::InLoaderExclusive | Self::InLoader)
+    }
+
+    /// Whether loaders that are made for it compare the kernel's digest of their metadata map, so that
+    /// the kernel has to be asked for the digest first.
+    #[must_use]
+    pub fn needs_digest(self) -> bool {
+        self.form() != Form::Signed
     }
 
     /// The content that the signature is over, in pieces.

@@ -13,7 +13,7 @@ use crate::hex::hex;
 use crate::message::Message;
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;
-use crate::sealed::{SealedLoader, checked_digest, excl_prog_hash, sha256};
+use crate::sealed::SealedLoader;
 use crate::trust::TrustStore;
 use crate::walk::{Trusted, Walk, revoked_key};
 
@@ -153,24 +153,8 @@ impl SealedLoader<'_> {
     /// The [`Rejection`] that the kernel would hit first.
     pub fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
         // Binding the map comes before the signature.
-        let computed = excl_prog_hash(self.instructions);
-        if computed != self.seal.excl_prog_hash {
-            return Err(Rejection::ExclProgHash {
-                found: hex(&self.seal.excl_prog_hash),
-                computed: hex(&computed),
-            });
-        }
+        self.check()?;
         let scheme = self.seal.scheme;
-        if scheme.checks_in_loader() {
-            let checked = checked_digest(self.instructions);
-            let computed: [u8; 32] = sha256(self.metadata);
-            if checked != Some(computed) {
-                return Err(Rejection::LoaderCheck {
-                    found: checked.map_or("nothing".to_owned(), |digest| hex(&digest)),
-                    computed: hex(&computed),
-                });
-            }
-        }
         let content = scheme.content(self.instructions, self.metadata);
         let content: Vec<&[u8]> = content.iter().map(|part| &**part).collect();
         let attestation = verify_detached(&content, &self.seal.signature, trust)?;

@@ -60,6 +60,8 @@ mod make;
 pub mod report;
 #[cfg(feature = "sign")]
 mod sealer;
+#[cfg(feature = "kernel")]
+mod trusted;
 
 pub use bpfseal_artifact as artifact;
 #[cfg(feature = "kernel")]
@@ -91,3 +93,5 @@ pub use report::{audit, diff, explain};
 pub use report::{inspect_artifact, inspect_object, verify};
 #[cfg(feature = "sign")]
 pub use sealer::{Prepared, Sealed, Sealer};
+#[cfg(feature = "kernel")]
+pub use trusted::{LoadTrustedError, load_trusted};

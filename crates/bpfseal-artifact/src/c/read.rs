@@ -5,7 +5,7 @@
 //! reads the string literals, or the list in braces, behind each.
 
 use bpfseal_object::Endian;
-use bpfseal_seal::{Scheme, Seal};
+use bpfseal_seal::{Scheme, Seal, recognise, sha256};
 
 use crate::artifact::{Artifact, LoaderForm};
 use crate::error::LskelError;
@@ -36,10 +36,12 @@ pub(crate) fn artifact(bytes: &[u8]) -> Result<Artifact, LskelError> {
         (Some(signature), Some(hash)) => {
             let size = hash.len();
             let excl_prog_hash = hash.try_into().map_err(|_| LskelError::HashSize { size })?;
+            // A header does not name its scheme.
+            let scheme = recognise(&instructions, &sha256(&metadata));
             LoaderForm::Sealed {
                 instructions,
                 seal: Seal {
-                    scheme: Scheme::LoadTime,
+                    scheme: scheme.unwrap_or(Scheme::LoadTime),
                     signature,
                     excl_prog_hash,
                 },

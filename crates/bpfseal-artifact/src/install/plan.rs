@@ -281,7 +281,7 @@ impl<'a> InstallPlan<'a> {
             },
             Call::FreezeMap { map: 0 },
         ];
-        if scheme.is_some_and(Scheme::checks_in_loader) {
+        if scheme.is_some_and(Scheme::needs_digest) {
             calls.push(Call::DigestMap { map: 0 });
         }
         calls.push(Call::LoadProgram(program));

@@ -52,6 +52,8 @@ impl Circumstances {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
     Always,
+    /// The loader is signed.
+    Signed,
     /// The loader is not signed.
     Unsigned,
     /// The loader has no metadata.
@@ -70,6 +72,7 @@ impl When {
     fn holds(self, known: Circumstances) -> bool {
         match self {
             Self::Always => true,
+            Self::Signed => known.scheme.is_some(),
             Self::Unsigned => known.scheme.is_none(),
             Self::NoMetadata => known.no_metadata,
             Self::SameBytes => known.same_bytes() == Some(true),
@@ -182,6 +185,9 @@ codes! {
     /// A bound map has writers.
     MetadataBusy, "metadata-busy",
     "the metadata map is being written to";
+    /// A seal does not go with its loader.
+    Mismatch, "mismatch",
+    "the seal does not go with its loader";
     /// The loader refused its metadata.
     MetadataChanged, "metadata-changed",
     "the loader refuses to run: the metadata does not match the digest in its instructions";
@@ -273,7 +279,7 @@ const ROWS: &[Row] = {
         CreateMetadata as Create, InstallObject as Object, LoadLoader as Load, RunLoader as Run,
     };
     use When::{
-        Always, InLoader, NoMetadata, OtherBytes, SameBytes, UnreadableMark, Unsigned,
+        Always, InLoader, NoMetadata, OtherBytes, SameBytes, Signed, UnreadableMark, Unsigned,
     };
     &[
         (Create, Some(Errno::EPERM), "", Always, Code::NotPermitted),
@@ -285,31 +291,31 @@ const ROWS: &[Row] = {
         (Create, Some(Errno::E2BIG), "", Unsigned, Code::Refused),
         (Create, Some(Errno::E2BIG), "", Always, Code::NoExclusiveMaps),
         (Load, Some(Errno::EMFILE), "", Always, Code::TooManyFiles),
-        (Load, Some(Errno::ENOKEY), "", Always, Code::NoKey),
+        (Load, Some(Errno::ENOKEY), "", Signed, Code::NoKey),
         (Load, Some(Errno::EKEYREJECTED), "", OtherBytes, Code::OtherScheme),
         (Load, Some(Errno::EKEYREJECTED), "", SameBytes, Code::Changed),
-        (Load, Some(Errno::EKEYREJECTED), "", Always, Code::ChangedOrOtherScheme),
-        (Load, Some(Errno::EBADMSG), "", Always, Code::NotPkcs7),
-        (Load, Some(Errno::ENOPKG), "", Always, Code::NoAlgorithm),
-        (Load, Some(Errno::EOPNOTSUPP), "", Always, Code::NoVerification),
-        (Load, Some(Errno::E2BIG), "payload too large", Always, Code::PayloadTooLarge),
+        (Load, Some(Errno::EKEYREJECTED), "", Signed, Code::ChangedOrOtherScheme),
+        (Load, Some(Errno::EBADMSG), "", Signed, Code::NotPkcs7),
+        (Load, Some(Errno::ENOPKG), "", Signed, Code::NoAlgorithm),
+        (Load, Some(Errno::EOPNOTSUPP), "", Signed, Code::NoVerification),
+        (Load, Some(Errno::E2BIG), "payload too large", Signed, Code::PayloadTooLarge),
         (Load, Some(Errno::E2BIG), "fd_array has too many entries", Always, Code::TooManyMaps),
         (Load, Some(Errno::E2BIG), "", Unsigned, Code::LoaderInvalid),
-        (Load, Some(Errno::E2BIG), "", Always, Code::NoSignatures),
-        (Load, Some(Errno::EINVAL), "cannot resolve signing keyring", Always, Code::NoKeyring),
-        (Load, Some(Errno::EINVAL), "must be an array", Always, Code::MapNotArray),
+        (Load, Some(Errno::E2BIG), "", Signed, Code::NoSignatures),
+        (Load, Some(Errno::EINVAL), "cannot resolve signing keyring", Signed, Code::NoKeyring),
+        (Load, Some(Errno::EINVAL), "must be an array", Signed, Code::MapNotArray),
         (Load, Some(Errno::EINVAL), "not pointing to valid bpf_map", Always, Code::NotAMap),
-        (Load, Some(Errno::EINVAL), "by fd", Always, Code::MapByDescriptor),
+        (Load, Some(Errno::EINVAL), "by fd", Signed, Code::MapByDescriptor),
         (Load, Some(Errno::EINVAL), "", Unsigned, Code::LoaderInvalid),
-        (Load, Some(Errno::EINVAL), "", Always, Code::SignatureSize),
+        (Load, Some(Errno::EINVAL), "", Signed, Code::SignatureSize),
         (Load, Some(Errno::EBADF), "", Always, Code::NotOpen),
         (Load, Some(Errno::EBUSY), "", Always, Code::MetadataBusy),
-        (Load, Some(Errno::EPERM), "must be", Always, Code::MapNotReady),
+        (Load, Some(Errno::EPERM), "must be", Signed, Code::MapNotReady),
         (Load, Some(Errno::EPERM), "", Always, Code::SecurityModule),
         (Load, Some(Errno::EACCES), "excl_prog_hash", Always, Code::BoundToAnother),
-        (Load, Some(Errno::EACCES), "cannot bind any BTF", Always, Code::BindsBtf),
-        (Load, Some(Errno::EACCES), "must bind maps", Always, Code::InLoaderScheme),
-        (Load, Some(Errno::EACCES), "signed program", Always, Code::MapNotCovered),
+        (Load, Some(Errno::EACCES), "cannot bind any BTF", Signed, Code::BindsBtf),
+        (Load, Some(Errno::EACCES), "must bind maps", Signed, Code::InLoaderScheme),
+        (Load, Some(Errno::EACCES), "signed program", Signed, Code::MapNotCovered),
         (Load, Some(Errno::EACCES), "", UnreadableMark, Code::MarkNotReadable),
         (Load, Some(Errno::EACCES), "", Always, Code::Verifier),
         (Run, Some(Errno::EPERM), "", Always, Code::RunNotPermitted),
@@ -365,6 +371,16 @@ impl Refusal {
             log,
             what: None,
             module: None,
+        }
+    }
+
+    /// At which step, in words.
+    #[must_use]
+    pub fn describe_step(&self) -> &'static str {
+        if self.signed {
+            self.step.describe_signed()
+        } else {
+            self.step.describe()
         }
     }
 
@@ -490,15 +506,22 @@ mod tests {
         assert_eq!(create(none), Code::NoMetadata);
     }
 
-    /// An unsigned loader is never told of a signature.
+    /// Of an unsigned loader nothing is said about signatures, whatever a kernel answers and logs.
     #[test]
     fn of_unsigned_loaders_no_signature_is_spoken() {
-        let known = Circumstances::default();
-        for step in Step::ALL {
-            for errno in [Errno::EPERM, Errno::EINVAL, Errno::E2BIG, Errno::EACCES] {
-                let refusal = Refusal::new(step, errno, String::new(), known);
-                let text = refusal.to_string();
-                assert!(!text.contains("signature"), "{step:?} {errno}: {text}");
+        let known = [false, true].map(|no_metadata| Circumstances {
+            no_metadata,
+            ..Circumstances::default()
+        });
+        let logs = ROWS.iter().map(|row| row.2);
+        for (step, log) in Step::ALL
+            .into_iter()
+            .flat_map(|s| logs.clone().map(move |l| (s, l)))
+        {
+            for (errno, known) in (0..600).flat_map(|e| known.map(|known| (Errno(e), known))) {
+                let refusal = Refusal::new(step, errno, log.to_owned(), known);
+                let text = format!("{refusal} {}", refusal.describe_step());
+                assert!(!text.contains("sign"), "{step:?} {errno}: {text}");
             }
         }
     }
@@ -538,6 +561,7 @@ mod tests {
         // Set by those who know more than the answer.
         let known_better = [
             Code::MetadataChanged,
+            Code::Mismatch,
             Code::NotALoader,
             Code::Policy,
             Code::PolicyOnObject,

@@ -14,7 +14,7 @@ pub enum Step {
     FreezeMetadata,
     /// Having the kernel compute its digest, for loaders that check it themselves.
     DigestMetadata,
-    /// Loading the loader: here the kernel checks the signature.
+    /// Loading the loader: here the kernel checks the signature, if there is one.
     LoadLoader,
     /// Running it.
     RunLoader,
@@ -48,7 +48,7 @@ impl Step {
         }
     }
 
-    /// In words.
+    /// In words, of any loader.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
@@ -56,11 +56,20 @@ impl Step {
             Self::FillMetadata => "writing the metadata map",
             Self::FreezeMetadata => "freezing the metadata map",
             Self::DigestMetadata => "asking for the digest of the metadata map",
-            Self::LoadLoader => "loading the loader, where the kernel checks the signature",
+            Self::LoadLoader => "loading the loader",
             Self::RunLoader => "running the loader",
             Self::InstallObject => {
                 "running the loader, which loads the maps and programs of the object"
             }
+        }
+    }
+
+    /// The same, of a loader that is signed.
+    #[must_use]
+    pub fn describe_signed(self) -> &'static str {
+        match self {
+            Self::LoadLoader => "loading the loader, where the kernel checks the signature",
+            other => other.describe(),
         }
     }
 

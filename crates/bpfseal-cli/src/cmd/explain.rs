@@ -27,8 +27,8 @@ use crate::terminal::one_line;
     Policies: signed, user space loads only verified programs, and what a loader installs is let \
     through; signed=builtin,platform and the like, with a key of one of these keyrings; all-signed, \
     every program is to be verified itself.\n\n\
-    Exit codes: 0 every kernel that was asked for takes it, 1 one does not, 2 wrong usage, 3 an \
-    input can not be read."
+    Exit codes: 0 every named kernel takes it, and with `all` at least one does; 1 otherwise; 2 wrong \
+    usage; 3 an input can not be read."
 )]
 pub(crate) struct Args {
     /// A bundle, a C or Rust light skeleton of ours, or one of bpftool's; with --seal an object;
@@ -109,21 +109,43 @@ pub(crate) fn run(args: &Args) -> Outcome {
     } else {
         let text = match report.kernels.as_slice() {
             [one] => to_text(one, &report.artifact),
-            all => table(&report.artifact, all),
+            all => table(&report.artifact, all, is_taken(&args.kernel, all)),
         };
         files::print(&text)?;
     }
-    let whole = args.kernel.iter().any(|name| name == "all");
-    // Not every kernel can take an artifact: a table is an answer, not a verdict.
-    if whole || report.is_good() {
+    if is_taken(&args.kernel, &report.kernels) {
         Ok(())
     } else {
         Err(Failure::Rejected)
     }
 }
 
-fn table(place: &str, kernels: &[KernelAnswer]) -> String {
-    let mut out = format!("{place}\n");
+/// Whether each kernel that was named takes the artifact, and any of `all`: not every kernel can.
+fn is_taken(names: &[String], kernels: &[KernelAnswer]) -> bool {
+    let named = kernels
+        .iter()
+        .filter(|kernel| names.contains(&kernel.kernel));
+    let all = names.iter().any(|name| name == "all");
+    let any = !all || kernels.iter().any(|kernel| kernel.accepted);
+    any && named.clone().all(|kernel| kernel.accepted)
+}
+
+/// Names of the kernels that take the artifact, or do not.
+fn named(kernels: &[KernelAnswer], accepted: bool) -> String {
+    let some = kernels.iter().filter(|kernel| kernel.accepted == accepted);
+    let names: Vec<&str> = some.map(|kernel| kernel.kernel.as_str()).collect();
+    names.join(", ")
+}
+
+fn table(place: &str, kernels: &[KernelAnswer], taken: bool) -> String {
+    let (yes, no) = (named(kernels, true), named(kernels, false));
+    let verdict = match (taken, yes.as_str(), no.as_str()) {
+        (_, "", _) => format!("refused: {place}, by every kernel that was asked"),
+        (_, _, "") => format!("taken: {place}, by every kernel that was asked"),
+        (true, _, _) => format!("taken: {place}, by {yes}; not by {no}"),
+        (false, _, _) => format!("refused: {place}, by {no}; taken by {yes}"),
+    };
+    let mut out = verdict + "\n";
     let _ = writeln!(
         out,
         "  {:<12} {:<20} {:<13} why",

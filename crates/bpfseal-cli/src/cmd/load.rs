@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use bpfseal::artifact::AutoAttach;
-use bpfseal::kernel::{self, InstallError, KeyringId, Linux};
+use bpfseal::artifact::{Artifact, AutoAttach};
+use bpfseal::kernel::InstallError;
 use bpfseal::object::uapi::{MapType, ProgType};
-use bpfseal::report::LoadReport;
-use bpfseal::{Links, LoadError, LoadOptions, Loaded, PinError, PinPlace};
+use bpfseal::report::{FormVerdict, LoadReport};
+use bpfseal::seal::{Certificate, Rejection, SignatureSummary};
+use bpfseal::{Links, LoadError, LoadOptions, LoadTrustedError, Loaded, PinError, PinPlace};
 
 use crate::advice::{Asker, advice};
-use crate::args::{parse_keyring, parse_scheme, read_certificates};
+use crate::args::{parse_kernel_scheme, parse_keyring, read_certificates};
 use crate::cleaner::Cleaner;
 use crate::failure::{Failure, Outcome, Refused, Report};
 use crate::files;
@@ -37,14 +38,19 @@ pub(crate) struct Args {
     #[command(flatten)]
     seal: SealFile,
 
-    /// Where the signer's key is: session, user, process, builtin, secondary, platform, bpf, or a
-    /// serial number; without it, the first of session, user, builtin, secondary and platform
-    /// that has it
+    /// Look for the signer's key in this keyring
+    ///
+    /// One of session, user, process, builtin, secondary, platform and bpf, or a serial number.
+    /// Without it, and without --trust, the first of session, user, builtin, secondary and platform
+    /// that has the key is taken.
     #[arg(long, value_name = "KEYRING", allow_hyphen_values = true)]
     keyring: Option<String>,
 
-    /// Certificate to add to the session keyring first; can be given several times
-    #[arg(long, value_name = "CERT")]
+    /// Load only what this certificate vouches for. Repeatable
+    ///
+    /// The artifact is verified first, as `bpfseal verify` does. The kernel finds the certificate in
+    /// a keyring of this process, which goes away with it.
+    #[arg(long, value_name = "CERT|DIR")]
     trust: Vec<PathBuf>,
 
     /// The weakest scheme to take: load-time, in-loader-exclusive or in-loader
@@ -81,24 +87,20 @@ pub(crate) fn run(args: &Args) -> Outcome {
         None => LoadOptions::default(),
     };
     options.log_level = args.log_level;
-    options.min_scheme = parse_scheme(&args.min_scheme)?;
+    options.min_scheme = parse_kernel_scheme(&args.min_scheme)?;
+    check(&place, &artifact)?;
+    let mut certificates = Vec::new();
     for path in &args.trust {
-        trust(path)?;
+        certificates.extend(read_certificates(path)?);
     }
-    let signed = artifact.sealed().next().is_some();
-    let loaded = if signed {
-        bpfseal::load(&artifact, &options)
-    } else if args.insecure_unsigned {
-        bpfseal::insecure_load_unsigned(&artifact, &options)
-    } else {
-        Err(LoadError::NotSigned)
-    };
+    let loaded = load(&artifact, &certificates, options, args);
     let loaded = loaded.map_err(|error| failure(&place, &error))?;
     if let Some((scheme, keyring)) = loaded.verified {
-        say!(
-            "verified with a key of the {keyring} keyring, by the scheme {}",
-            scheme.name()
-        );
+        let whose = match args.trust.is_empty() {
+            true => format!("a key of the {keyring} keyring"),
+            false => "a certificate of --trust".to_owned(),
+        };
+        say!("verified with {whose}, by the scheme {}", scheme.name());
     }
     for line in loaded.log.lines() {
         say!("kernel: {}", one_line(line));
@@ -132,38 +134,104 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// Adds the certificates of a file to the session keyring.
-fn trust(path: &Path) -> Result<(), Failure> {
-    for certificate in read_certificates(path)? {
-        let subject = certificate.subject();
-        kernel::add_certificate(&Linux, KeyringId::SESSION, &subject, certificate.der()).map_err(
-            |e| {
-                let help = "the session keyring has to be writable, and the kernel to know the key's algorithm; or add it to another keyring with `bpfseal keyring add`, and leave --trust away";
-                Report::new(&files::shown(path), &e, help)
-            },
-        )?;
+fn load(
+    artifact: &Artifact,
+    trusted: &[Certificate],
+    mut options: LoadOptions,
+    args: &Args,
+) -> Result<Loaded, LoadTrustedError> {
+    let signed = artifact.sealed().next().is_some();
+    Ok(match (signed, trusted) {
+        (true, []) => bpfseal::load(artifact, &options)?,
+        (true, trusted) => {
+            if args.keyring.is_none() {
+                options.keyrings.clear();
+            }
+            bpfseal::load_trusted(artifact, trusted, &options)?
+        }
+        (false, []) if args.insecure_unsigned => {
+            bpfseal::insecure_load_unsigned(artifact, &options)?
+        }
+        (false, _) => return Err(LoadError::NotSigned.into()),
+    })
+}
+
+/// Refuses what can be told without a certificate, before the kernel is asked for anything: what
+/// does not go with its seal, and what is no message that a kernel reads.
+fn check(place: &str, artifact: &Artifact) -> Outcome {
+    for sealed in artifact.sealed() {
+        let sound = sealed.check().map_err(Rejection::from);
+        let parsed = sound.and_then(|()| SignatureSummary::parse(&sealed.seal.signature).map(drop));
+        parsed.map_err(|rejection| {
+            let checks = (rejection.check(), rejection.errno_name());
+            not_asked(place, rejection.reason(), checks, rejection.advice())
+        })?;
     }
     Ok(())
 }
 
-fn failure(place: &str, error: &LoadError) -> Failure {
+/// A refusal for which the kernel was not asked: what was checked, and what it would answer.
+fn not_asked(
+    place: &str,
+    message: String,
+    (check, errno): (&str, Option<&str>),
+    help: &str,
+) -> Failure {
+    let answer = match errno {
+        Some(errno) => format!("none: the kernel was not asked; it would answer {errno}"),
+        None => "none: the kernel was not asked, and does not look at this".to_owned(),
+    };
+    let refused = Refused {
+        place: Some(place.to_owned()),
+        code: Some(check.to_owned()),
+        message,
+        step: Some(format!("checking the artifact ({check})")),
+        answer: Some(answer),
+        help: help.to_owned(),
+        ..Refused::default()
+    };
+    refused.into()
+}
+
+fn failure(place: &str, error: &LoadTrustedError) -> Failure {
     match error {
-        LoadError::Refused(error) => refused(place, error),
-        LoadError::NotSigned => Failure::usage(
-            format!("{place} is not signed"),
-            "sign it with `bpfseal seal`, or say --insecure-unsigned to load it as it is",
-        ),
-        LoadError::TooWeak { .. } => {
-            let refused = Refused {
-                place: Some(place.to_owned()),
-                message: error.to_string(),
-                help: "seal the object with --scheme all-kernels, or lower --min-scheme".into(),
-                ..Refused::default()
-            };
-            refused.into()
+        LoadTrustedError::Load(error) => of_load(place, error),
+        LoadTrustedError::Rejected(report) => {
+            let first = report.forms().iter().find_map(|form| match form {
+                FormVerdict::Rejected(form) => Some(form),
+                FormVerdict::Good(_) => None,
+            });
+            let (checks, help) = first.map_or((("signature", None), ""), |form| {
+                ((form.check, form.errno), form.help)
+            });
+            not_asked(place, report.summary.clone(), checks, help)
+        }
+        LoadTrustedError::Certificate { .. } => {
+            let help = "`bpfseal doctor` lists the algorithms of this kernel";
+            Report::new(place, error, help).into()
         }
         other => Report::new(place, other, "nothing was left in the kernel").into(),
     }
+}
+
+fn of_load(place: &str, error: &LoadError) -> Failure {
+    let help = match error {
+        LoadError::Refused(error) => return refused(place, error),
+        LoadError::NotSigned => {
+            return Failure::usage(
+                format!("{place} is not signed"),
+                "sign it with `bpfseal seal`, or load it as it is with --insecure-unsigned",
+            );
+        }
+        LoadError::TooWeak { .. } => {
+            "seal the object with --scheme all-kernels, or lower --min-scheme"
+        }
+        LoadError::Proposal { .. } | LoadError::OtherScheme { .. } => {
+            "seal it for this kernel too: `bpfseal seal --scheme all-kernels`"
+        }
+        other => return Report::new(place, other, "nothing was left in the kernel").into(),
+    };
+    not_asked(place, error.to_string(), ("scheme", None), help)
 }
 
 /// Lines of a log that are shown: the last ones say what was wrong.
@@ -180,7 +248,7 @@ fn refused(place: &str, error: &InstallError) -> Failure {
         message: error.meaning().to_owned(),
         step: error
             .refusal()
-            .map(|refusal| refusal.step.describe().to_owned()),
+            .map(|refusal| refusal.describe_step().to_owned()),
         answer: Some(error.to_string()),
         log_skipped: skipped,
         log: lines[skipped..].iter().map(ToString::to_string).collect(),

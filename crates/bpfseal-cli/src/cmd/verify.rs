@@ -7,7 +7,7 @@ use bpfseal::report::{FormVerdict, GoodForm, RejectedForm, SignatureReport, Veri
 use bpfseal::seal::{Revocation, Scheme, Strictness, TrustStore};
 use clap::ValueEnum;
 
-use crate::args::{now, read_certificate, read_certificates};
+use crate::args::{now, parse_kernel_scheme, read_certificate, read_certificates};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::input::SealFile;
@@ -20,6 +20,7 @@ use crate::terminal::one_line;
     bpfseal verify prog.lskel.h --trust cert.pem\n  \
     bpfseal verify prog.lskel.h --trust /etc/bpf/certs --json\n  \
     bpfseal verify prog.lskel.h --trust ca.pem --revoked stolen.pem\n  \
+    bpfseal verify prog.bpfseal --trust cert.pem --min-scheme load-time\n  \
     bpfseal verify prog.bpf.o --seal prog.seal --trust cert.pem\n  \
     bpfseal verify prog.bpfseal --trust certs/ --require-chain-to root.pem --check-dates\n\n\
     Exit codes: 0 good, 1 rejected, 2 wrong usage, 3 the artifact or a certificate can not be read."
@@ -55,6 +56,13 @@ pub(crate) struct Args {
     /// trusted certificates are looked for among --trust
     #[arg(long, value_name = "CERT")]
     require_chain_to: Option<PathBuf>,
+
+    /// Require this scheme, or a stronger one
+    ///
+    /// One of load-time, in-loader-exclusive and in-loader. A bundle that lost its stronger form
+    /// has good signatures; this refuses it.
+    #[arg(long, value_name = "SCHEME")]
+    min_scheme: Option<String>,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -102,15 +110,22 @@ pub(crate) fn run(args: &Args) -> Outcome {
             .map(read_certificate)
             .transpose()?,
     };
+    let min_scheme = args
+        .min_scheme
+        .as_deref()
+        .map(parse_kernel_scheme)
+        .transpose()?;
     let place = files::shown(artifact);
     let artifact = args.seal.artifact(artifact)?;
     let mut report = bpfseal::verify(&artifact, &trust, &strictness);
     report.artifact = place;
+    if let Some(min) = min_scheme {
+        report.require(min);
+    }
     if args.json {
         files::print_json(&report)?;
     } else {
-        let texts = report.forms().iter().map(|form| to_text(form, &report));
-        files::print(&texts.collect::<String>())?;
+        files::print(&to_text(&report))?;
     }
     if report.is_good() {
         Ok(())
@@ -132,15 +147,37 @@ fn artifact_and_trust(args: &Args) -> Result<(&Path, &[PathBuf]), Failure> {
     }
 }
 
-fn to_text(form: &FormVerdict, report: &VerifyReport) -> String {
-    match form {
-        FormVerdict::Good(form) => good_text(form, &report.artifact),
-        FormVerdict::Rejected(form) => rejected_text(form, &report.artifact),
+/// The verdict in one line, then what each form comes to.
+fn to_text(report: &VerifyReport) -> String {
+    let verdict = if report.is_good() { "good" } else { "rejected" };
+    let summary = one_line(&report.summary);
+    let mut out = format!("{verdict}: {}: {summary}\n", report.artifact);
+    let several = report.forms().len() > 1;
+    for form in report.forms() {
+        if several {
+            let name = form.scheme().map_or("unsigned", Scheme::name);
+            let state = match form {
+                FormVerdict::Good(_) => "good".to_owned(),
+                FormVerdict::Rejected(form) => format!("rejected: {}", one_line(&form.reason)),
+            };
+            let _ = writeln!(out, "{name}: {state}");
+        }
+        out.push_str(&match form {
+            FormVerdict::Good(form) => good_text(form),
+            FormVerdict::Rejected(form) => rejected_text(form),
+        });
     }
+    // Asked for by this verb, and no form's own fault.
+    if let FormVerdict::Rejected(form) = &report.decisive
+        && !report.forms().iter().any(|one| !one.is_good())
+    {
+        let _ = writeln!(out, "  help        {}", form.help);
+    }
+    out
 }
 
-fn good_text(form: &GoodForm, place: &str) -> String {
-    let mut out = format!("good: {place}\n");
+fn good_text(form: &GoodForm) -> String {
+    let mut out = String::new();
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(out, "  {name:<11} {}", one_line(value));
     };
@@ -180,8 +217,8 @@ fn good_text(form: &GoodForm, place: &str) -> String {
     out
 }
 
-fn rejected_text(form: &RejectedForm, place: &str) -> String {
-    let mut out = format!("rejected: {place}: {}\n", one_line(&form.reason));
+fn rejected_text(form: &RejectedForm) -> String {
+    let mut out = String::new();
     if let Some(scheme) = form.scheme {
         let _ = writeln!(
             out,

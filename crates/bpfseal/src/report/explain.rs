@@ -1,8 +1,8 @@
 //! Which kernels take an artifact, and why the others do not.
 
 use super::schema::schema;
-use crate::artifact::Artifact;
-use crate::artifact::install::{Code, Refusal, Step};
+use crate::artifact::install::{Code, Refusal};
+use crate::artifact::{Artifact, LoaderForm};
 use crate::model::Symbols;
 use crate::model::explain::{Explanation, Setting, describe_admission};
 use crate::model::kernel::{Admission, Policy, Profile};
@@ -82,17 +82,52 @@ pub fn explain(artifact: &Artifact, options: &ExplainOptions) -> ExplainReport {
             symbols: options.symbols.clone(),
             ..Setting::new(*profile, &options.keyring)
         };
-        let forms = artifact
-            .forms
-            .iter()
-            .map(|form| crate::model::explain::explain(artifact, form, &setting));
-        KernelAnswer::new(name.clone(), *profile, forms.map(Into::into).collect())
+        let forms = artifact.forms.iter().map(|form| {
+            let explanation = crate::model::explain::explain(artifact, form, &setting);
+            let mut answer = FormAnswer::from(explanation);
+            if answer.accepted {
+                answer.refusal = not_loaded(artifact, form, *profile);
+                answer.accepted = answer.refusal.is_none();
+            }
+            answer
+        });
+        KernelAnswer::new(name.clone(), *profile, forms.collect())
     };
     ExplainReport {
         schema: ExplainSchema::V1,
         artifact: artifact.interface.name.to_string(),
         kernels: options.kernels.iter().map(answer).collect(),
     }
+}
+
+/// Why [`crate::load`] does not load what a kernel would take: a kernel knows nothing of labels, and
+/// takes some signatures for more than they were made for.
+fn not_loaded(artifact: &Artifact, form: &LoaderForm, profile: Profile) -> Option<RefusalReport> {
+    let label = form.seal()?.scheme;
+    // One form that was changed spoils the artifact.
+    let mismatch = artifact.sealed().find_map(|sealed| sealed.check().err());
+    let (code, meaning) = if let Some(mismatch) = mismatch {
+        (Code::Mismatch, mismatch.to_string())
+    } else {
+        let own = profile.scheme()?;
+        if label == own || (label.checks_in_loader() && own.checks_in_loader()) {
+            return None;
+        }
+        (Code::OtherScheme, Code::OtherScheme.meaning().to_owned())
+    };
+    Some(RefusalReport {
+        step: InstallStep {
+            name: "none",
+            text: "before the kernel is asked",
+            command: "none",
+        },
+        errno: "none".to_owned(),
+        log: Vec::new(),
+        code,
+        meaning,
+        module: None,
+        help: None,
+    })
 }
 
 /// What kernels answer to an artifact.
@@ -196,7 +231,8 @@ pub struct FormAnswer {
 pub struct RefusalReport {
     /// At which step.
     pub step: InstallStep,
-    /// The kernel's answer: the errno's name.
+    /// The kernel's answer: the errno's name; `none` where the kernel would take it, and `load` does
+    /// not ask it.
     pub errno: String,
     /// What the kernel logs.
     pub log: Vec<String>,
@@ -218,7 +254,7 @@ pub struct RefusalReport {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct InstallStep {
-    /// Its name, as a word.
+    /// Its name, as a word; `none` before the first.
     pub name: &'static str,
     /// The step in words.
     pub text: &'static str,
@@ -226,12 +262,12 @@ pub struct InstallStep {
     pub command: &'static str,
 }
 
-impl From<Step> for InstallStep {
-    fn from(step: Step) -> Self {
+impl From<&Refusal> for InstallStep {
+    fn from(refusal: &Refusal) -> Self {
         Self {
-            name: step.name(),
-            text: step.describe(),
-            command: step.command().call(),
+            name: refusal.step.name(),
+            text: refusal.describe_step(),
+            command: refusal.step.command().call(),
         }
     }
 }
@@ -239,7 +275,7 @@ impl From<Step> for InstallStep {
 impl From<Refusal> for RefusalReport {
     fn from(refusal: Refusal) -> Self {
         Self {
-            step: refusal.step.into(),
+            step: (&refusal).into(),
             errno: refusal.errno.to_string(),
             log: refusal.log.lines().map(str::to_owned).collect(),
             code: refusal.code,

@@ -2,10 +2,10 @@
 
 use super::parts::{CertificateReport, Hex, SignerReport};
 use super::schema::schema;
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, LoaderForm};
 use crate::seal::{
     Attestation, Certificate, Rejection, Scheme, SealedLoader, SignatureVerdict, Strictness,
-    TrustPath, TrustStore,
+    TrustPath, TrustStore, recognise, sha256,
 };
 
 schema!(
@@ -15,23 +15,28 @@ schema!(
 
 /// Verifies every signature of an artifact as the kernel would, and beyond that as `strictness`
 /// asks. No validity dates are looked at unless it asks for them, because no kernel does.
+///
+/// A form without a signature is rejected, also beside forms with one: nobody vouches for it.
 #[must_use]
 pub fn verify(artifact: &Artifact, trust: &TrustStore, strictness: &Strictness) -> VerifyReport {
-    let verify = |sealed: &SealedLoader<'_>| {
-        let attestation = sealed.verify(trust)?;
-        attestation.check(strictness, trust)?;
-        Ok(attestation)
-    };
-    let mut forms: Vec<FormVerdict> = artifact
-        .sealed()
-        .map(|sealed| match verify(&sealed) {
+    let forms = artifact.forms.iter().map(|form| {
+        let LoaderForm::Sealed { instructions, seal } = form else {
+            return FormVerdict::Rejected(Box::new(RejectedForm::unsigned()));
+        };
+        let sealed = SealedLoader {
+            instructions,
+            metadata: &artifact.metadata,
+            seal,
+        };
+        match verify_form(&sealed, trust, strictness) {
             Ok(attestation) => FormVerdict::Good(Box::new(GoodForm::new(&sealed, &attestation))),
             Err(rejection) => {
-                let form = RejectedForm::new(sealed.seal.scheme, &rejection);
+                let form = RejectedForm::new(seal.scheme, &rejection);
                 FormVerdict::Rejected(Box::new(form))
             }
-        })
-        .collect();
+        }
+    });
+    let mut forms: Vec<FormVerdict> = forms.collect();
     let decisive = forms.iter().find(|form| !form.is_good()).or(forms.first());
     let decisive = match decisive {
         Some(form) => form.clone(),
@@ -40,12 +45,34 @@ pub fn verify(artifact: &Artifact, trust: &TrustStore, strictness: &Strictness) 
     if forms.len() < 2 {
         forms.clear();
     }
-    VerifyReport {
+    let mut report = VerifyReport {
         schema: VerifySchema::V1,
         artifact: artifact.interface.name.to_string(),
+        summary: String::new(),
         decisive,
         schemes: forms,
+    };
+    report.summary = report.summarize();
+    report
+}
+
+/// Verifies one form of an artifact.
+///
+/// # Errors
+/// Why it is rejected.
+pub(crate) fn verify_form(
+    sealed: &SealedLoader<'_>,
+    trust: &TrustStore,
+    strictness: &Strictness,
+) -> Result<Attestation, Rejection> {
+    let attestation = sealed.verify(trust)?;
+    // Kernels of the in-loader schemes take this signature too, and ask for no list of maps.
+    let checks = recognise(sealed.instructions, &sha256(sealed.metadata));
+    if sealed.seal.scheme == Scheme::Hornet && checks.is_none() {
+        return Err(Rejection::BlankCheque);
     }
+    attestation.check(strictness, trust)?;
+    Ok(attestation)
 }
 
 /// What the signatures of an artifact come to.
@@ -58,6 +85,9 @@ pub struct VerifyReport {
     pub schema: VerifySchema,
     /// The file, or else the name of the object.
     pub artifact: String,
+    /// The verdict in one line, for people: what is good, what that does not cover, and which forms
+    /// are rejected or not signed.
+    pub summary: String,
     /// What decides: a form that was rejected, or else the one with the strongest scheme.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub decisive: FormVerdict,
@@ -71,6 +101,82 @@ impl VerifyReport {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.decisive.is_good()
+    }
+
+    /// Asks for a scheme: one of the good forms has to be signed by it, or by a stronger one that a
+    /// kernel checks. Weaker forms do not make up for it.
+    pub fn require(&mut self, min: Scheme) {
+        let is_enough = |form: &FormVerdict| {
+            let scheme = form.scheme();
+            form.is_good() && scheme.is_some_and(|s| s.is_in_kernels() && s <= min)
+        };
+        if !self.is_good() || self.forms().iter().any(is_enough) {
+            return;
+        }
+        let found = self.forms().iter().filter_map(FormVerdict::scheme);
+        let found: Vec<&str> = found.map(Scheme::name).collect();
+        let form = RejectedForm {
+            scheme: self.decisive.scheme(),
+            reason: format!(
+                "no form is signed by {} or a stronger scheme; there is {}",
+                min.name(),
+                found.join(", ")
+            ),
+            check: "scheme",
+            errno: None,
+            help: "get an artifact that is sealed for it, or ask for a weaker scheme",
+        };
+        self.decisive = FormVerdict::Rejected(Box::new(form));
+        self.summary = match &self.decisive {
+            FormVerdict::Rejected(form) => form.reason.clone(),
+            FormVerdict::Good(_) => String::new(),
+        };
+    }
+
+    /// What is good, what that does not cover, which forms are rejected or not signed.
+    fn summarize(&self) -> String {
+        let forms = self.forms();
+        let good = forms.iter().filter(|form| form.is_good());
+        let good: Vec<Scheme> = good.filter_map(FormVerdict::scheme).collect();
+        let mut parts: Vec<String> = Vec::new();
+        for form in forms {
+            if let FormVerdict::Rejected(form) = form {
+                parts.push(match form.scheme {
+                    Some(scheme) if forms.len() > 1 => {
+                        format!("{}: {}", scheme.name(), form.reason)
+                    }
+                    None if forms.len() > 1 => "one form is not signed".to_owned(),
+                    _ => form.reason.clone(),
+                });
+            }
+        }
+        let is_good = parts.is_empty();
+        if !good.is_empty() {
+            let names: Vec<&str> = good.iter().map(|scheme| scheme.name()).collect();
+            let (list, verb) = match names.as_slice() {
+                [one] => ((*one).to_owned(), "is"),
+                [first @ .., last] => (format!("{} and {last}", first.join(", ")), "are"),
+                [] => (String::new(), ""),
+            };
+            let state = if is_good { "verified" } else { "good" };
+            parts.push(format!("{list} {verb} {state}"));
+        }
+        let by = |wanted: fn(Scheme) -> bool| {
+            let names = good.iter().copied().filter(|scheme| wanted(*scheme));
+            let names: Vec<&str> = names.map(Scheme::name).collect();
+            (!names.is_empty()).then(|| names.join(", "))
+        };
+        if is_good {
+            if let Some(names) = by(Scheme::checks_in_loader) {
+                let line = "no signature covers the metadata at admission, the loader checks it when it runs";
+                parts.push(format!("{names}: {line}"));
+            }
+            if let Some(names) = by(|scheme| !scheme.is_in_kernels()) {
+                parts.push(format!("{names}: no kernel checks it"));
+            }
+            parts.push("names and attach targets are not signed".to_owned());
+        }
+        parts.join("; ")
     }
 
     /// All forms, strongest scheme first; at least one.
@@ -196,8 +302,8 @@ pub struct RejectedForm {
     pub scheme: Option<Scheme>,
     /// Why, as a sentence.
     pub reason: String,
-    /// The check that failed, as a word: `excl_prog_hash`, `metadata`, `form`, `signature`,
-    /// `trust`, `dates`, `usage` or `unsigned`.
+    /// The check that failed, as a word: `excl_prog_hash`, `metadata`, `scheme`, `form`,
+    /// `signature`, `trust`, `dates`, `usage` or `unsigned`.
     pub check: &'static str,
     /// The errno that the kernel answers; none where no kernel refuses it.
     pub errno: Option<&'static str>,
@@ -219,7 +325,7 @@ impl RejectedForm {
     fn unsigned() -> Self {
         Self {
             scheme: None,
-            reason: "the artifact is not signed".to_owned(),
+            reason: "it is not signed".to_owned(),
             check: "unsigned",
             errno: None,
             help: "sign it: bpfseal seal OBJ -k KEY.pem -i CERT.pem",

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use bpfseal_kernel::{Attr, Claim, Errno, Left, Linux, System};
+use bpfseal_kernel::{Attr, Claim, Errno, Leaving, Left, Linux, Ran, System};
 
 /// [`Linux`], with claims about the sizes of what it reads: its checks of them are what is tested.
 #[derive(Debug, Clone, Default)]
@@ -33,5 +33,9 @@ impl System for Claiming {
 
     fn adopt(&self, left: Left) -> Result<OwnedFd, Errno> {
         Linux.adopt(left)
+    }
+
+    fn run_leaving(&self, leaving: &mut Leaving<'_>) -> Result<Ran, Errno> {
+        Linux.run_leaving(leaving)
     }
 }
