@@ -5,7 +5,7 @@
 
 use der::Decode as _;
 use der::asn1::ObjectIdentifier;
-use p256::ecdsa::signature::hazmat::{PrehashSigner as _, RandomizedPrehashSigner as _};
+use p384::ecdsa::signature::hazmat::{PrehashSigner as _, RandomizedPrehashSigner as _};
 use ring::rand::SystemRandom;
 use ring::signature::{
     KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
@@ -17,6 +17,7 @@ use crate::error::{KeyError, block_label};
 use crate::ml_dsa::MlDsaSet;
 use crate::ml_dsa_key::MlDsaKey;
 use crate::oid::{EC_PUBLIC_KEY, P256, P384, P521, RSA};
+use crate::p256_key::P256Key;
 use crate::secret::Secret;
 
 /// Something that signs with a private key: a [`SigningKey`], or a token or service for which
@@ -61,7 +62,7 @@ pub struct SigningKey(Inner);
 
 enum Inner {
     Rsa(Box<RsaKeyPair>),
-    P256(p256::ecdsa::SigningKey),
+    P256(Box<P256Key>),
     P384(p384::ecdsa::SigningKey),
     P521(p521::ecdsa::SigningKey),
     MlDsa(Box<MlDsaKey>),
@@ -175,8 +176,8 @@ fn from_sec1(
         .or_else(|| key.parameters.and_then(|p| p.named_curve()))
         .ok_or_else(|| malformed(label, "it names no curve"))?;
     match curve {
-        P256 => p256::ecdsa::SigningKey::from_slice(key.private_key)
-            .map(|k| SigningKey(Inner::P256(k)))
+        P256 => P256Key::from_slice(key.private_key)
+            .map(|k| SigningKey(Inner::P256(Box::new(k))))
             .map_err(|e| malformed(label, e)),
         P384 => p384::ecdsa::SigningKey::from_slice(key.private_key)
             .map(|k| SigningKey(Inner::P384(k)))
@@ -229,11 +230,7 @@ impl Signer for SigningKey {
     fn public_key(&self) -> Vec<u8> {
         match &self.0 {
             Inner::Rsa(key) => key.public_key().as_ref().to_vec(),
-            Inner::P256(key) => key
-                .verifying_key()
-                .to_encoded_point(false)
-                .as_bytes()
-                .to_vec(),
+            Inner::P256(key) => key.public_key(),
             Inner::P384(key) => key
                 .verifying_key()
                 .to_encoded_point(false)
@@ -268,11 +265,7 @@ impl Signer for SigningKey {
         let failed = |_| KeyError::Sign;
         Ok(match &self.0 {
             Inner::Rsa(_) | Inner::MlDsa(_) => return Err(KeyError::Sign),
-            Inner::P256(key) => {
-                let signature: p256::ecdsa::Signature =
-                    key.sign_prehash(&digest).map_err(failed)?;
-                signature.to_der().as_bytes().to_vec()
-            }
+            Inner::P256(key) => key.sign(&digest).map_err(failed)?,
             Inner::P384(key) => {
                 let signature: p384::ecdsa::Signature =
                     key.sign_prehash(&digest).map_err(failed)?;

@@ -54,6 +54,8 @@ mod ml_dsa;
 mod ml_dsa_key;
 #[cfg(feature = "verify")]
 mod oid;
+#[cfg(feature = "sign")]
+mod p256_key;
 #[cfg(feature = "verify")]
 mod profile;
 #[cfg(feature = "verify")]
