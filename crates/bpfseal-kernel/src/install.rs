@@ -61,6 +61,17 @@ pub enum InstallError {
         /// refused, if it was a program.
         refusal: Box<Refusal>,
     },
+    /// A value to start with was not of the size of the map's values. Everything that was made is
+    /// closed again.
+    #[error("map {map} was to start with {found} bytes, and its values have {expected}")]
+    InitialValue {
+        /// The map's place among those of the object.
+        map: usize,
+        /// Bytes that were given.
+        found: usize,
+        /// Bytes of the map's values.
+        expected: u32,
+    },
     /// The plan is none that can be carried out.
     #[error(transparent)]
     Plan(#[from] UnknownObject),
@@ -75,7 +86,9 @@ impl InstallError {
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Call { refusal, .. } | Self::Loader { refusal } => Some(refusal),
-            Self::Descriptor { .. } | Self::Plan(_) | Self::NotRun => None,
+            Self::Descriptor { .. } | Self::InitialValue { .. } | Self::Plan(_) | Self::NotRun => {
+                None
+            }
         }
     }
 
@@ -148,6 +161,7 @@ pub fn install_with(
         system,
         log_level: options.log_level,
         before: Before::default(),
+        largest: limits::MAX_STACK,
     };
     let refused = |step, errno, log: &str| {
         let refusal = plan.refusal(step, errno, log, Checks::Unknown);
@@ -173,6 +187,10 @@ pub fn install_with(
         });
     }
     let mut installed = take(ran.left, ran.maps)?;
+    // A signed loader has ignored what it was given.
+    if plan.scheme.is_none() {
+        check_sizes(&ran.given, &installed)?;
+    }
     installed.log = ran.log;
     Ok(installed)
 }
@@ -182,6 +200,9 @@ struct Running<'s> {
     system: &'s dyn System,
     log_level: u32,
     before: Before,
+    /// Most bytes that the loader can copy at once: it copies into its stack, its context, or a map
+    /// of the plan, and the verifier has seen that they fit.
+    largest: usize,
 }
 
 /// The last map and program that were created before a loader runs, if the running kernel knows
@@ -204,6 +225,8 @@ struct Ran {
     left: Vec<Leaving>,
     /// How many maps are among it, the first ones.
     maps: usize,
+    /// Bytes of the values that maps were to start with.
+    given: Vec<Option<usize>>,
     log: String,
 }
 
@@ -228,7 +251,8 @@ impl Running<'_> {
         context: &Context<'_>,
         log: Option<Log>,
     ) -> Result<Ran, SyscallError> {
-        let mut bytes = context.encode(NATIVE, |value| value.as_ptr() as u64);
+        let values = Values::new(context, self.largest);
+        let mut bytes = values.context;
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         let mut buffer = vec![0; log.map_or(0, |log| log.size)];
         if let Some(Log { level, size }) = log {
@@ -240,11 +264,13 @@ impl Running<'_> {
         }
         let places = places(context.layout, self.before);
         let ran = program.run_leaving(self.system, &mut bytes, &places)?;
-        // The log lives until here: the kernel has written through its address.
+        // The log and the values live until here: the kernel has used their addresses.
+        drop(values.bytes);
         Ok(Ran {
             answer: ran.answer,
             left: ran.left,
             maps: context.layout.maps as usize,
+            given: sizes_of(context),
             log: text(&buffer),
         })
     }
@@ -285,6 +311,67 @@ impl Running<'_> {
     }
 }
 
+/// A context, and the values that it has the addresses of.
+struct Values {
+    context: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Values {
+    /// The loader takes as many bytes of a value as its map's values have, and is not told how many
+    /// there are. So the values are copied, with zeroes behind them for as much as it can take:
+    /// what else is in this process's memory does not get into a map.
+    fn new(context: &Context<'_>, largest: usize) -> Self {
+        let inputs = context.inputs.iter().take(context.layout.maps as usize);
+        let values = inputs.filter_map(|input| input.initial_value);
+        let mut bytes = Vec::new();
+        values.for_each(|value| bytes.extend_from_slice(value));
+        if !bytes.is_empty()
+            || context
+                .inputs
+                .iter()
+                .any(|input| input.initial_value.is_some())
+        {
+            let behind = largest.max(context.layout.size() as usize);
+            bytes.resize(bytes.len() + behind, 0);
+        }
+        let mut address = bytes.as_ptr() as u64;
+        let context = context.encode(NATIVE, |value| {
+            let here = address;
+            address += value.len() as u64;
+            here
+        });
+        Self { context, bytes }
+    }
+}
+
+/// Bytes of the values that maps are to start with, by map.
+fn sizes_of(context: &Context<'_>) -> Vec<Option<usize>> {
+    let inputs = context.inputs.iter().take(context.layout.maps as usize);
+    inputs
+        .map(|input| input.initial_value.map(<[u8]>::len))
+        .collect()
+}
+
+/// Whether the values that maps were to start with had their sizes.
+fn check_sizes(given: &[Option<usize>], installed: &Installed) -> Result<(), InstallError> {
+    for (map, (found, fd)) in given.iter().zip(&installed.maps).enumerate() {
+        let Some(found) = *found else { continue };
+        // A map whose sizes are not known is one that nothing can be said about.
+        let Ok(sizes) = running::sizes(fd.as_fd()) else {
+            continue;
+        };
+        if found != sizes.value_size as usize {
+            return Err(InstallError::InitialValue {
+                map,
+                found,
+                expected: sizes.value_size,
+            });
+        }
+    }
+    Ok(())
+}
+
 impl Executor for Running<'_> {
     type Map = Map;
     type Program = Program;
@@ -292,6 +379,7 @@ impl Executor for Running<'_> {
     type Error = SyscallError;
 
     fn create_map(&mut self, map: &NewMap<'_>) -> Result<Map, SyscallError> {
+        self.largest = self.largest.max(map.value_size as usize);
         Map::create(
             self.system,
             &MapSpec {
@@ -515,6 +603,47 @@ mod tests {
             assert_eq!(error.refusal().map(|refusal| refusal.step), Some(step));
             assert_eq!(error.errno(), Errno::EPERM);
         }
+    }
+
+    /// A loader takes as many bytes as its map has, however few were given.
+    #[test]
+    fn behind_values_there_are_zeroes() {
+        use std::borrow::Cow;
+
+        use bpfseal_artifact::install::Input;
+
+        let input = |value| Input {
+            initial_value: value,
+            ..Input::default()
+        };
+        let context = Context {
+            layout: ContextLayout {
+                maps: 3,
+                programs: 0,
+            },
+            // One for a map that there is not.
+            inputs: Cow::Owned(vec![
+                input(Some(&b"ab"[..])),
+                input(None),
+                input(Some(b"cde")),
+                input(Some(b"f")),
+            ]),
+        };
+        let values = Values::new(&context, 4096);
+        assert_eq!(&values.bytes[..5], b"abcde");
+        assert_eq!(values.bytes[5..], [0; 4096]);
+        let start = values.bytes.as_ptr() as u64;
+        let address = |map: usize| {
+            let at = map_at(map) + loader::map::INITIAL_VALUE.offset();
+            u64::from_ne_bytes(values.context[at..at + 8].try_into().unwrap())
+        };
+        assert_eq!([0, 1, 2].map(address), [start, 0, start + 2]);
+        assert_eq!(sizes_of(&context), [Some(2), None, Some(3)]);
+        let nothing = Context {
+            inputs: Cow::Borrowed(&[]),
+            ..context
+        };
+        assert!(Values::new(&nothing, 4096).bytes.is_empty());
     }
 
     /// A second run, for a log, says nothing about what the first one was answered.

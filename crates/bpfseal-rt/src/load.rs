@@ -68,8 +68,9 @@ impl LoadOptions {
         self
     }
 
-    /// What a map is to start with, by its place among the maps. For unsigned loaders; signed ones
-    /// are refused with it, because they would ignore it.
+    /// What a map is to start with, by its place among the maps: as many bytes as its values have,
+    /// or the load is refused. For unsigned loaders; signed ones are refused with it, because they
+    /// would ignore it.
     pub fn set_initial_value(&mut self, map: usize, value: Vec<u8>) {
         self.input(map).1 = Some(value);
     }

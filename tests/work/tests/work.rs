@@ -434,6 +434,17 @@ fn initial_values_are_for_unsigned_loaders() {
         .unwrap();
     assert_eq!(skel.rodata().factor.get(), 11);
     assert_eq!(skel.data_history().history.get(), [1, 2, 33, 4]);
+    // A value of another size is refused: the loader would take what is behind it, too.
+    let artifact = syscall_unsigned::artifact().unwrap();
+    let map = artifact
+        .interface
+        .maps
+        .iter()
+        .position(|map| map == "rodata");
+    let mut options = LoadOptions::default();
+    options.set_initial_value(map.unwrap(), vec![1]);
+    let error = bpfseal::insecure_load_unsigned(artifact, &options).unwrap_err();
+    assert!(error.to_string().contains("1 bytes"), "{error}");
     // A signed one is refused with them, instead of ignoring them.
     let mut options = LoadOptions::default();
     options.set_max_entries(0, 5);

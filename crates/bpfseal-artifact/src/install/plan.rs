@@ -73,7 +73,8 @@ pub struct NewProgram<'a> {
 pub struct Input<'a> {
     /// Count of entries; 0 leaves it as it is.
     pub max_entries: u32,
-    /// Value to start with, of the size of the map's values.
+    /// Value to start with, of exactly the size of the map's values: a loader is not told how many
+    /// bytes there are, and takes as many as it needs.
     pub initial_value: Option<&'a [u8]>,
 }
 
