@@ -13,10 +13,12 @@ int parent_tgid;
 __u64 kill_at;
 __u64 steps, kills;
 
-/* Calls that make or change something: bpf, mkdir, rename, unlinkat, add_key. */
+/* Calls that make or change something: bpf, mkdir, mkdirat, rename, renameat, renameat2, unlinkat,
+ * add_key. Which of the three kinds of renaming a C library takes is its own affair. */
 static __always_inline bool is_step(__u64 number)
 {
-	return number == 321 || number == 83 || number == 82 || number == 263 || number == 248;
+	return number == 321 || number == 83 || number == 258 || number == 82 || number == 264 ||
+	       number == 316 || number == 263 || number == 248;
 }
 
 SEC("tp_btf/sys_enter")
