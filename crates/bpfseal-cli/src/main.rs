@@ -52,12 +52,19 @@ fn main() -> ExitCode {
     }
     let arguments = compat::arguments(std::env::args_os());
     let as_json = exit::asks_for_json(&arguments);
-    match Cli::try_parse_from(arguments) {
+    match Cli::try_parse_from(&arguments) {
         Ok(cli) => match cli.verb.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => exit::failed(&failure, as_json),
         },
-        Err(error) => exit::not_understood(&error, as_json),
+        Err(error) => {
+            // What is quoted of the arguments stays on its line.
+            let safe = arguments
+                .iter()
+                .map(|word| terminal::one_line(&word.to_string_lossy()).into_owned());
+            let error = Cli::try_parse_from(safe).err().unwrap_or(error);
+            exit::not_understood(&error, as_json)
+        }
     }
 }
 
