@@ -39,9 +39,9 @@ fn is_hidden(c: char) -> bool {
     !c.is_ascii() && HIDDEN.iter().any(|range| range.contains(&c)) || c.is_control()
 }
 
-/// Text of several lines, safe for a terminal.
+/// Text of several lines, or code, safe for a terminal.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    escape(text, |c| is_hidden(c) && c != '\n')
+    escape(text, |c| is_hidden(c) && c != '\n' && c != '\t')
 }
 
 /// Text that has to stay on its line: a line break in it is written as `\n`.
@@ -108,9 +108,9 @@ mod tests {
     fn what_a_terminal_obeys_is_written_out() {
         for (text, lines, line) in [
             ("plain, ünïcode, 漢字 🦀", None, None),
-            ("a\nb", None, Some("a\\nb")),
+            ("a\n\tb", None, Some("a\\n\\tb")),
             ("\x1b[31mred", Some("\\u{1b}[31mred"), None),
-            ("\x07\x08\x7f\r\t", Some("\\u{7}\\u{8}\\u{7f}\\r\\t"), None),
+            ("\x07\x08\x7f\r", Some("\\u{7}\\u{8}\\u{7f}\\r"), None),
             ("c1: \u{9b}31m", Some("c1: \\u{9b}31m"), None),
             ("\u{202e}cba\u{2066}", Some("\\u{202e}cba\\u{2066}"), None),
             ("a\u{200b}b\u{feff}", Some("a\\u{200b}b\\u{feff}"), None),
