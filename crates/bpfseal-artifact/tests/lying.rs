@@ -6,7 +6,7 @@ use std::path::Path;
 use bpfseal_artifact::{Artifact, Interface, LoaderForm};
 use bpfseal_object::Endian;
 use bpfseal_seal::{
-    Certificate, CryptoProfile, DigestAlgorithm, KeyAlgorithm, KeyError, Scheme, Seal, SealError,
+    Certificate, DigestAlgorithm, KernelConfig, KeyAlgorithm, KeyError, Scheme, Seal, SealError,
     SealOptions, Signer, SigningKey, ToBeSigned, TrustStore, seal, seal_load_time,
 };
 
@@ -28,7 +28,7 @@ fn certificate(name: &str) -> Certificate {
 }
 
 fn trust(name: &str) -> TrustStore {
-    let mut store = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
+    let mut store = TrustStore::for_kernel(KernelConfig::EVERYTHING);
     store.add(certificate(name));
     store
 }

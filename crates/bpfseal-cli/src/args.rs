@@ -8,9 +8,10 @@ use bpfseal::object::object_name;
 use bpfseal::seal::{Certificate, SIGNING_DIGESTS, Scheme};
 use clap::Args;
 
-use crate::failure::{Failure, Outcome, Report};
+use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::host::Values;
+pub(crate) use crate::trust::{read_certificate, read_certificates};
 
 /// How to sign, besides with which key.
 #[derive(Debug, Args)]
@@ -82,14 +83,19 @@ impl SchemeArgs {
     }
 }
 
-/// Seconds since 1970, by `SOURCE_DATE_EPOCH` where it is set.
+/// Seconds since 1970 for what is written, by `SOURCE_DATE_EPOCH` where it is set.
 pub(crate) fn now() -> u64 {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok();
-    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs())
-    })
+    given
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(clock)
+}
+
+/// Seconds since 1970, by the clock: for what is checked, where nothing else has a say.
+pub(crate) fn clock() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }
 
 /// A scheme, by name.
@@ -114,57 +120,6 @@ pub(crate) fn parse_kernel_scheme(name: &str) -> Result<Scheme, Failure> {
         format!("no kernel checks the scheme `{name}`"),
         format!("say one of {names}"),
     ))
-}
-
-/// Reads one certificate.
-pub(crate) fn read_certificate(path: &Path) -> Result<Certificate, Report> {
-    let bytes = files::read(path)?;
-    Certificate::from_bytes(&bytes).map_err(|e| certificate_report(path, &e))
-}
-
-/// Reads all certificates of a file, or of all files of a folder.
-pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Report> {
-    if !path.is_dir() {
-        let bytes = files::read(path)?;
-        return Certificate::all_from_bytes(&bytes).map_err(|e| certificate_report(path, &e));
-    }
-    let report = |e: &std::io::Error| Report::new(&files::shown(path), e, "check the folder");
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|e| report(&e))? {
-        let path = entry.map_err(|e| report(&e))?.path();
-        let is_certificate = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| ["pem", "crt", "cer", "der", "x509"].contains(&e));
-        if is_certificate && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let mut all = Vec::new();
-    for path in paths {
-        let bytes = files::read(&path)?;
-        match Certificate::all_from_bytes(&bytes) {
-            Ok(found) => all.extend(found),
-            // Keys lie beside certificates.
-            Err(bpfseal::seal::CertificateError::NoCertificate { .. }) => {}
-            Err(e) => return Err(certificate_report(&path, &e)),
-        }
-    }
-    if all.is_empty() {
-        let error = std::io::Error::other("the folder has no certificates");
-        let help = "give a folder with .pem, .crt, .cer, .der or .x509 files";
-        return Err(Report::new(&files::shown(path), &error, help));
-    }
-    Ok(all)
-}
-
-fn certificate_report(path: &Path, error: &bpfseal::seal::CertificateError) -> Report {
-    Report::new(
-        &files::shown(path),
-        error,
-        "give an X.509 certificate, PEM or DER",
-    )
 }
 
 /// A keyring, by name or number.

@@ -28,6 +28,7 @@ mod prompt;
 mod signer;
 mod symbols;
 mod terminal;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -22,7 +22,7 @@ fn seal_then_verify() {
     bench.good("verify sample.lskel.h --trust cert.der");
     bench.good("verify --trust cert.pem sample.lskel.h");
     bench.bad("verify --trust cert.pem", 2, &["no artifact"]);
-    let ran = bench.good("verify sample.lskel.h --trust . --json");
+    let ran = bench.good("verify sample.lskel.h --trust cert.pem --json");
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["verdict"], "good");
     assert_eq!(json["scheme"], "load-time");
@@ -772,10 +772,6 @@ fn verify_can_ask_for_more_than_the_kernel() {
         1,
         &["bin:", "takes it"],
     );
-    for bad in ["nothing:00", "key:zz", "tbs:00"] {
-        let line = verify(&format!("--revoked {bad}"));
-        bench.bad(&line, 2, &[bad, "64 digits"]);
-    }
 
     bench.good("seal sample.bpf.o -k other.key.pem -i p256.code.pem -o code.bpfseal");
     bench.good("verify code.bpfseal --trust p256.code.pem --require-eku code-signing");

@@ -10,7 +10,8 @@
 //! - Tags have one byte, lengths at most two bytes after the first. A length need not be minimal.
 //! - The bit for "constructed" is not looked at where the grammar has a constructed element.
 //! - At the end of the enclosing element, whatever is optional is passed over, and so is a choice
-//!   that is not. A note that is taken after such a choice is of the element before it.
+//!   that is not, unless an optional element was looked for in vain just before it. A note that is
+//!   taken after such a choice is of the element before it.
 //! - What an enclosing element of indefinite length ends at is its end-of-contents, but what an
 //!   element may reach to, and what counts as the end, is the element around that one.
 
@@ -45,6 +46,7 @@ pub(crate) struct Element<N: 'static> {
     tag: Option<u8>,
     inside: Inside<N>,
     optional: bool,
+    inline: bool,
     note: Option<N>,
 }
 
@@ -83,6 +85,7 @@ const fn element<N: Copy>(tag: Option<u8>, inside: Inside<N>) -> Element<N> {
         tag,
         inside,
         optional: false,
+        inline: false,
         note: None,
     }
 }
@@ -91,6 +94,14 @@ impl<N: Copy> Element<N> {
     /// It may be missing.
     pub(crate) const fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+
+    /// The kernel has it in the middle of its code, because it is used once and always there: that
+    /// it was found is not remembered at its end. It matters where something optional stands last
+    /// in it, and a choice after it.
+    pub(crate) const fn inline(mut self) -> Self {
+        self.inline = true;
         self
     }
 
@@ -154,6 +165,7 @@ where
         message,
         at: 0,
         end: message.len(),
+        found: false,
         last: Found {
             message,
             tag: 0,
@@ -171,6 +183,8 @@ struct Decoder<'a, 'n, N, E> {
     at: usize,
     /// Of the innermost element of definite length.
     end: usize,
+    /// Whether the element that was looked for last was there.
+    found: bool,
     /// The element that was read last.
     last: Found<'a>,
     note: &'n mut dyn FnMut(N, Found<'a>) -> Result<(), E>,
@@ -217,10 +231,11 @@ impl<'a, N: Copy + 'static, E: From<BerError>> Decoder<'a, '_, N, E> {
         }
     }
 
-    /// Reads the first element that has its tag. At the end, none has to be there.
+    /// Reads the first element that has its tag. At the end, none has to be there: what counts then
+    /// is the element before.
     fn one_of(&mut self, elements: &'static [Element<N>]) -> Result<bool, E> {
         if self.at == self.end {
-            return Ok(true);
+            return Ok(self.found);
         }
         for element in elements {
             if self.matches(element)? {
@@ -232,6 +247,7 @@ impl<'a, N: Copy + 'static, E: From<BerError>> Decoder<'a, '_, N, E> {
 
     /// Reads an element if it has the tag.
     fn matches(&mut self, element: &'static Element<N>) -> Result<bool, E> {
+        self.found = false;
         if self.left() < 2 {
             return self.fault("the message is cut off");
         }
@@ -244,6 +260,7 @@ impl<'a, N: Copy + 'static, E: From<BerError>> Decoder<'a, '_, N, E> {
         if element.tag.is_some() && (wanted ^ tag) & looked_at != 0 {
             return Ok(false);
         }
+        self.found = true;
         let start = self.at;
         let len = self.length(tag)?;
         self.last = Found {
@@ -266,6 +283,7 @@ impl<'a, N: Copy + 'static, E: From<BerError>> Decoder<'a, '_, N, E> {
             Inside::Fields(steps) => self.enter(steps, len, false, element.note)?,
             Inside::Repeated(steps) => self.enter(steps, len, true, element.note)?,
         }
+        self.found |= !element.inline;
         Ok(true)
     }
 
@@ -493,6 +511,27 @@ mod tests {
         takes(&[0x30, 3, 2, 1, 7], &[(1, &[7]), (9, &[7])]);
         // In an element of indefinite length, the end is that of the one around it.
         assert!(notes(&[0x30, 0x80, 2, 1, 7, 0, 0]).is_err());
+    }
+
+    /// In an element of indefinite length, what is optional is looked for where the end is.
+    #[test]
+    fn a_choice_at_the_end_is_not_passed_over_after_something_missing() {
+        const OPTIONAL: &[Step<u8>] = &[leaf(2).one(), leaf(1).optional().one()];
+        const CHOICE: Step<u8> = Step::Choice(&[leaf(4)]);
+        const INLINE: Element<u8> = fields(0x30, &[fields(0x31, OPTIONAL).inline().one(), CHOICE]);
+        const OUT_OF_LINE: Element<u8> = fields(0x30, &[fields(0x31, OPTIONAL).one(), CHOICE]);
+        let missing = [0x30, 7, 0x31, 0x80, 2, 1, 7, 0, 0];
+        let there = [0x30, 10, 0x31, 0x80, 2, 1, 7, 1, 1, 0, 0, 0];
+        let definite = [0x30, 5, 0x31, 3, 2, 1, 7];
+        let takes = |grammar, message: &[u8]| {
+            decode(grammar, message, &mut |_, _| Ok::<(), BerError>(())).is_ok()
+        };
+        assert!(!takes(&INLINE, &missing));
+        assert!(takes(&OUT_OF_LINE, &missing));
+        for message in [&there[..], &definite] {
+            assert!(takes(&INLINE, message));
+            assert!(takes(&OUT_OF_LINE, message));
+        }
     }
 
     #[test]

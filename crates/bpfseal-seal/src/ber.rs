@@ -70,7 +70,6 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    #[cfg(any(feature = "sign", test))]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, base: 0 }
     }

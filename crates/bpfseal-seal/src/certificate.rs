@@ -6,16 +6,26 @@ use sha2::Digest as _;
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 use crate::algorithm::{KeyAlgorithm, PublicKeyAlgorithm};
-use crate::ber::SEQUENCE;
+use crate::ber::{Reader, SEQUENCE};
+use crate::config::KernelConfig;
 use crate::ecdsa::Curve;
 use crate::encode::tlv;
 use crate::error::{CertificateError, block_label};
 use crate::fault::SignatureFault;
 use crate::hex::hex;
-use crate::profile::CryptoProfile;
 use crate::public_key;
 use crate::rsa;
 use crate::x509::X509;
+
+/// What a PEM block begins with.
+const BEGIN: &[u8] = b"-----BEGIN";
+/// Set in the tag of a constructed element.
+const CONSTRUCTED: u8 = 0x20;
+
+/// Whether a PEM block is a key or its parameters, which say nothing about certificates.
+fn is_key(tag: &str) -> bool {
+    tag.ends_with("PRIVATE KEY") || tag.ends_with("PUBLIC KEY") || tag.ends_with(" PARAMETERS")
+}
 
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 
@@ -28,15 +38,12 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads one certificate, PEM or DER. Text around a PEM block is skipped.
+    /// Reads one certificate, PEM or DER: the first of several. Text around PEM blocks is skipped.
     ///
     /// # Errors
     /// [`CertificateError`] that says what was found instead, or what is wrong with it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CertificateError> {
-        if bytes.first() == Some(&0x30) {
-            return Self::from_der(bytes);
-        }
-        let mut all = Self::all_from_pem(bytes)?;
+        let mut all = Self::all_from_bytes(bytes)?;
         Ok(all.swap_remove(0))
     }
 
@@ -45,25 +52,59 @@ impl Certificate {
     /// # Errors
     /// As [`Certificate::from_bytes`].
     pub fn all_from_bytes(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        if bytes.first() == Some(&0x30) {
-            return Self::from_der(bytes).map(|c| vec![c]);
-        }
-        Self::all_from_pem(bytes)
+        let all = Self::split(bytes)?;
+        all.iter().map(|der| Self::from_der(der)).collect()
     }
 
-    /// At least one.
-    fn all_from_pem(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        let blocks = pem::parse_many(bytes).unwrap_or_default();
-        let found = blocks.first().map(|b| block_label(b.tag()));
-        let all = blocks
-            .iter()
-            .filter(|b| b.tag() == "CERTIFICATE" || b.tag() == "X509 CERTIFICATE")
-            .map(|b| Self::from_der(b.contents()))
-            .collect::<Result<Vec<_>, _>>()?;
+    /// The certificates of a PEM file, or the one of a DER file, as they are encoded: at least one.
+    /// Text around PEM blocks is skipped, and so are keys; anything else has to be a certificate,
+    /// so that none is passed over. What the kernel makes of them,
+    /// [`crate::TrustStore::add_der`] says.
+    ///
+    /// # Errors
+    /// [`CertificateError`] for a file without a certificate, or one that is not read whole.
+    pub fn split(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
+        let is_text = std::str::from_utf8(bytes).is_ok_and(|text| {
+            text.chars()
+                .all(|c| !c.is_control() || c.is_ascii_whitespace())
+        });
+        // The kernel does not look at the bit that says constructed.
+        let is_sequence = bytes
+            .first()
+            .is_some_and(|tag| tag | CONSTRUCTED == SEQUENCE);
+        let begins = bytes.windows(BEGIN.len()).filter(|w| *w == BEGIN).count();
+        if !is_text && (is_sequence || begins == 0) {
+            return Ok(vec![bytes.to_vec()]);
+        }
+        let blocks = pem::parse_many(bytes).map_err(|_| CertificateError::Damaged)?;
+        // The library passes over a block without an end.
+        if blocks.len() != begins {
+            return Err(CertificateError::Damaged);
+        }
+        let mut all = Vec::new();
+        let mut key = None;
+        for block in &blocks {
+            match block.tag() {
+                "CERTIFICATE" | "X509 CERTIFICATE" => all.push(block.contents().to_vec()),
+                tag if is_key(tag) => key = Some(block_label(tag)),
+                tag => {
+                    return Err(CertificateError::NoCertificate {
+                        found: Some(block_label(tag)),
+                    });
+                }
+            }
+        }
         if all.is_empty() {
-            return Err(CertificateError::NoCertificate { found });
+            return Err(CertificateError::NoCertificate { found: key });
         }
         Ok(all)
+    }
+
+    /// Whether more follows the certificate in its file, which the kernel does not look at.
+    #[must_use]
+    pub fn has_trailing_bytes(&self) -> bool {
+        let mut reader = Reader::new(&self.der);
+        !(reader.next().is_ok() && reader.is_empty())
     }
 
     /// Reads a certificate in DER. What follows it is not looked at, and kept.
@@ -159,10 +200,11 @@ impl Certificate {
     /// Whether the certificate is for signing code (`extendedKeyUsage`, RFC 5280, 4.2.1.12).
     #[must_use]
     pub fn is_for_code_signing(&self) -> bool {
-        let usage = self.parsed.extended_key_usage.as_ref();
-        usage
-            .and_then(|usage| ExtendedKeyUsage::from_der(usage).ok())
-            .is_some_and(|usage| usage.0.contains(&CODE_SIGNING))
+        // One that says it twice may say two things.
+        let [usage] = &*self.parsed.extended_key_usage else {
+            return false;
+        };
+        ExtendedKeyUsage::from_der(usage).is_ok_and(|usage| usage.0.contains(&CODE_SIGNING))
     }
 
     /// SHA-256 of the part that its issuer signed, as it is encoded: what the kernel's blacklist
@@ -173,20 +215,20 @@ impl Certificate {
     }
 
     /// Whether an issuer's name and key made this.
-    pub(crate) fn is_issued_by(&self, issuer: &Self, profile: &CryptoProfile) -> bool {
+    pub(crate) fn is_issued_by(&self, issuer: &Self, config: &KernelConfig) -> bool {
         self.parsed.issuer == issuer.parsed.subject
-            && self.parsed.has_digest(profile)
-            && self.check_issued(issuer, profile).is_ok()
+            && self.parsed.has_digest(config)
+            && self.check_issued(issuer, config).is_ok()
     }
 
     /// Checks that an issuer's key signed this, as the kernel does.
     pub(crate) fn check_issued(
         &self,
         issuer: &Self,
-        profile: &CryptoProfile,
+        config: &KernelConfig,
     ) -> Result<(), SignatureFault> {
-        let signature = self.parsed.issuers_signature(profile);
-        public_key::verify(issuer.parsed.public_key(), &signature, profile)
+        let signature = self.parsed.issuers_signature(config);
+        public_key::verify(issuer.parsed.public_key(), &signature, config)
     }
 
     /// From when to when it is valid, in seconds since 1970.

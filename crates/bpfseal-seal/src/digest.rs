@@ -7,8 +7,8 @@ use der::asn1::ObjectIdentifier;
 use sha2::Digest as _;
 
 use crate::ber::{OCTET_STRING, SEQUENCE};
+use crate::config::KernelConfig;
 use crate::encode::{algorithm_identifier, tlv};
-use crate::profile::CryptoProfile;
 
 /// A digest algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,16 +91,16 @@ impl DigestName {
     }
 
     /// The algorithm, if a kernel has it.
-    pub(crate) fn in_kernel(self, profile: &CryptoProfile) -> Option<DigestAlgorithm> {
+    pub(crate) fn in_kernel(self, config: &KernelConfig) -> Option<DigestAlgorithm> {
         let Self::Known(digest) = self else {
             return None;
         };
         let there = match digest {
-            DigestAlgorithm::Sha1 => profile.sha1,
-            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha256 => profile.sha256,
-            DigestAlgorithm::Sha384 | DigestAlgorithm::Sha512 => profile.sha512,
+            DigestAlgorithm::Sha1 => config.sha1,
+            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha256 => config.sha256,
+            DigestAlgorithm::Sha384 | DigestAlgorithm::Sha512 => config.sha512,
             DigestAlgorithm::Sha3_256 | DigestAlgorithm::Sha3_384 | DigestAlgorithm::Sha3_512 => {
-                profile.sha3
+                config.sha3
             }
         };
         there.then_some(digest)

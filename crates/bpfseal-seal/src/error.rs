@@ -78,6 +78,9 @@ pub enum CertificateError {
         found_block(.found)
     )]
     NoCertificate { found: Option<String> },
+    /// PEM that can not be read whole.
+    #[error("a PEM block is damaged or has no end, so the file could not be read whole")]
+    Damaged,
     /// The kernel does not take it.
     #[error("the kernel would not take the certificate ({})", .0.errno())]
     Refused(#[source] CertificateFault),

@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attestation::Attestation;
 use crate::ber::{INTEGER, OCTET_STRING, SEQUENCE, SET, Tlv};
+use crate::config::KernelConfig;
 use crate::hex::hex;
 use crate::message::Message;
-use crate::profile::CryptoProfile;
 use crate::rejection::Rejection;
 
 /// Most maps that an attribute lists.
@@ -59,7 +59,7 @@ pub type ListedMap = (usize, Vec<u8>);
 
 /// What a signature lists: indices and digests; `None` without the attribute.
 fn listed(signature: &[u8], signer: usize) -> Result<Option<Vec<ListedMap>>, Rejection> {
-    let message = Message::parse(signature, &CryptoProfile::EVERYTHING)?;
+    let message = Message::parse(signature, &KernelConfig::EVERYTHING)?;
     let signer = message.signers.get(signer);
     let Some(value) = signer.and_then(|signer| signer.attributes.as_ref()?.hornet) else {
         return Ok(None);

@@ -31,6 +31,8 @@ mod ber;
 #[cfg(feature = "verify")]
 mod certificate;
 #[cfg(feature = "verify")]
+mod config;
+#[cfg(feature = "verify")]
 mod digest;
 #[cfg(feature = "verify")]
 mod ecdsa;
@@ -56,8 +58,6 @@ mod ml_dsa_key;
 mod oid;
 #[cfg(feature = "sign")]
 mod p256_key;
-#[cfg(feature = "verify")]
-mod profile;
 #[cfg(feature = "verify")]
 mod public_key;
 mod recognise;
@@ -104,17 +104,17 @@ pub use {
     algorithm::{KeyAlgorithm, SIGNING_DIGESTS, SignatureAlgorithm},
     attestation::{Attestation, SignatureVerdict, SignerId, TrustPath},
     certificate::Certificate,
+    config::{KernelConfig, KernelConfigError},
     digest::{DigestAlgorithm, DigestName},
     error::CertificateError,
     fault::SignatureFault,
     hornet::{ListedMap, listed_maps},
     ml_dsa::MlDsaSet,
-    profile::CryptoProfile,
     public_key::ecdsa_to_der,
     rejection::Rejection,
     strictness::Strictness,
     summary::{SignatureSummary, SignerSummary},
-    trust::{Revocation, TrustStore},
+    trust::{RefusedAnchor, Revocation, RevocationError, TrustStore},
     verify::{kernel_answer, verify_detached},
     x509::CertificateFault,
 };

@@ -12,10 +12,10 @@ use crate::asn1::{Element, Found, Step, any, decode, fields, leaf, repeated};
 use crate::attestation::SignerId;
 use crate::ber::{BerError, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, Tlv};
 use crate::certificate::Certificate;
+use crate::config::KernelConfig;
 use crate::digest::{DigestAlgorithm, DigestName};
 use crate::hex::hex;
 use crate::oid::{self, CONTENT_TYPE, DATA, MESSAGE_DIGEST, SIGNED_DATA, SIGNING_TIME};
-use crate::profile::CryptoProfile;
 use crate::public_key::{Signature, Signed};
 use crate::rejection::Rejection;
 use crate::x509::{self, OwnSignature, X509, issuer_serial_id};
@@ -134,6 +134,7 @@ const SIGNED_DATA_FIELDS: &[Step<Note>] = &[
                 .one(),
         ],
     )
+    .inline()
     .note(Note::ContentInfo)
     .one(),
     Step::Maybe(&[
@@ -226,7 +227,7 @@ impl SignerInfo<'_> {
     pub(crate) fn over<'s>(
         &'s self,
         content: &'s [u8],
-        profile: &CryptoProfile,
+        config: &KernelConfig,
     ) -> Result<Signature<'s>, Rejection> {
         let takes_message = matches!(self.algorithm.kind, KeyKind::MlDsa(_));
         let signature = |digest, signed| Signature {
@@ -244,7 +245,7 @@ impl SignerInfo<'_> {
         }
         let name = self.algorithm.digest;
         let digest = name
-            .in_kernel(profile)
+            .in_kernel(config)
             .ok_or_else(|| Rejection::UnsupportedAlgorithm {
                 what: "digest",
                 algorithm: name.name().to_owned(),
@@ -305,7 +306,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// What the kernel's parser answers.
-    pub(crate) fn parse(bytes: &'a [u8], profile: &CryptoProfile) -> Result<Self, Rejection> {
+    pub(crate) fn parse(bytes: &'a [u8], config: &KernelConfig) -> Result<Self, Rejection> {
         // As long as a load takes, which is far below what the decoder takes.
         if bytes.is_empty() || bytes.len() > MAX_SIGNATURE {
             return Err(Rejection::Size {
@@ -313,7 +314,7 @@ impl<'a> Message<'a> {
                 limit: MAX_SIGNATURE,
             });
         }
-        let mut notes = Notes::new(profile);
+        let mut notes = Notes::new(config);
         decode(&CONTENT_INFO, bytes, &mut |note, found| {
             notes.take(note, found)
         })?;
@@ -343,7 +344,7 @@ impl<'a> Message<'a> {
 /// Notes on the way through a message. What names a signer stays, and can be found by the next one
 /// that does not say.
 struct Notes<'a, 'p> {
-    profile: &'p CryptoProfile,
+    config: &'p KernelConfig,
     oid: &'a [u8],
     version: u8,
     content_type: &'a [u8],
@@ -374,9 +375,9 @@ struct Draft<'a> {
 }
 
 impl<'a, 'p> Notes<'a, 'p> {
-    fn new(profile: &'p CryptoProfile) -> Self {
+    fn new(config: &'p KernelConfig) -> Self {
         Self {
-            profile,
+            config,
             oid: &[],
             version: 0,
             content_type: &[],
@@ -481,7 +482,7 @@ impl<'a, 'p> Notes<'a, 'p> {
             fault,
         };
         let parsed = X509::parse(bytes).map_err(refused)?;
-        let own_signature = parsed.own_signature(self.profile).map_err(refused)?;
+        let own_signature = parsed.own_signature(self.config).map_err(refused)?;
         self.read.push(Embedded {
             certificate: Certificate::new(found.whole(), parsed),
             own_signature,

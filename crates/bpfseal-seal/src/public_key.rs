@@ -6,11 +6,11 @@ use bpfseal_uapi::Errno;
 
 use crate::algorithm::{PublicKeyAlgorithm, SignatureAlgorithm};
 use crate::ber::{INTEGER, SEQUENCE};
+use crate::config::KernelConfig;
 use crate::digest::{DigestAlgorithm, DigestName};
-use crate::ecdsa;
+use crate::ecdsa::{self, Curve};
 use crate::encode::tlv;
 use crate::fault::SignatureFault;
-use crate::profile::CryptoProfile;
 use crate::rsa;
 
 /// A public key.
@@ -44,7 +44,7 @@ pub(crate) struct Signature<'a> {
 pub(crate) fn verify(
     key: PublicKey<'_>,
     signature: &Signature<'_>,
-    profile: &CryptoProfile,
+    config: &KernelConfig,
 ) -> Result<(), SignatureFault> {
     const MISSING: SignatureFault =
         SignatureFault::new(Errno::ENOENT, "the kernel does not have the algorithm");
@@ -62,13 +62,13 @@ pub(crate) fn verify(
     };
     match (key.algorithm, digest) {
         (PublicKeyAlgorithm::Rsa, DigestName::Known(digest)) => {
-            if !profile.rsa {
+            if !config.rsa || config.fips && digest == DigestAlgorithm::Sha1 {
                 return Err(MISSING);
             }
-            rsa::verify(key.bytes, digest, over, signature.bytes)
+            rsa::verify(key.bytes, digest, over, signature.bytes, config.fips)
         }
         (PublicKeyAlgorithm::Ecdsa(curve), DigestName::Known(_)) => {
-            if !profile.ecdsa {
+            if !config.ecdsa || config.fips && curve == Curve::P192 {
                 return Err(MISSING);
             }
             ecdsa::verify(curve, key.bytes, over, signature.bytes)
@@ -81,7 +81,7 @@ pub(crate) fn verify(
                     "ML-DSA stands beside SHA-512 alone",
                 ));
             }
-            if !profile.ml_dsa {
+            if !config.ml_dsa {
                 return Err(MISSING);
             }
             set.verify(key.bytes, over, signature.bytes)

@@ -46,6 +46,17 @@ pub enum Rejection {
     /// No signature, or one that is too long.
     #[error("the signature has {size} bytes, the kernel takes 1 to {limit}")]
     Size { size: usize, limit: usize },
+    /// The loader has no instructions, or more than the kernel takes.
+    #[error("the loader has {count} instructions, the kernel takes 1 to {limit}")]
+    Instructions { count: usize, limit: usize },
+    /// The loader is for machines of the other byte order.
+    #[error(
+        "the loader is for {loader}-endian machines, and the kernel of a {kernel}-endian machine refuses it"
+    )]
+    ByteOrder {
+        loader: &'static str,
+        kernel: &'static str,
+    },
     /// There is more to be signed than the kernel takes.
     #[error("instructions and metadata have {size} bytes, the kernel takes at most {limit}")]
     PayloadSize { size: usize, limit: usize },
@@ -155,7 +166,8 @@ impl Rejection {
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         Some(match self {
-            Self::ExclProgHash { .. } => Errno::EACCES,
+            // With its registers swapped, the first instruction reads one that was never written.
+            Self::ExclProgHash { .. } | Self::ByteOrder { .. } => Errno::EACCES,
             // The loader answers it, not the kernel.
             Self::LoaderCheck { .. } => Errno::EINVAL,
             // At the metadata map, before there is a program.
@@ -163,7 +175,8 @@ impl Rejection {
             // As a security module would.
             Self::MapDigest { .. } | Self::Partial => Errno::EPERM,
             Self::Size { .. } | Self::Invalid { .. } | Self::UnnamedSigner => Errno::EINVAL,
-            Self::PayloadSize { .. } => Errno::E2BIG,
+            Self::PayloadSize { .. } | Self::Instructions { .. } => Errno::E2BIG,
+
             Self::Malformed { .. } => Errno::EBADMSG,
             Self::UnsupportedAlgorithm { .. } => Errno::ENOPKG,
             Self::Embedded { fault, .. } => fault.errno,
@@ -217,6 +230,7 @@ impl Rejection {
             | Self::UndigestedButTaken { .. }
             | Self::RevokedContent { .. }
             | Self::NotBelow { .. } => "trust",
+            Self::ByteOrder { .. } => "byte-order",
             Self::NotValid { .. } => "dates",
             Self::NotForCode { .. } => "usage",
             Self::MessageDigest { .. } | Self::WrongSignature { .. } => "signature",
@@ -250,7 +264,12 @@ impl Rejection {
             Self::UnsupportedAlgorithm { .. }
             | Self::UnsupportedKey { .. }
             | Self::UndigestedButTaken { .. } => "sign with RSA or ECDSA and SHA-256",
-            Self::PayloadSize { .. } => "make the object smaller, or split it",
+            Self::PayloadSize { .. } | Self::Instructions { .. } => {
+                "make the object smaller, or split it"
+            }
+            Self::ByteOrder { .. } => {
+                "verify it for the machines that it is for: `--kernel-options debian,+big-endian`, or without `+big-endian`"
+            }
             Self::Embedded { .. } => {
                 "sign without that certificate, or with one that the kernel takes"
             }

@@ -57,8 +57,13 @@ fn digits(bytes: &[u8]) -> &[u8] {
     &bytes[zeroes..]
 }
 
+/// Fewest bytes of a modulus where `fips=1`.
+const MIN_FIPS: usize = 256;
+/// In FIPS mode, exponents lie between these powers of two.
+const FIPS_EXPONENT: std::ops::Range<u64> = 17..257;
+
 impl PublicKey {
-    fn parse(bytes: &[u8]) -> Result<Self, SignatureFault> {
+    fn parse(bytes: &[u8], fips: bool) -> Result<Self, SignatureFault> {
         let (mut modulus, mut exponent): (&[u8], &[u8]) = (&[], &[]);
         decode(&PUBLIC_KEY, bytes, &mut |note, found| {
             let value = found.value();
@@ -66,6 +71,9 @@ impl PublicKey {
                 Note::Modulus => {
                     if value.is_empty() {
                         return Err(invalid("the RSA modulus is empty"));
+                    }
+                    if fips && digits(value).len() < MIN_FIPS {
+                        return Err(invalid("the RSA key is too small for FIPS mode"));
                     }
                     modulus = value;
                 }
@@ -94,9 +102,14 @@ impl PublicKey {
                 "the kernel takes RSA keys of 512, 1024, 1536, 2048, 3072 and 4096 bits alone",
             ));
         }
+        let exponent = BigUint::from_bytes_be(exponent);
+        // 65,536 is even, so what is odd and has 17 bits is above it.
+        if fips && !(exponent.bit(0) && FIPS_EXPONENT.contains(&exponent.bits())) {
+            return Err(invalid("the RSA exponent is none for FIPS mode"));
+        }
         Ok(Self {
             modulus: BigUint::from_bytes_be(modulus),
-            exponent: BigUint::from_bytes_be(exponent),
+            exponent,
             size,
         })
     }
@@ -121,8 +134,9 @@ pub(crate) fn verify(
     algorithm: DigestAlgorithm,
     digest: &[u8],
     signature: &[u8],
+    fips: bool,
 ) -> Result<(), SignatureFault> {
-    let key = PublicKey::parse(key)?;
+    let key = PublicKey::parse(key, fips)?;
     if signature.len() != key.size {
         return Err(invalid("the signature is not as long as the RSA key"));
     }

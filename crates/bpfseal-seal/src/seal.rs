@@ -8,13 +8,13 @@ use sha2::Digest as _;
 use crate::algorithm::{KeyAlgorithm, PublicKeyAlgorithm, SignatureAlgorithm};
 use crate::attestation::SignerId;
 use crate::certificate::Certificate;
+use crate::config::KernelConfig;
 use crate::digest::{DigestAlgorithm, DigestName};
 use crate::encode::tlv;
 use crate::error::SealError;
 use crate::fault::SignatureFault;
 use crate::hex::hex;
 use crate::key::{Signer, is_in_memory};
-use crate::profile::CryptoProfile;
 use crate::public_key::{self, PublicKey, Signature, Signed};
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;
@@ -243,7 +243,7 @@ impl<'a> ToBeSigned<'a> {
         }
         let seal = self.seal(signature.to_vec())?;
         // Which kernels have the algorithm is not asked here.
-        let mut trust = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
+        let mut trust = TrustStore::for_kernel(KernelConfig::EVERYTHING);
         trust.add(self.certificate.clone().into_owned());
         let sealed = SealedLoader {
             instructions: &self.instructions,
@@ -301,7 +301,7 @@ fn verify_raw(
         bytes,
     };
     // Which kernels have the algorithm is not asked here.
-    public_key::verify(key, &signature, &CryptoProfile::EVERYTHING)
+    public_key::verify(key, &signature, &KernelConfig::EVERYTHING)
 }
 
 /// Whether bytes are a CMS message, and no raw signature: `SEQUENCE { OBJECT IDENTIFIER …`. An

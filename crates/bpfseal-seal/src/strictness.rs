@@ -51,7 +51,7 @@ impl Attestation {
             }
             let mut issuers = trust.certificates().iter().chain([wanted]);
             let issuer =
-                issuers.find(|issuer| *issuer != at && at.is_issued_by(issuer, trust.profile()));
+                issuers.find(|issuer| *issuer != at && at.is_issued_by(issuer, trust.config()));
             match issuer {
                 Some(issuer) => at = issuer,
                 None => break,
@@ -64,5 +64,51 @@ impl Attestation {
     }
 }
 
+impl Strictness {
+    /// Reads a time for [`Self::at`]: seconds since 1970, or a date and time in UTC as ISO 8601
+    /// writes it, `2026-11-25` or `2026-11-25T12:00:00Z`. `None` for anything else.
+    #[must_use]
+    pub fn parse_time(text: &str) -> Option<u64> {
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().ok();
+        }
+        let time = if text.len() == "2026-11-25".len() {
+            &format!("{text}T00:00:00Z")
+        } else {
+            text
+        };
+        let time: der::DateTime = time.parse().ok()?;
+        Some(time.unix_duration().as_secs())
+    }
+}
+
 /// Most certificates above a trusted one.
 const MAX_CHAIN: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_or_dates() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("1795581900", 1_795_581_900),
+            ("2026-11-25T04:45:00Z", 1_795_581_900),
+            ("2050-01-01", 2_524_608_000),
+        ] {
+            assert_eq!(Strictness::parse_time(text), Some(seconds), "{text}");
+        }
+        for bad in [
+            "",
+            "-1",
+            "now",
+            "2026-13-01",
+            "2026-11-25T04:45:00",
+            "2026-11-25 04:45",
+            "1e9",
+        ] {
+            assert_eq!(Strictness::parse_time(bad), None, "{bad}");
+        }
+    }
+}

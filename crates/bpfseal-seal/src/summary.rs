@@ -3,9 +3,9 @@
 use crate::algorithm::SignatureAlgorithm;
 use crate::attestation::SignerId;
 use crate::certificate::Certificate;
+use crate::config::KernelConfig;
 use crate::digest::DigestName;
 use crate::message::Message;
-use crate::profile::CryptoProfile;
 use crate::rejection::Rejection;
 
 /// What a CMS signature says of itself. Nothing of it is verified.
@@ -36,7 +36,7 @@ impl SignatureSummary {
     /// # Errors
     /// The [`Rejection`] that the parser of a kernel with every algorithm would answer.
     pub fn parse(signature: &[u8]) -> Result<Self, Rejection> {
-        let message = Message::parse(signature, &CryptoProfile::EVERYTHING)?;
+        let message = Message::parse(signature, &KernelConfig::EVERYTHING)?;
         Ok(Self {
             signers: message
                 .signers

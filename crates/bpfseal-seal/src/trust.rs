@@ -1,18 +1,33 @@
 //! The trust store: what a verification starts from, as the kernel's keyring does.
 
+use std::str::FromStr;
+
 use crate::certificate::Certificate;
+use crate::config::KernelConfig;
 use crate::hex::hex;
-use crate::profile::CryptoProfile;
-use crate::x509::CertificateFault;
+use crate::x509::{CertificateFault, X509};
 
 /// Certificates that are trusted, what is revoked, and the algorithms of the kernel that would
 /// decide.
 #[derive(Debug, Clone, Default)]
 pub struct TrustStore {
-    profile: CryptoProfile,
+    config: KernelConfig,
     trusted: Vec<Certificate>,
-    refused: Vec<(Certificate, CertificateFault)>,
+    refused: Vec<RefusedAnchor>,
     revoked: Vec<Revocation>,
+}
+
+/// A certificate that was to be trusted, and that no keyring of the kernel would hold: it is no
+/// trust anchor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusedAnchor {
+    /// As it was given.
+    pub der: Vec<u8>,
+    /// Its subject, as text; none for one that the kernel cannot read.
+    pub subject: Option<String>,
+    /// Why, and what `add_key` answers.
+    pub fault: CertificateFault,
 }
 
 /// Something that is not to be trusted any more.
@@ -35,29 +50,85 @@ pub enum Revocation {
     Content([u8; 32]),
 }
 
+/// Text that begins as a revocation and is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevocationError {
+    /// It begins with none of [`Revocation::KINDS`].
+    #[error("a revocation begins with `tbs:`, `bin:` or `key:`")]
+    Kind,
+    /// What follows is not hexadecimal digits in pairs, with or without a colon between pairs.
+    #[error("the part after `{kind}` is not pairs of hexadecimal digits")]
+    Digits {
+        /// With its colon.
+        kind: &'static str,
+    },
+    /// A digest is too short or too long.
+    #[error("`{kind}` takes 64 hexadecimal digits (SHA-256), not {digits}")]
+    Length {
+        /// With its colon.
+        kind: &'static str,
+        /// How many there are.
+        digits: usize,
+    },
+}
+
 impl Revocation {
-    /// Of the form that the kernel's blacklist has, `tbs:HEX` or `bin:HEX`, or `key:HEX` for a
-    /// key's identifier. `None` for anything else.
+    /// What the text of a revocation begins with, for [`FromStr`]: text that begins so is never the
+    /// name of a file, and other text is never a revocation.
+    pub const KINDS: [&str; 3] = ["bin:", "key:", "tbs:"];
+
+    /// Whether text begins as a revocation, in exactly these letters.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (kind, digits) = text.split_once(':')?;
-        let digits: Vec<u8> = digits.bytes().filter(|b| *b != b':').collect();
-        let nibble = |b: &u8| char::from(*b).to_digit(16);
-        let bytes: Option<Vec<u8>> = digits
-            .chunks(2)
-            .map(|pair| match pair {
-                // Two digits fit a byte.
-                [high, low] => Some((nibble(high)? << 4 | nibble(low)?) as u8),
-                _ => None,
-            })
-            .collect();
-        let bytes = bytes.filter(|bytes| !bytes.is_empty())?;
-        match kind {
-            "tbs" => Some(Self::CertificateDigest(bytes.try_into().ok()?)),
-            "bin" => Some(Self::Content(bytes.try_into().ok()?)),
-            "key" => Some(Self::KeyId(bytes)),
-            _ => None,
+    pub fn is_meant(text: &[u8]) -> bool {
+        let mut kinds = Self::KINDS.iter();
+        kinds.any(|kind| text.starts_with(kind.as_bytes()))
+    }
+}
+
+/// Pairs of hexadecimal digits, with or without a colon between two pairs. At least one.
+fn pairs(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    loop {
+        let [high, low, after @ ..] = rest else {
+            return None;
+        };
+        let nibble = |digit: u8| char::from(digit).to_digit(16);
+        // Two digits fit a byte.
+        bytes.push((nibble(*high)? << 4 | nibble(*low)?) as u8);
+        rest = match after {
+            [] => return Some(bytes),
+            [b':', after @ ..] => after,
+            after => after,
+        };
+    }
+}
+
+impl FromStr for Revocation {
+    type Err = RevocationError;
+
+    /// Of the form that the kernel's blacklist has, `tbs:HEX` or `bin:HEX` with a SHA-256, or
+    /// `key:HEX` for a key's identifier. Digits may be of either case, and pairs of them may have a
+    /// colon in between, as `openssl x509` prints them.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = Self::KINDS
+            .into_iter()
+            .find(|kind| text.starts_with(kind))
+            .ok_or(RevocationError::Kind)?;
+        let bytes = pairs(&text[kind.len()..]).ok_or(RevocationError::Digits { kind })?;
+        if kind == "key:" {
+            return Ok(Self::KeyId(bytes));
         }
+        let digits = bytes.len() * 2;
+        let digest = bytes
+            .try_into()
+            .map_err(|_| RevocationError::Length { kind, digits })?;
+        Ok(if kind == "tbs:" {
+            Self::CertificateDigest(digest)
+        } else {
+            Self::Content(digest)
+        })
     }
 }
 
@@ -93,17 +164,17 @@ impl TrustStore {
 
     /// An empty store, for a kernel with these algorithms.
     #[must_use]
-    pub fn for_kernel(profile: CryptoProfile) -> Self {
+    pub fn for_kernel(config: KernelConfig) -> Self {
         Self {
-            profile,
+            config,
             ..Self::default()
         }
     }
 
     /// The algorithms of the kernel that would decide.
     #[must_use]
-    pub fn profile(&self) -> &CryptoProfile {
-        &self.profile
+    pub fn config(&self) -> &KernelConfig {
+        &self.config
     }
 
     /// Trusts a certificate, and what it has issued, if the kernel would take it into a keyring;
@@ -118,8 +189,12 @@ impl TrustStore {
     /// What the kernel answers: a certificate that says that it signed itself has to have done so,
     /// with a key and an algorithm that the kernel can check.
     pub fn add_key(&mut self, certificate: Certificate) -> Result<(), CertificateFault> {
-        if let Err(fault) = certificate.parsed().own_signature(&self.profile) {
-            self.refused.push((certificate, fault));
+        if let Err(fault) = certificate.parsed().own_signature(&self.config) {
+            self.refused.push(RefusedAnchor {
+                der: certificate.der().to_vec(),
+                subject: Some(certificate.subject()),
+                fault,
+            });
             return Err(fault);
         }
         if !self.trusted.contains(&certificate) {
@@ -128,10 +203,36 @@ impl TrustStore {
         Ok(())
     }
 
-    /// The certificates that were to be trusted, and that the kernel would not take.
+    /// Trusts an encoded certificate as `add_key` does, which reads it first.
+    ///
+    /// # Errors
+    /// What the kernel answers to a certificate that it cannot read or does not take.
+    pub fn add_der(&mut self, der: &[u8]) -> Result<(), CertificateFault> {
+        match X509::parse(der) {
+            Ok(parsed) => self.add_key(Certificate::new(der, parsed)),
+            Err(fault) => {
+                self.refused.push(RefusedAnchor {
+                    der: der.to_vec(),
+                    subject: None,
+                    fault,
+                });
+                Err(fault)
+            }
+        }
+    }
+
+    /// The certificates that were to be trusted and are no trust anchors, because the kernel would
+    /// not take them into a keyring: those that [`Self::add_key`] and [`Self::add_der`] refused, and
+    /// those whose digest is revoked.
     #[must_use]
-    pub fn refused(&self) -> &[(Certificate, CertificateFault)] {
-        &self.refused
+    pub fn refused(&self) -> Vec<RefusedAnchor> {
+        let revoked = self.trusted.iter().filter(|c| self.is_blacklisted(c));
+        let revoked = revoked.map(|certificate| RefusedAnchor {
+            der: certificate.der().to_vec(),
+            subject: Some(certificate.subject()),
+            fault: CertificateFault::REVOKED,
+        });
+        self.refused.iter().cloned().chain(revoked).collect()
     }
 
     /// Revokes a certificate: a message that it, or anything it has issued, signed is refused.
@@ -236,15 +337,24 @@ mod tests {
     fn revocations_are_read_in_the_kernels_form() {
         let digest = "00".repeat(31) + "ff";
         for text in [format!("tbs:{digest}"), format!("bin:{digest}")] {
-            let parsed = Revocation::parse(&text).unwrap();
+            let parsed: Revocation = text.parse().unwrap();
             assert_eq!(parsed.to_string(), text);
         }
-        assert_eq!(
-            Revocation::parse("key:0A:ff"),
-            Some(Revocation::KeyId(vec![10, 255]))
-        );
-        for bad in ["tbs:00", "key:", "key:0", "key:0g", "cert:00", "00"] {
-            assert_eq!(Revocation::parse(bad), None, "{bad}");
+        assert_eq!("key:0A:ff".parse(), Ok(Revocation::KeyId(vec![10, 255])));
+        assert_eq!("key:0aFF".parse(), Ok(Revocation::KeyId(vec![10, 255])));
+        for bad in [
+            "key:", "key:0", "key:0g", "key:0:a", "key::0a", "key:0a:", "key: 0a", "tbs:0",
+        ] {
+            let error = bad.parse::<Revocation>().unwrap_err();
+            assert!(matches!(error, RevocationError::Digits { .. }), "{bad}");
+            assert!(Revocation::is_meant(bad.as_bytes()), "{bad}");
+        }
+        let short = "tbs:00".parse::<Revocation>();
+        let (kind, digits) = ("tbs:", 2);
+        assert_eq!(short, Err(RevocationError::Length { kind, digits }));
+        for other in ["cert:00", "00", "KEY:00", " key:00", "./key:00", ""] {
+            assert_eq!(other.parse::<Revocation>(), Err(RevocationError::Kind));
+            assert!(!Revocation::is_meant(other.as_bytes()), "{other}");
         }
     }
 }

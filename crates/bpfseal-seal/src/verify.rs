@@ -4,7 +4,7 @@
 //! should trust, the verdict here is a rejection that has no errno.
 
 use bpfseal_uapi::Errno;
-use bpfseal_uapi::limits::{MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
+use bpfseal_uapi::limits::{MAX_INSNS, MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
 
 use crate::attestation::{Attestation, SignatureVerdict, TrustPath};
 use crate::certificate::Certificate;
@@ -16,6 +16,9 @@ use crate::scheme::Scheme;
 use crate::sealed::SealedLoader;
 use crate::trust::TrustStore;
 use crate::walk::{Trusted, Walk, revoked_key};
+
+/// Bytes of an instruction.
+const INSN_SIZE: usize = 8;
 
 /// Verifies a detached signature over content that comes in pieces.
 ///
@@ -40,7 +43,7 @@ pub fn verify_detached(
             limit: MAX_SIGNED_PAYLOAD,
         });
     }
-    let message = Message::parse(signature, trust.profile())?;
+    let message = Message::parse(signature, trust.config())?;
     let content = content.concat();
     let mut walk = Walk::new(&message, &content, trust);
     // First what the message says of itself, then whether any of it is trusted.
@@ -152,6 +155,11 @@ impl SealedLoader<'_> {
     /// # Errors
     /// The [`Rejection`] that the kernel would hit first.
     pub fn verify(&self, trust: &TrustStore) -> Result<Attestation, Rejection> {
+        let count = self.instructions.len() / INSN_SIZE;
+        if count == 0 || count > MAX_INSNS {
+            let limit = MAX_INSNS;
+            return Err(Rejection::Instructions { count, limit });
+        }
         // Binding the map comes before the signature.
         self.check()?;
         let scheme = self.seal.scheme;

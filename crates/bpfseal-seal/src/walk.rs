@@ -9,9 +9,9 @@ use bpfseal_uapi::Errno;
 
 use crate::attestation::TrustPath;
 use crate::certificate::Certificate;
+use crate::config::KernelConfig;
 use crate::fault::SignatureFault;
 use crate::message::{Message, SignerInfo};
-use crate::profile::CryptoProfile;
 use crate::public_key::{self, Signature};
 use crate::rejection::Rejection;
 use crate::trust::{Found, TrustStore, find};
@@ -73,8 +73,8 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
     }
 
-    fn profile(&self) -> &'m CryptoProfile {
-        self.trust.profile()
+    fn config(&self) -> &'m KernelConfig {
+        self.trust.config()
     }
 
     fn certificate(&self, index: usize) -> &'m Certificate {
@@ -131,7 +131,7 @@ impl<'m, 'a> Walk<'m, 'a> {
     /// `pkcs7_verify_one`: the digest, and the signature where the signer is embedded.
     fn verify_one(&mut self, index: usize) -> Result<(), Rejection> {
         let signer = &self.message.signers[index];
-        self.signatures[index] = Some(signer.over(self.content, self.profile())?);
+        self.signatures[index] = Some(signer.over(self.content, self.config())?);
         let Some(embedded) = self.embedded_signer(signer) else {
             return Ok(());
         };
@@ -159,7 +159,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             // One that can not be checked is never asked for again.
             return Err(SignatureFault::MISMATCH);
         };
-        public_key::verify(certificate.parsed().public_key(), signature, self.profile())
+        public_key::verify(certificate.parsed().public_key(), signature, self.config())
     }
 
     /// `pkcs7_verify_sig_chain`: up from a certificate while its issuers are embedded.
@@ -216,7 +216,7 @@ impl<'m, 'a> Walk<'m, 'a> {
         issuer: &Certificate,
     ) -> Result<(), Rejection> {
         certificate
-            .check_issued(issuer, self.profile())
+            .check_issued(issuer, self.config())
             .map_err(|fault| Rejection::WrongSignature {
                 what: format!("certificate `{}`", certificate.subject()),
                 certificate: issuer.subject(),
@@ -355,7 +355,7 @@ impl<'m, 'a> Walk<'m, 'a> {
         let path: Vec<_> = checked.iter().map(|at| self.certificate(*at)).collect();
         let undigested = path
             .iter()
-            .find(|certificate| !certificate.parsed().has_digest(self.profile()))
+            .find(|certificate| !certificate.parsed().has_digest(self.config()))
             .map(|certificate| certificate.subject());
         Trusted {
             key,

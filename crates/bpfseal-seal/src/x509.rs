@@ -13,8 +13,7 @@ use crate::ber::{
     BIT_STRING, BOOLEAN, BerError, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING,
     SEQUENCE, SET, UTC_TIME,
 };
-use crate::fault::SignatureFault;
-use crate::profile::CryptoProfile;
+use crate::config::KernelConfig;
 use crate::public_key::{self, PublicKey, Signature, Signed};
 
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
@@ -153,12 +152,30 @@ const GENERAL_NAME: &[Step<Note>] = &[Step::Choice(&[
 
 /// Why the kernel does not take a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what}{}", at_byte(.offset))]
+#[error("{}{what}{}", .check.prefix(), at_byte(.offset))]
 pub struct CertificateFault {
     pub(crate) errno: Errno,
     pub(crate) what: &'static str,
     /// Where in the certificate, when it is a place.
     pub(crate) offset: Option<usize>,
+    check: Check,
+}
+
+/// Which check it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Form,
+    OwnSignature,
+    Revocation,
+}
+
+impl Check {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::OwnSignature => "it says that it signed itself, but ",
+            Self::Form | Self::Revocation => "",
+        }
+    }
 }
 
 fn at_byte(offset: &Option<usize>) -> String {
@@ -166,11 +183,22 @@ fn at_byte(offset: &Option<usize>) -> String {
 }
 
 impl CertificateFault {
+    /// The digest of the certificate's signed part is on the kernel's blacklist.
+    pub(crate) const REVOKED: Self = Self {
+        check: Check::Revocation,
+        ..Self::new(
+            Errno::EKEYREJECTED,
+            "the digest of its signed part is revoked",
+            None,
+        )
+    };
+
     const fn new(errno: Errno, what: &'static str, offset: Option<usize>) -> Self {
         Self {
             errno,
             what,
             offset,
+            check: Check::Form,
         }
     }
 
@@ -179,17 +207,28 @@ impl CertificateFault {
     pub fn errno(&self) -> Errno {
         self.errno
     }
+
+    /// Which of the kernel's checks it was, as a word: `form`, `own-signature` or `revocation`.
+    #[must_use]
+    pub fn check(&self) -> &'static str {
+        match self.check {
+            Check::Form => "form",
+            Check::OwnSignature => "own-signature",
+            Check::Revocation => "revocation",
+        }
+    }
+
+    fn of_own_signature(errno: Errno, what: &'static str) -> Self {
+        Self {
+            check: Check::OwnSignature,
+            ..Self::new(errno, what, None)
+        }
+    }
 }
 
 impl From<BerError> for CertificateFault {
     fn from(error: BerError) -> Self {
         Self::new(Errno::EBADMSG, error.what, Some(error.offset))
-    }
-}
-
-impl From<SignatureFault> for CertificateFault {
-    fn from(fault: SignatureFault) -> Self {
-        Self::new(fault.errno, fault.what, None)
     }
 }
 
@@ -217,8 +256,8 @@ pub(crate) struct X509 {
     pub(crate) authority_key_id: Option<Vec<u8>>,
     /// Authority by issuer and serial number, in the form of [`X509::id`].
     pub(crate) authority_id: Option<Vec<u8>>,
-    /// Contents of extendedKeyUsage, which the kernel does not look at.
-    pub(crate) extended_key_usage: Option<Vec<u8>>,
+    /// Contents of each extendedKeyUsage, which the kernel does not look at.
+    pub(crate) extended_key_usage: Vec<Vec<u8>>,
 }
 
 /// What comes of checking a certificate that says it signed itself.
@@ -250,7 +289,7 @@ struct Notes<'a> {
     signature: &'a [u8],
     subject_key_id: Option<&'a [u8]>,
     authority: Option<&'a [u8]>,
-    extended_key_usage: Option<&'a [u8]>,
+    extended_key_usage: Vec<&'a [u8]>,
 }
 
 impl<'a> Notes<'a> {
@@ -338,7 +377,7 @@ impl<'a> Notes<'a> {
                 return Err(bad(found, "the basicConstraints do not begin with CA:TRUE"));
             }
         } else if is(EXTENDED_KEY_USAGE) {
-            self.extended_key_usage.get_or_insert(value);
+            self.extended_key_usage.push(value);
         }
         Ok(())
     }
@@ -455,7 +494,11 @@ impl X509 {
             subject_key_id: notes.subject_key_id.map(<[u8]>::to_vec),
             authority_key_id,
             authority_id,
-            extended_key_usage: notes.extended_key_usage.map(<[u8]>::to_vec),
+            extended_key_usage: notes
+                .extended_key_usage
+                .into_iter()
+                .map(<[u8]>::to_vec)
+                .collect(),
         })
     }
 
@@ -472,16 +515,16 @@ impl X509 {
     }
 
     /// Whether a kernel can compute the digest that the certificate is signed over.
-    pub(crate) fn has_digest(&self, profile: &CryptoProfile) -> bool {
+    pub(crate) fn has_digest(&self, config: &KernelConfig) -> bool {
         matches!(self.signature_algorithm.kind, KeyKind::MlDsa(_))
-            || self.signature_algorithm.digest.in_kernel(profile).is_some()
+            || self.signature_algorithm.digest.in_kernel(config).is_some()
     }
 
     /// The signature of the issuer, for a kernel: one whose digest it does not have is kept without
     /// one.
-    pub(crate) fn issuers_signature(&self, profile: &CryptoProfile) -> Signature<'_> {
+    pub(crate) fn issuers_signature(&self, config: &KernelConfig) -> Signature<'_> {
         let SignatureAlgorithm { kind, digest } = self.signature_algorithm;
-        let signed = match (kind, digest.in_kernel(profile)) {
+        let signed = match (kind, digest.in_kernel(config)) {
             (KeyKind::MlDsa(_), _) => Signed::Message(Cow::Borrowed(&self.to_be_signed)),
             (_, Some(digest)) => Signed::Digest(digest.digest(&self.to_be_signed)),
             (_, None) => Signed::NoDigest,
@@ -500,7 +543,7 @@ impl X509 {
     /// What the kernel answers for a certificate that says so, and did not.
     pub(crate) fn own_signature(
         &self,
-        profile: &CryptoProfile,
+        config: &KernelConfig,
     ) -> Result<OwnSignature, CertificateFault> {
         if self.subject != self.issuer {
             return Ok(OwnSignature::Others);
@@ -514,17 +557,17 @@ impl X509 {
                 return Ok(OwnSignature::Others);
             }
             if same_key != same_id && key_id.is_some() && id.is_some() {
-                return Err(CertificateFault::new(
+                return Err(CertificateFault::of_own_signature(
                     Errno::EKEYREJECTED,
-                    "the authorityKeyIdentifier names the certificate itself, and another one",
-                    None,
+                    "its authorityKeyIdentifier names another certificate too",
                 ));
             }
         }
-        if !self.has_digest(profile) {
+        if !self.has_digest(config) {
             return Ok(OwnSignature::Unchecked);
         }
-        public_key::verify(self.public_key(), &self.issuers_signature(profile), profile)?;
+        public_key::verify(self.public_key(), &self.issuers_signature(config), config)
+            .map_err(|fault| CertificateFault::of_own_signature(fault.errno, fault.what))?;
         Ok(OwnSignature::Holds)
     }
 }

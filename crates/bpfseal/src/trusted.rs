@@ -9,7 +9,7 @@ use crate::kernel::{
 };
 use crate::report::VerifyReport;
 use crate::rt::{LoadError, LoadOptions, Loaded, load};
-use crate::seal::{Certificate, CryptoProfile, Strictness, TrustStore};
+use crate::seal::{Certificate, KernelConfig, Strictness, TrustStore};
 
 /// Why nothing was loaded.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,9 @@ pub fn load_trusted(
     options: &LoadOptions,
 ) -> Result<Loaded, LoadTrustedError> {
     // Which algorithms it has, the running kernel says itself.
-    let mut trust = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
+    let mut config = KernelConfig::EVERYTHING;
+    config.big_endian = cfg!(target_endian = "big");
+    let mut trust = TrustStore::for_kernel(config);
     for certificate in certificates {
         trust.add(certificate.clone());
     }

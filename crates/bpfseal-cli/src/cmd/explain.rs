@@ -5,15 +5,16 @@ use std::path::PathBuf;
 
 use bpfseal::model::kernel::{Policy, Profile};
 use bpfseal::report::{ExplainOptions, FormAnswer, InstallStep, KernelAnswer};
-use bpfseal::seal::{Scheme, TrustStore};
+use bpfseal::seal::Scheme;
 
 use crate::advice::{Asker, advice};
-use crate::args::{parse_keyring, read_certificates};
+use crate::args::parse_keyring;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::input::SealFile;
 use crate::symbols::SymbolArgs;
 use crate::terminal::one_line;
+use crate::trust::KernelArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -44,10 +45,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION", default_value = "all")]
     kernel: Vec<String>,
 
-    /// Certificate, PEM or DER, or folder of certificates, that is in the keyring; can be given
-    /// several times
+    /// Certificate in the keyring, or directory of them
+    ///
+    /// PEM or DER; a directory may have nothing but certificates in it. One that the kernel would
+    /// not take into a keyring is not in it, and a note says why. Repeatable.
     #[arg(long, num_args = 1.., value_name = "CERT|DIR")]
     keyring: Vec<PathBuf>,
+
+    #[command(flatten)]
+    config: KernelArgs,
 
     /// Where these certificates are: builtin, secondary, platform, session, user, or the number of
     /// a keyring
@@ -74,13 +80,11 @@ fn policy(text: &str) -> Result<Policy, String> {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let artifact = args.seal.artifact(&args.artifact)?;
-    let mut keyring = TrustStore::new();
+    let mut anchors = args.config.anchors()?;
     for path in &args.keyring {
-        for certificate in read_certificates(path)? {
-            keyring.add(certificate);
-        }
+        anchors.trust(path)?;
     }
-    let mut options = ExplainOptions::new(keyring);
+    let mut options = ExplainOptions::new(anchors.store.clone());
     options.keyring_id = parse_keyring(&args.keyring_id)?;
     options.policies = args.policy.clone();
     options.symbols = args.symbols.load(artifact.endian)?;
@@ -95,6 +99,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let mut report = bpfseal::explain(&artifact, &options);
     report.artifact = files::shown(&args.artifact);
+    anchors.untrusted(&mut report.untrusted, args.json);
     for form in report
         .kernels
         .iter_mut()

@@ -1,22 +1,25 @@
 //! `bpfseal verify`: what does a signature attest to, and is it trusted?
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bpfseal::report::{FormVerdict, GoodForm, RejectedForm, SignatureReport, VerifyReport};
-use bpfseal::seal::{Revocation, Scheme, Strictness, TrustStore};
+use bpfseal::seal::{Scheme, Strictness};
 use clap::ValueEnum;
 
-use crate::args::{now, parse_kernel_scheme, read_certificate, read_certificates};
+use crate::args::{clock, parse_kernel_scheme};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::input::SealFile;
 use crate::terminal::one_line;
+use crate::trust::{KernelArgs, read_certificate};
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Checks in the order of the kernel: excl_prog_hash, form, signature, trust. \
-    No validity dates are looked at, because the kernel looks at none; --check-dates does.\n\nExamples:\n  \
+    No validity dates are looked at, because the kernel looks at none; --check-dates does. \
+    Whatever the kernel would not take into a keyring is not trusted, and a note says why.\n\nExamples:\n  \
     bpfseal verify prog.lskel.h --trust cert.pem\n  \
     bpfseal verify prog.lskel.h --trust /etc/bpf/certs --json\n  \
     bpfseal verify prog.lskel.h --trust ca.pem --revoked stolen.pem\n  \
@@ -34,19 +37,35 @@ pub(crate) struct Args {
     #[command(flatten)]
     seal: SealFile,
 
-    /// Certificate, PEM or DER, or folder of certificates, to trust; can be given several times
+    /// Trust this certificate, or every one in this directory
+    ///
+    /// PEM or DER; a directory may have nothing but certificates in it. Repeatable.
     #[arg(long, required = true, num_args = 1.., value_name = "CERT|DIR")]
     trust: Vec<PathBuf>,
 
-    /// What is revoked: a certificate or a folder of them, as in the kernel's revocation list;
-    /// tbs:HEX, a certificate by the SHA-256 of its signed part, or bin:HEX, content by its
-    /// SHA-256, as in the kernel's blacklist; key:HEX, a key by its identifier
+    /// Refuse what this certificate, key or digest vouches for
+    ///
+    /// A certificate, or every one in a directory, as in the kernel's revocation list. tbs:HEX: a
+    /// certificate by the SHA-256 of its signed part; bin:HEX: content by its SHA-256, as in the
+    /// kernel's blacklist; key:HEX: a key by its identifier. What begins with one of these is never
+    /// a file: write ./ before a file of that name. Repeatable.
     #[arg(long, num_args = 1.., value_name = "CERT|DIR|KIND:HEX")]
-    revoked: Vec<PathBuf>,
+    revoked: Vec<OsString>,
 
-    /// Refuse certificates that are not valid now, trusted or embedded; no kernel does
+    #[command(flatten)]
+    kernel: KernelArgs,
+
+    /// Refuse certificates that are not valid now
+    ///
+    /// Trusted or embedded, by the clock of this machine. No kernel looks at dates.
     #[arg(long)]
     check_dates: bool,
+
+    /// Refuse certificates that are not valid at this time
+    ///
+    /// Seconds since 1970, or UTC such as 2026-11-25 or 2026-11-25T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "check_dates")]
+    check_dates_at: Option<u64>,
 
     /// Refuse signers whose certificate is not for this use; no kernel does
     #[arg(long, value_name = "USE")]
@@ -78,31 +97,15 @@ enum Usage {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let (artifact, trusted) = artifact_and_trust(args)?;
-    let mut trust = TrustStore::new();
+    let mut anchors = args.kernel.anchors()?;
     for path in trusted {
-        for certificate in read_certificates(path)? {
-            trust.add(certificate);
-        }
+        anchors.trust(path)?;
     }
     for given in &args.revoked {
-        // A path that exists is one, whatever it looks like.
-        match given.to_str().and_then(Revocation::parse) {
-            Some(revocation) if !given.exists() => trust.revoke_by(revocation),
-            None if !given.exists() && given.to_string_lossy().contains(':') => {
-                return Err(Failure::usage(
-                    format!("`{}` is neither a file nor a revocation", given.display()),
-                    "give tbs:HEX or bin:HEX with 64 digits, key:HEX, or a certificate",
-                ));
-            }
-            _ => {
-                for certificate in read_certificates(given)? {
-                    trust.revoke(certificate);
-                }
-            }
-        }
+        anchors.revoke(given)?;
     }
     let strictness = Strictness {
-        at: args.check_dates.then(now),
+        at: args.check_dates_at.or(args.check_dates.then(clock)),
         code_signing: args.require_eku == Some(Usage::CodeSigning),
         chain_to: args
             .require_chain_to
@@ -117,8 +120,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         .transpose()?;
     let place = files::shown(artifact);
     let artifact = args.seal.artifact(artifact)?;
-    let mut report = bpfseal::verify(&artifact, &trust, &strictness);
+    let mut report = bpfseal::verify(&artifact, &anchors.store, &strictness);
     report.artifact = place;
+    anchors.untrusted(&mut report.untrusted, args.json);
     if let Some(min) = min_scheme {
         report.require(min);
     }
@@ -132,6 +136,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
     } else {
         Err(Failure::Rejected)
     }
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    Strictness::parse_time(text)
+        .ok_or_else(|| "write seconds since 1970, or a date such as 2026-11-25".to_owned())
 }
 
 /// `--trust` takes several values, so in `verify --trust CERT ARTIFACT` it has taken the artifact
@@ -152,6 +161,7 @@ fn to_text(report: &VerifyReport) -> String {
     let verdict = if report.is_good() { "good" } else { "rejected" };
     let summary = one_line(&report.summary);
     let mut out = format!("{verdict}: {}: {summary}\n", report.artifact);
+    let _ = writeln!(out, "  machines    {}-endian", report.byte_order.name());
     let several = report.forms().len() > 1;
     for form in report.forms() {
         if several {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bpfseal_seal::{
-    Attestation, Certificate, CryptoProfile, Rejection, Seal, SealedLoader, SigningKey, TrustStore,
+    Attestation, Certificate, KernelConfig, Rejection, Seal, SealedLoader, SigningKey, TrustStore,
 };
 
 /// Names of the keys that sign.
@@ -35,7 +35,7 @@ pub fn certificate(name: &str) -> Certificate {
 
 /// For a kernel with every algorithm.
 pub fn trust(name: &str) -> TrustStore {
-    let mut store = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
+    let mut store = TrustStore::for_kernel(KernelConfig::EVERYTHING);
     store.add(certificate(name));
     store
 }

@@ -1,5 +1,6 @@
 //! Which kernels take an artifact, and why the others do not.
 
+use super::parts::{UntrustedReport, untrusted};
 use super::schema::schema;
 use crate::artifact::install::{Code, Refusal};
 use crate::artifact::{Artifact, LoaderForm};
@@ -96,6 +97,7 @@ pub fn explain(artifact: &Artifact, options: &ExplainOptions) -> ExplainReport {
     ExplainReport {
         schema: ExplainSchema::V1,
         artifact: artifact.interface.name.to_string(),
+        untrusted: untrusted(&options.keyring),
         kernels: options.kernels.iter().map(answer).collect(),
     }
 }
@@ -140,6 +142,9 @@ pub struct ExplainReport {
     pub schema: ExplainSchema,
     /// The file, or else the name of the object.
     pub artifact: String,
+    /// Certificates that were to be in the keyring, and that the kernel would not take into it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub untrusted: Vec<UntrustedReport>,
     /// Each kernel that was asked.
     pub kernels: Vec<KernelAnswer>,
 }

@@ -68,7 +68,9 @@ pub use inspect::{
     ObjectMap, ObjectProgram, ObjectReport, ObjectSchema, Relocations, SignerClaim,
     inspect_artifact, inspect_object,
 };
-pub use parts::{ByteOrder, CertificateReport, FindingReport, Hex, HostInfluence, SignerReport};
+pub use parts::{
+    ByteOrder, CertificateReport, FindingReport, Hex, HostInfluence, SignerReport, UntrustedReport,
+};
 pub use plan::{
     CodeLine, MapReport, PlanReport, PlannedMap, PlannedProgram, ProgramReport, SourceLine, Step,
     StepKind,

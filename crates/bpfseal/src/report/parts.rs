@@ -1,7 +1,7 @@
 //! What several reports have in common.
 
 use crate::object::Endian;
-use crate::seal::{Certificate, SignerId, hex};
+use crate::seal::{Certificate, RefusedAnchor, SignerId, TrustStore, hex};
 
 /// Byte orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -187,4 +187,45 @@ pub struct HostInfluence {
     pub instruction: usize,
     /// What the host gives.
     pub what: String,
+}
+
+/// A certificate that was given as trusted, and is no trust anchor: the kernel would not take it
+/// into a keyring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct UntrustedReport {
+    /// The file. The library leaves it to the command, which knows it.
+    pub file: Option<String>,
+    /// Its subject; none for one that the kernel cannot read.
+    pub subject: Option<String>,
+    /// The check that failed, as a word: `form`, `own-signature` or `revocation`.
+    pub check: &'static str,
+    /// What `add_key` answers: the errno's name.
+    pub errno: String,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// The certificate, as it was given.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub der: Vec<u8>,
+}
+
+impl From<RefusedAnchor> for UntrustedReport {
+    fn from(refused: RefusedAnchor) -> Self {
+        Self {
+            file: None,
+            subject: refused.subject,
+            check: refused.fault.check(),
+            errno: refused.fault.errno().to_string(),
+            reason: refused.fault.to_string(),
+            der: refused.der,
+        }
+    }
+}
+
+/// What of a trust store is no trust anchor.
+pub(super) fn untrusted(store: &TrustStore) -> Vec<UntrustedReport> {
+    store.refused().into_iter().map(Into::into).collect()
 }

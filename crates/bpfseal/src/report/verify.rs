@@ -1,8 +1,9 @@
 //! What the signatures of an artifact attest to, and whether they are trusted.
 
-use super::parts::{CertificateReport, Hex, SignerReport};
+use super::parts::{ByteOrder, CertificateReport, Hex, SignerReport, UntrustedReport, untrusted};
 use super::schema::schema;
 use crate::artifact::{Artifact, LoaderForm};
+use crate::object::Endian;
 use crate::seal::{
     Attestation, Certificate, Rejection, Scheme, SealedLoader, SignatureVerdict, Strictness,
     TrustPath, TrustStore, recognise, sha256,
@@ -13,8 +14,9 @@ schema!(
     VerifySchema = "bpfseal/verify/1"
 );
 
-/// Verifies every signature of an artifact as the kernel would, and beyond that as `strictness`
-/// asks. No validity dates are looked at unless it asks for them, because no kernel does.
+/// Verifies every signature of an artifact as a kernel of the trust store's configuration would, and
+/// beyond that as `strictness` asks. No validity dates are looked at unless it asks for them, because
+/// no kernel does.
 ///
 /// A form without a signature is rejected, also beside forms with one: nobody vouches for it.
 #[must_use]
@@ -28,7 +30,7 @@ pub fn verify(artifact: &Artifact, trust: &TrustStore, strictness: &Strictness) 
             metadata: &artifact.metadata,
             seal,
         };
-        match verify_form(&sealed, trust, strictness) {
+        match verify_form(&sealed, artifact.endian, trust, strictness) {
             Ok(attestation) => FormVerdict::Good(Box::new(GoodForm::new(&sealed, &attestation))),
             Err(rejection) => {
                 let form = RejectedForm::new(seal.scheme, &rejection);
@@ -49,6 +51,14 @@ pub fn verify(artifact: &Artifact, trust: &TrustStore, strictness: &Strictness) 
         schema: VerifySchema::V1,
         artifact: artifact.interface.name.to_string(),
         summary: String::new(),
+        byte_order: artifact
+            .forms
+            .first()
+            .map_or(artifact.endian, |form| {
+                byte_order(form.instructions(), artifact.endian)
+            })
+            .into(),
+        untrusted: untrusted(trust),
         decisive,
         schemes: forms,
     };
@@ -62,10 +72,12 @@ pub fn verify(artifact: &Artifact, trust: &TrustStore, strictness: &Strictness) 
 /// Why it is rejected.
 pub(crate) fn verify_form(
     sealed: &SealedLoader<'_>,
+    endian: Endian,
     trust: &TrustStore,
     strictness: &Strictness,
 ) -> Result<Attestation, Rejection> {
     let attestation = sealed.verify(trust)?;
+    check_byte_order(byte_order(sealed.instructions, endian), trust)?;
     // Kernels of the in-loader schemes take this signature too, and ask for no list of maps.
     let checks = recognise(sealed.instructions, &sha256(sealed.metadata));
     if sealed.seal.scheme == Scheme::Hornet && checks.is_none() {
@@ -73,6 +85,32 @@ pub(crate) fn verify_form(
     }
     attestation.check(strictness, trust)?;
     Ok(attestation)
+}
+
+/// The byte order of a loader's instructions. Loaders begin with `r6 = r1`, which says it; other
+/// code does not, and is what its file says.
+fn byte_order(instructions: &[u8], said: Endian) -> Endian {
+    match instructions {
+        [0xbf, 0x16, ..] => Endian::Little,
+        [0xbf, 0x61, ..] => Endian::Big,
+        _ => said,
+    }
+}
+
+/// A kernel reads instructions in its own byte order, and finds no loader in the other.
+fn check_byte_order(loader: Endian, trust: &TrustStore) -> Result<(), Rejection> {
+    let kernel = if trust.config().big_endian {
+        Endian::Big
+    } else {
+        Endian::Little
+    };
+    if loader == kernel {
+        return Ok(());
+    }
+    Err(Rejection::ByteOrder {
+        loader: ByteOrder::from(loader).name(),
+        kernel: ByteOrder::from(kernel).name(),
+    })
 }
 
 /// What the signatures of an artifact come to.
@@ -88,6 +126,11 @@ pub struct VerifyReport {
     /// The verdict in one line, for people: what is good, what that does not cover, and which forms
     /// are rejected or not signed.
     pub summary: String,
+    /// The byte order of the machines that the loader is for.
+    pub byte_order: ByteOrder,
+    /// Certificates that were given as trusted and are no trust anchors.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub untrusted: Vec<UntrustedReport>,
     /// What decides: a form that was rejected, or else the one with the strongest scheme.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub decisive: FormVerdict,
@@ -303,7 +346,7 @@ pub struct RejectedForm {
     /// Why, as a sentence.
     pub reason: String,
     /// The check that failed, as a word: `excl_prog_hash`, `metadata`, `scheme`, `form`,
-    /// `signature`, `trust`, `dates`, `usage` or `unsigned`.
+    /// `signature`, `trust`, `byte-order`, `dates`, `usage` or `unsigned`.
     pub check: &'static str,
     /// The errno that the kernel answers; none where no kernel refuses it.
     pub errno: Option<&'static str>,
