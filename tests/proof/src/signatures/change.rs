@@ -22,6 +22,8 @@ pub(super) enum Target {
     Message,
     /// The encoded message.
     Bytes,
+    /// An encoded certificate that is trusted: not its embedded copy.
+    Trusted(usize),
 }
 
 /// Object identifiers that mean something to somebody.
@@ -110,6 +112,9 @@ const TAGS: [u8; 28] = [
 /// Changes one element of a tree. What was done, in a few words.
 pub(super) fn change(tree: &mut Node, random: &mut Random) -> String {
     let count = tree.count();
+    if random.once_in(20) {
+        return exchange(tree, random);
+    }
     let number = random.below(count);
     let other = {
         let mut copy = tree.clone();
@@ -158,6 +163,24 @@ pub(super) fn change(tree: &mut Node, random: &mut Random) -> String {
         choice => children(node, choice, other, random),
     };
     format!("element {number} of {count}: {what}")
+}
+
+/// Exchanges two elements, wherever they are.
+fn exchange(tree: &mut Node, random: &mut Random) -> String {
+    let count = tree.count();
+    let (one, other) = (random.below(count), random.below(count));
+    let (first, second) = (one.min(other), one.max(other));
+    let (Some(a), Some(b)) = (tree.nth(first).cloned(), tree.nth(second).cloned()) else {
+        return "nothing".to_owned();
+    };
+    // The later one first: the number of the other stays what it is, unless one is in the other.
+    if let Some(node) = tree.nth(second) {
+        *node = a;
+    }
+    if let Some(node) = tree.nth(first) {
+        *node = b;
+    }
+    format!("elements {first} and {second} of {count} exchanged")
 }
 
 fn form(random: &mut Random) -> Form {
@@ -308,22 +331,65 @@ fn value(node: &mut Node, random: &mut Random) -> String {
     what
 }
 
-/// Changes encoded bytes.
+/// Bytes that mean something in a header.
+const BYTES: [u8; 16] = [
+    0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x10, 0x1f, 0x30, 0x7f, 0x80, 0x81, 0x82, 0x83, 0xff,
+];
+
+/// Changes encoded bytes, without a look at what they mean.
 pub(super) fn change_bytes(bytes: &mut Vec<u8>, random: &mut Random) -> String {
-    match random.below(4) {
-        0 if !bytes.is_empty() => {
-            let len = random.below(bytes.len());
-            bytes.truncate(len);
-            format!("cut off after {len} bytes")
+    if bytes.is_empty() {
+        return "nothing".to_owned();
+    }
+    // Where a range begins, and how long it is: mostly short.
+    let at = random.below(bytes.len());
+    let len = match random.below(3) {
+        0 => 1,
+        1 => 1 + random.below(8),
+        _ => 1 + random.below(64),
+    };
+    let end = (at + len).min(bytes.len());
+    match random.below(10) {
+        0 => {
+            bytes.truncate(at);
+            format!("cut off after {at} bytes")
         }
         1 => {
             let more = 1 + random.below(8);
             bytes.extend(random.bytes(more));
             format!("{more} bytes after the end")
         }
-        _ if bytes.is_empty() => "nothing".to_owned(),
+        2 => {
+            bytes.drain(at..end);
+            format!("bytes {at} to {end} left away")
+        }
+        3 => {
+            let again = bytes[at..end].to_vec();
+            bytes.splice(at..at, again);
+            format!("bytes {at} to {end} twice")
+        }
+        4 => {
+            let to = random.below(bytes.len());
+            let moved: Vec<u8> = bytes[at..end].to_vec();
+            let to_end = (to + moved.len()).min(bytes.len());
+            bytes[to..to_end].copy_from_slice(&moved[..to_end - to]);
+            format!("bytes {at} to {end} written over those from {to}")
+        }
+        5 => {
+            let byte = random.pick(&BYTES);
+            bytes.insert(at, byte);
+            format!("byte {byte:#04x} before byte {at}")
+        }
+        6 => {
+            let byte = random.pick(&BYTES);
+            bytes[at] = byte;
+            format!("byte {at} becomes {byte:#04x}")
+        }
+        7 => {
+            bytes[at] = bytes[at].wrapping_add(random.pick(&[1, 0xff]));
+            format!("byte {at} one more or less")
+        }
         _ => {
-            let at = random.below(bytes.len());
             let bit = random.below(8);
             bytes[at] ^= 1 << bit;
             format!("bit {bit} of byte {at}")

@@ -42,8 +42,9 @@ pub(super) const USUAL: [&str; 12] = [
     "p521", "p192",
 ];
 /// Others.
-pub(super) const ODD: [&str; 8] = [
+pub(super) const ODD: [&str; 9] = [
     "rsa512",
+    "rsa1024e1",
     "rsa1024e3",
     "rsa1032",
     "rsa1536",
@@ -89,6 +90,12 @@ pub(super) fn key(name: &str) -> &'static Key {
             .collect();
         let pem = include_bytes!("../../../../testdata/keys/mldsa44.key.pem");
         let key = bpfseal_seal::SigningKey::from_pem(pem).expect("a key");
+        // An exponent of one: everybody can sign with it.
+        let mut open = Key::read("rsa1024e1", FILES[5].1);
+        if let Kind::Rsa { exponent, .. } = &mut open.kind {
+            *exponent = vec![1];
+        }
+        keys.push(open);
         keys.push(Key {
             name: "mldsa44",
             kind: Kind::MlDsa(Box::new(key)),
@@ -235,7 +242,11 @@ impl Key {
     fn sign_anew(&self, digest: DigestAlgorithm, message: &[u8]) -> Vec<u8> {
         let hashed = digest.digest(message);
         match &self.kind {
-            Kind::Rsa { modulus, parts, .. } => {
+            Kind::Rsa {
+                modulus,
+                exponent,
+                parts,
+            } => {
                 let size = modulus.len();
                 let info = digest.digest_info(&hashed);
                 // Where the key is too short for the digest, there is no signature.
@@ -243,6 +254,9 @@ impl Key {
                     return vec![0x55; size];
                 };
                 let block = [&[0, 1][..], &vec![0xff; ones], &[0], &info].concat();
+                if *exponent == [1] {
+                    return block;
+                }
                 let number = BigUint::from_bytes_be(&block);
                 let [p, q, of_p, of_q, coefficient] = parts;
                 let (m1, m2) = (number.modpow(of_p, p), number.modpow(of_q, q));

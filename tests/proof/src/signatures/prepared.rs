@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, Write};
 
-use bpfseal_seal::{Certificate, CertificateError, Rejection, TrustStore, verify_detached};
+use bpfseal_seal::{Rejection, TrustStore, verify_detached};
 use bpfseal_uapi::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -110,22 +110,13 @@ pub fn read(input: impl BufRead) -> impl Iterator<Item = std::io::Result<Prepare
 }
 
 /// The answers that are predicted, and whether a message that the kernel takes is refused here.
-///
-/// # Panics
-///
-/// When a certificate is not refused in the kernel's words.
 #[must_use]
 pub fn offline(built: &Built) -> (Answers, bool) {
     let mut store = TrustStore::new();
     let mut answers = Answers::new();
     let mut refused = false;
     for der in &built.trusted {
-        let added = match Certificate::from_der(der) {
-            Ok(certificate) => store.add_key(certificate),
-            Err(CertificateError::Refused(fault)) => Err(fault),
-            Err(other) => panic!("{other}"),
-        };
-        answers.push(added.err().map(|fault| fault.errno()));
+        answers.push(store.add_der(der).err().map(|fault| fault.errno()));
     }
     if !built.signature.is_empty() {
         let verdict = verify_detached(&[&CONTENT], &built.signature, &store);
