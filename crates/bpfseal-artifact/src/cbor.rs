@@ -5,13 +5,15 @@
 //! compared with a limit before anything is allocated. What the files of this crate say in it is
 //! the grammar's business.
 
+bpfseal_object::debug_as_chain!(CborError);
+
 /// The bytes of the tag "this is CBOR" (RFC 8949, section 3.4.6), with which no text begins.
 pub(crate) const MAGIC: [u8; 3] = [0xd9, 0xd9, 0xf7];
 /// The number of that tag.
 pub(crate) const SELF_DESCRIBED: u64 = 55799;
 
 /// Why bytes are not the items that were expected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum CborError {

@@ -4,8 +4,11 @@ use crate::c::DeclarationError;
 use crate::grammar::FormatError;
 use crate::literal::LiteralError;
 
+bpfseal_object::debug_as_chain!(SkeletonError);
+bpfseal_object::debug_as_chain!(LskelError);
+
 /// Why an object has no skeleton, although it has a loader.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum SkeletonError {
@@ -26,7 +29,7 @@ pub enum SkeletonError {
     #[error("the variables have more types, or deeper ones, than a module is written for")]
     TooManyTypes,
     /// A variable's type can not be written in C.
-    #[error("section `{section}`: variable `{variable}` can not be declared in C: {source}")]
+    #[error("section `{section}`: variable `{variable}` can not be declared in C")]
     Declaration {
         section: String,
         variable: String,
@@ -44,7 +47,7 @@ impl SkeletonError {
 }
 
 /// Why a text is not a light skeleton.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum LskelError {

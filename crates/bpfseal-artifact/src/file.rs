@@ -10,6 +10,8 @@ use crate::error::LskelError;
 use crate::grammar::{FormatError, Provenance};
 use crate::{c, rust};
 
+bpfseal_object::debug_as_chain!(ArtifactError);
+
 /// An artifact with everything that its file says about it. Nothing of it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactFile {
@@ -53,7 +55,7 @@ impl ArtifactKind {
 }
 
 /// Why bytes are not an artifact.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactError {
     /// An ELF file.

@@ -11,6 +11,8 @@ use bpfseal_uapi::limits::MAX_SIGNATURE;
 use crate::artifact::LoaderForm;
 use crate::cbor::{CborError, Reader, SELF_DESCRIBED, Writer};
 
+bpfseal_object::debug_as_chain!(FormatError);
+
 /// Version of both formats.
 const VERSION: u64 = 1;
 
@@ -37,7 +39,7 @@ pub(crate) mod key {
 }
 
 /// Why bytes are not a bundle or a detached seal.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum FormatError {

@@ -2,8 +2,10 @@
 
 use bpfseal_uapi::Errno;
 
+bpfseal_object::debug_as_chain!(SyscallError);
+
 /// A system call that failed: which, on what, and with which errno.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{call} of {on}: {}", errno_text(*.errno))]
 pub struct SyscallError {
     /// The call, such as `BPF_MAP_CREATE`.

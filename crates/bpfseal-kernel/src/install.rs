@@ -21,6 +21,8 @@ use crate::running::{self, Id, Kind};
 use crate::system::{Place, System};
 use crate::text::text;
 
+bpfseal_object::debug_as_chain!(InstallError);
+
 /// Errors are logged, and not every instruction on the way to them, which takes many times as long.
 const BRIEF_LOG: u32 = BPF_LOG_STATS;
 /// The byte order of this machine.
@@ -31,11 +33,11 @@ const NATIVE: Endian = if cfg!(target_endian = "big") {
 };
 
 /// Why nothing was installed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// A call failed.
-    #[error("{source}")]
+    #[error("the kernel refused {}", .refusal.step.describe())]
     Call {
         /// Where, and what it means.
         refusal: Box<Refusal>,

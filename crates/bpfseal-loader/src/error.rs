@@ -1,7 +1,9 @@
 //! Why no loader can be made from an object: what, where, and what to do.
 
+bpfseal_object::debug_as_chain!(Error);
+
 /// A reason why an object has no loader.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum Error {

@@ -4,10 +4,12 @@
 //! the build host. Here they are asked for one by one, only when an object needs them, and the
 //! plan keeps a list of what was used. This crate reads no host; the command does.
 
+bpfseal_object::debug_as_chain!(HostError);
+
 /// Why a host has no answer: one sentence, and what caused it.
 ///
 /// Every host has its own reasons, so this is made of text.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{message}")]
 pub struct HostError {
     message: String,

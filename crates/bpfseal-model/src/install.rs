@@ -5,8 +5,10 @@ use bpfseal_uapi::{Errno, limits};
 
 use crate::kernel::{End, Fd, Kernel, MapCreate, ProgLoad, Ran, Signature};
 
+bpfseal_object::debug_as_chain!(Refused);
+
 /// A call that the kernel refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel answers {errno}")]
 pub struct Refused {
     /// Its answer.

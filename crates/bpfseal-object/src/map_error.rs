@@ -2,8 +2,10 @@
 
 use crate::uapi::MapType;
 
+crate::debug_as_chain!(MapFault);
+
 /// A fault in a map's declaration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapFault {
     /// The declaration is larger than the variable that holds it.

@@ -5,13 +5,15 @@ use crate::kernel::probe::Verification;
 use crate::kernel::{InstallError, SyscallError};
 use crate::seal::{Mismatch, Scheme};
 
+bpfseal_object::debug_as_chain!(LoadError);
+
 /// Why nothing was loaded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The kernel refused. [`InstallError::meaning`] says what that means.
-    #[error("the kernel refused it: {0}")]
-    Refused(#[source] InstallError),
+    #[error(transparent)]
+    Refused(InstallError),
     /// The bundle in a Rust skeleton can not be read.
     #[error("the bundle in the skeleton can not be read")]
     Skeleton(#[from] FormatError),
@@ -71,8 +73,8 @@ pub enum LoadError {
     #[error("there is no keyring to look for the signer's key in")]
     NoKeyring,
     /// The kernel did not say what was installed, or did not let it be mapped.
-    #[error("{0}")]
-    Call(#[source] SyscallError),
+    #[error(transparent)]
+    Call(SyscallError),
     /// A section of global data that is not there, or of another size.
     #[error("map `{map}` has {found} bytes, and variables up to {expected}")]
     Data {

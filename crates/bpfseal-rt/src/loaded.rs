@@ -13,9 +13,11 @@ use crate::kernel::{self, Installed, KeyringId, Link, Linux, Map, Mapping, Progr
 use crate::pins::{PinError, PinPlace, Staging};
 use crate::seal::Scheme;
 
+bpfseal_object::debug_as_chain!(AttachError);
+
 /// Why something was not attached.
-#[derive(Debug, thiserror::Error)]
-#[error("program `{program}` can not be attached: {source}")]
+#[derive(thiserror::Error)]
+#[error("program `{program}` could not be attached")]
 pub struct AttachError {
     /// The program.
     pub program: String,

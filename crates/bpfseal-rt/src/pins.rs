@@ -13,6 +13,8 @@ use rustix::io::Errno;
 
 use crate::kernel::SyscallError;
 
+bpfseal_object::debug_as_chain!(PinError);
+
 /// What `statfs(2)` answers as the type of a bpf file system (`BPF_FS_MAGIC` of `linux/magic.h`).
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 /// How the name of every staging directory begins.
@@ -21,11 +23,11 @@ const STAGING_PREFIX: &str = "bpfseal-";
 const MAX_DEPTH: usize = 2048;
 
 /// Why nothing was pinned.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
     /// A directory could not be opened, made or renamed.
-    #[error("{what} `{}`: {source}", folder.display())]
+    #[error("{what} `{}`", folder.display())]
     Folder {
         /// What was tried.
         what: &'static str,
@@ -42,8 +44,8 @@ pub enum PinError {
         folder: PathBuf,
     },
     /// The kernel refused a pin.
-    #[error("{0}")]
-    Pin(#[source] SyscallError),
+    #[error(transparent)]
+    Pin(SyscallError),
 }
 
 /// A place for pins: a directory on a bpf file system that does not exist yet, or is empty.

@@ -6,9 +6,15 @@ use crate::algorithm::KeyAlgorithm;
 use crate::rejection::Rejection;
 use crate::x509::CertificateFault;
 
+#[cfg(feature = "sign")]
+bpfseal_object::debug_as_chain!(KeyError);
+bpfseal_object::debug_as_chain!(CertificateError);
+#[cfg(feature = "sign")]
+bpfseal_object::debug_as_chain!(SealError);
+
 /// A fault of a private key.
 #[cfg(feature = "sign")]
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum KeyError {
@@ -68,7 +74,7 @@ fn found_block(found: &Option<String>) -> String {
 }
 
 /// A fault of a certificate.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum CertificateError {
@@ -88,7 +94,7 @@ pub enum CertificateError {
 
 /// Why a loader can not be signed.
 #[cfg(feature = "sign")]
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum SealError {

@@ -4,8 +4,10 @@ use bpfseal_uapi::Errno;
 
 use crate::ber::BerError;
 
+bpfseal_object::debug_as_chain!(SignatureFault);
+
 /// A signature that does not hold with a key, or cannot be checked with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct SignatureFault {
     pub(crate) errno: Errno,

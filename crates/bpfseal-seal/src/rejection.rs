@@ -8,8 +8,10 @@ use crate::hex::hex;
 use crate::mismatch::Mismatch;
 use crate::x509::CertificateFault;
 
+bpfseal_object::debug_as_chain!(Rejection);
+
 /// Why a signature is refused. The kernel's answer is [`Rejection::errno`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum Rejection {

@@ -16,6 +16,8 @@ use crate::ber::{
 use crate::config::KernelConfig;
 use crate::public_key::{self, PublicKey, Signature, Signed};
 
+bpfseal_object::debug_as_chain!(CertificateFault);
+
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
@@ -151,7 +153,7 @@ const GENERAL_NAME: &[Step<Note>] = &[Step::Choice(&[
 ])];
 
 /// Why the kernel does not take a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}{}", .check.prefix(), at_byte(.offset))]
 pub struct CertificateFault {
     pub(crate) errno: Errno,

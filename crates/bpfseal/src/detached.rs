@@ -10,8 +10,10 @@ use bpfseal_seal::{Scheme, excl_prog_hash, hex, sha256};
 
 use crate::MakeError;
 
+bpfseal_object::debug_as_chain!(ReuniteError);
+
 /// Why an object and a seal do not go together.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ReuniteError {
     /// The seal is for another object, or for this one before it was changed.

@@ -10,6 +10,8 @@ use crate::object::{self, Object};
 use crate::seal::SealError;
 use crate::seal::{Scheme, Seal, sha256};
 
+bpfseal_object::debug_as_chain!(MakeError);
+
 /// An object that a loader is made of, from the bytes of its file or as it was read.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -56,7 +58,7 @@ impl From<Object> for Source {
 }
 
 /// Why nothing could be made from the bytes of an object.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
     /// The bytes are no object that can be read.

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 use bpfseal_object::btf::{Btf, Kind, Type, TypeId};
 
+bpfseal_object::debug_as_chain!(DeclarationError);
+
 /// Most bytes of declarations in a header: hostile BTF could otherwise ask for any number.
 const MAX_LENGTH: usize = 4 << 20;
 /// What every part of a declaration counts for at least, so that the work is bounded too.
@@ -16,7 +18,7 @@ const PART: usize = 16;
 const MAX_DEPTH: usize = 64;
 
 /// Why a type can not be declared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeclarationError {
     /// A type that no variable can have.

@@ -10,6 +10,8 @@ use bpfseal_uapi::{BPF_F_SLEEPABLE, KeyringId, MapType, ProgType, loader, map, p
 use super::step::Step;
 use crate::{Artifact, LoaderForm};
 
+bpfseal_object::debug_as_chain!(UnknownObject);
+
 /// Name of a loader's metadata map.
 const MAP_NAME: &str = "__loader.map";
 /// Name of a loader.
@@ -172,7 +174,7 @@ pub enum Undo {
 }
 
 /// A call on something that the plan does not make before it. No plan of an artifact has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the plan has no {kind} {number} at the step of {}", .step.describe())]
 pub struct UnknownObject {
     /// Where.

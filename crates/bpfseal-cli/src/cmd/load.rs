@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bpfseal::artifact::{Artifact, AutoAttach};
 use bpfseal::kernel::InstallError;
+use bpfseal::object::Chain;
 use bpfseal::object::uapi::{MapType, ProgType};
 use bpfseal::report::{FormVerdict, LoadReport};
 use bpfseal::seal::{Certificate, Rejection, SignatureSummary};
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         loaded.attach().map_err(|error| {
             Failure::from(Refused {
                 place: Some(place.clone()),
-                message: error.to_string(),
+                message: Chain(&error).to_string(),
                 help: "what was attached before is detached again, and nothing is loaded".into(),
                 ..Refused::default()
             })
@@ -249,7 +250,11 @@ fn refused(place: &str, error: &InstallError) -> Failure {
         step: error
             .refusal()
             .map(|refusal| refusal.describe_step().to_owned()),
-        answer: Some(error.to_string()),
+        answer: Some(match error {
+            // The step is said already.
+            InstallError::Call { source, .. } => source.to_string(),
+            other => Chain(other).to_string(),
+        }),
         log_skipped: skipped,
         log: lines[skipped..].iter().map(ToString::to_string).collect(),
         help: advice(error.code(), Asker::Load).to_owned(),

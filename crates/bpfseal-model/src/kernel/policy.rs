@@ -5,6 +5,8 @@ use super::keyring::KeyringType;
 use super::{Asked, Integrity, SecurityModule};
 use bpfseal_uapi::Errno;
 
+bpfseal_object::debug_as_chain!(PolicyError);
+
 /// A policy, as a module on `security_bpf_prog_load` has it. It refuses with `EPERM`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
@@ -21,7 +23,7 @@ pub enum Policy {
 }
 
 /// A policy that there is not.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no policy")]
 pub struct PolicyError(pub String);
 

@@ -21,6 +21,8 @@ use cryptoki::types::RawAuthPin;
 
 pub use uri::{TokenUri, UriError};
 
+bpfseal_object::debug_as_chain!(TokenError);
+
 /// Where the module is, when the URI does not say it: as other tools have it.
 const MODULE_VARIABLE: &str = "PKCS11_MODULE_PATH";
 /// The module that stands for all that the system knows.
@@ -29,7 +31,7 @@ const MODULE: &str = "p11-kit-proxy.so";
 const MAX_PIN_FILE: u64 = 4096;
 
 /// Why a token does not sign.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// The certificate's key is one that tokens do not sign with.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+bpfseal_object::debug_as_chain!(UriError);
+
 /// Scheme of a URI.
 const SCHEME: &str = "pkcs11:";
 
@@ -20,7 +22,7 @@ pub struct TokenUri {
 }
 
 /// What is wrong with a PKCS#11 URI. Values are not repeated: one may be a PIN.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UriError {
     /// Another scheme.

@@ -10,6 +10,8 @@ use crate::model::kernel::{Admission, Policy, Profile};
 use crate::seal::{Scheme, TrustStore};
 use crate::uapi::KeyringId;
 
+bpfseal_object::debug_as_chain!(UnknownKernel);
+
 schema!(
     /// Name and version of the schema.
     ExplainSchema = "bpfseal/explain/1"
@@ -32,7 +34,7 @@ pub struct ExplainOptions {
 }
 
 /// A kernel that is not known.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is no kernel: give a version such as 7.3, `all`, or one of {}", Profile::ALL.map(Profile::name).join(", "))]
 #[non_exhaustive]
 pub struct UnknownKernel {
