@@ -14,6 +14,7 @@ bpfseal_object::debug_as_chain!(ArtifactError);
 
 /// An artifact with everything that its file says about it. Nothing of it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArtifactFile {
     /// The format of the file.
     pub kind: ArtifactKind,

@@ -7,6 +7,7 @@ bpfseal_object::debug_as_chain!(SyscallError);
 /// A system call that failed: which, on what, and with which errno.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{call} of {on}: {}", errno_text(*.errno))]
+#[non_exhaustive]
 pub struct SyscallError {
     /// The call, such as `BPF_MAP_CREATE`.
     pub call: &'static str,

@@ -124,6 +124,7 @@ impl InstallError {
 
 /// What a loader has installed. Dropping it closes everything.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Installed {
     /// Maps, in the object's order.
     pub maps: Vec<OwnedFd>,
@@ -136,10 +137,20 @@ pub struct Installed {
 
 /// How a plan is carried out, besides what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct InstallOptions {
     /// How much the kernel is to log, of the loader and of what it loads; 0 asks for a log only
     /// when something is refused.
     pub log_level: u32,
+}
+
+impl InstallOptions {
+    /// With that much of a log.
+    #[must_use]
+    pub fn with_log_level(mut self, level: u32) -> Self {
+        self.log_level = level;
+        self
+    }
 }
 
 /// Loads a loader into the kernel and runs it once.

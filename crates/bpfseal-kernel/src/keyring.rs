@@ -20,6 +20,7 @@ impl From<KeySerial> for KeyringId {
 
 /// What the kernel says of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyInfo {
     /// Its number.
     pub serial: KeySerial,

@@ -47,6 +47,7 @@ pub struct NetfilterHook {
 
 /// What the kernel says of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LinkInfo {
     /// Type.
     pub link_type: LinkType,

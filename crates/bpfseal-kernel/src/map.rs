@@ -40,6 +40,7 @@ pub struct MapSpec<'a> {
 
 /// What the kernel says of a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MapInfo {
     /// Type.
     pub map_type: MapType,

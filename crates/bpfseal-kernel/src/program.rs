@@ -54,6 +54,7 @@ pub struct ProgramSpec<'a> {
 
 /// What the kernel says of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProgramInfo {
     /// Type.
     pub prog_type: ProgType,

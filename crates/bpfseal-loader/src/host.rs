@@ -11,6 +11,7 @@ bpfseal_object::debug_as_chain!(HostError);
 /// Every host has its own reasons, so this is made of text.
 #[derive(thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct HostError {
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,

@@ -352,7 +352,7 @@ fn symbols_of_other_objects() {
         names,
         ["map_elsewhere", "variable_elsewhere", "helper_elsewhere"]
     );
-    for UndefinedRef { insn, name } in &load.undefined {
+    for UndefinedRef { insn, name, .. } in &load.undefined {
         let insn = load.insns[*insn as usize];
         assert_eq!(insn.is_call(), name == "helper_elsewhere");
         assert_eq!(insn.is_ld_imm64(), name != "helper_elsewhere");

@@ -94,14 +94,7 @@ fn the_signed_form_leaves_the_host_out() {
 fn a_log_is_written_only_when_it_is_asked_for() {
     let plan = plan("sample");
     let quiet = loader(&plan, Form::Signed);
-    let loud = Loader::new(
-        &plan,
-        EmitOptions {
-            log: true,
-            ..EmitOptions::new(Form::Signed)
-        },
-    )
-    .unwrap();
+    let loud = Loader::new(&plan, EmitOptions::new(Form::Signed).with_log()).unwrap();
     assert!(loud.instructions.len() > quiet.instructions.len());
     let text = String::from_utf8_lossy(&loud.metadata).into_owned();
     assert!(

@@ -46,6 +46,7 @@ impl Names for PlanNames<'_> {
 
 /// One line of a disassembly.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Line {
     /// The instruction's place.
     pub insn: usize,

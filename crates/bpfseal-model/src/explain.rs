@@ -19,6 +19,7 @@ use crate::symbols::Symbols;
 
 /// What a kernel says to one form of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The kernel.
     pub profile: Profile,

@@ -113,6 +113,7 @@ pub(crate) trait Answers {
 
 /// Something that a host, which is not vouched for, has a say in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Influence {
     /// The loader's instruction that uses it.
     pub insn: usize,

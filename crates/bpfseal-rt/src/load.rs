@@ -236,9 +236,7 @@ fn is_elsewhere(error: &InstallError) -> bool {
 }
 
 fn install(plan: &InstallPlan<'_>, options: &LoadOptions) -> Result<Installed, InstallError> {
-    let options = InstallOptions {
-        log_level: options.log_level,
-    };
+    let options = InstallOptions::default().with_log_level(options.log_level);
     kernel::install_with(&Linux, plan, options)
 }
 

@@ -18,6 +18,7 @@ bpfseal_object::debug_as_chain!(AttachError);
 /// Why something was not attached.
 #[derive(thiserror::Error)]
 #[error("program `{program}` could not be attached")]
+#[non_exhaustive]
 pub struct AttachError {
     /// The program.
     pub program: String,

@@ -39,6 +39,7 @@ pub enum TrustPath {
 
 /// What a good signature says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attestation {
     /// Bytes of content that the signature covers.
     pub covered: u64,
@@ -58,6 +59,7 @@ pub struct Attestation {
 
 /// What one signature of a message comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SignatureVerdict {
     /// Who signed.
     pub signer: SignerId,

@@ -9,6 +9,7 @@ bpfseal_object::debug_as_chain!(SignatureFault);
 /// A signature that does not hold with a key, or cannot be checked with it.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
+#[non_exhaustive]
 pub struct SignatureFault {
     pub(crate) errno: Errno,
     pub(crate) what: &'static str,

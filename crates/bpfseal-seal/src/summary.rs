@@ -10,6 +10,7 @@ use crate::rejection::Rejection;
 
 /// What a CMS signature says of itself. Nothing of it is verified.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SignatureSummary {
     /// Who claims to have signed.
     pub signers: Vec<SignerSummary>,
@@ -19,6 +20,7 @@ pub struct SignatureSummary {
 
 /// One of the signatures in a message.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SignerSummary {
     /// How the signer is named.
     pub id: SignerId,

@@ -155,6 +155,7 @@ const GENERAL_NAME: &[Step<Note>] = &[Step::Choice(&[
 /// Why the kernel does not take a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}{}", .check.prefix(), at_byte(.offset))]
+#[non_exhaustive]
 pub struct CertificateFault {
     pub(crate) errno: Errno,
     pub(crate) what: &'static str,

@@ -21,6 +21,7 @@ const LICENSE: &str = "Dual BSD/GPL";
 
 /// A map that is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewMap<'a> {
     /// Name.
     pub name: Cow<'a, str>,
@@ -47,6 +48,7 @@ pub struct Signature<'a> {
 
 /// A program that is to be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewProgram<'a> {
     /// Name.
     pub name: Cow<'a, str>,
@@ -176,6 +178,7 @@ pub enum Undo {
 /// A call on something that the plan does not make before it. No plan of an artifact has one.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the plan has no {kind} {number} at the step of {}", .step.describe())]
+#[non_exhaustive]
 pub struct UnknownObject {
     /// Where.
     pub step: Step,
@@ -187,6 +190,7 @@ pub struct UnknownObject {
 
 /// How a loader is installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InstallPlan<'a> {
     /// The scheme that the loader is signed by; none for an unsigned one.
     pub scheme: Option<Scheme>,

@@ -35,6 +35,7 @@ pub enum Dialect {
 
 /// How a loader is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct EmitOptions {
     /// The generator whose loaders it is like.
     pub dialect: Dialect,
@@ -54,6 +55,13 @@ impl EmitOptions {
             form,
             log: false,
         }
+    }
+
+    /// The same, with a loader that prints each of its steps.
+    #[must_use]
+    pub fn with_log(mut self) -> Self {
+        self.log = true;
+        self
     }
 }
 
@@ -113,6 +121,7 @@ impl Part {
 
 /// A stretch of the loader's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InsnRegion {
     /// First instruction; the stretch ends where the next begins.
     pub start: usize,
@@ -124,6 +133,7 @@ pub struct InsnRegion {
 
 /// A stretch of the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DataRegion {
     /// Offset of its first byte.
     pub start: usize,

@@ -205,6 +205,7 @@ pub struct JumpTable {
 /// An instruction that refers to a symbol of an object that this one was not linked with. It
 /// stands in the program as it was compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UndefinedRef {
     /// The instruction: a call, or a 64-bit load.
     pub insn: u32,

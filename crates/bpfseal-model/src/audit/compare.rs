@@ -13,6 +13,7 @@ use super::Powers;
 
 /// Something in which two plans differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// Which step: what it is about, such as ``map 0 (`counts`)``.
     pub of: String,

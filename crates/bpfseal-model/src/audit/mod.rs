@@ -32,6 +32,7 @@ use crate::symbols::Symbols;
 
 /// What a loader does.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Audit {
     /// The plan that it carries out, as far as it got. It has no names of sections and subprograms,
     /// which are not in a loader, and its own names are cut to what the kernel keeps.
@@ -211,6 +212,7 @@ const MAX_TRIES: usize = 4096;
 
 /// What a loader looks up that a kernel lacks, and how it ends there.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lacking {
     /// Names of symbols, in the order in which they are looked up.
     pub symbols: Vec<String>,

@@ -10,6 +10,7 @@ use crate::helpers::helper_power;
 
 /// What a program can do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Powers {
     /// Helpers that it calls, by name.
     pub helpers: BTreeSet<String>,

@@ -20,6 +20,7 @@ pub const SESSION: i32 = KeyringId::SESSION.0;
 
 /// A keyring.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Keyring {
     /// Its keys, and what is revoked.
     pub store: TrustStore,

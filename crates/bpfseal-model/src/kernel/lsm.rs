@@ -43,6 +43,7 @@ impl Integrity {
 
 /// What a module is told of a load.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Asked<'a> {
     /// The load.
     pub load: &'a ProgLoad,

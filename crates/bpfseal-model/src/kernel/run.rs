@@ -27,6 +27,7 @@ pub enum End {
 
 /// What a running program asked for and did not get.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Denied {
     /// The program's instruction.
     pub insn: usize,

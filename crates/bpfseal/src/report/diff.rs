@@ -22,6 +22,7 @@ schema!(
 
 /// One of two that are compared: an object's plan, or what the loader of an artifact does.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DiffSide {
     plan: LoadPlan,
     report: SideReport,
