@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: bpfseal beside bpftool, in the same run, one process for each object.
 //!
 //! These machines are noisy, so the two take turns on every object and what counts is the ratio.
-//! Ours is the command as `cargo xtask dist` builds it.
+//! Ours is the command as `cargo xtask dist` builds it. A static program that does nothing takes its
+//! turn too: what nobody can save, so the ratio of what is above it is printed as well.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -72,6 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     )?;
     let measurer = project::target().join("release/measure");
     let reference = Reference::fetch()?;
+    let empty = empty_program()?;
     let folders = match (args.folders.as_slice(), project::shared("corpus")) {
         ([], Some(corpus)) => vec![corpus],
         ([], None) => vec![project::objects()],
@@ -84,7 +86,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let keys = project::root().join("testdata/keys");
     let sign = (keys.join("rsa2048.key.pem"), keys.join("rsa2048.cert.pem"));
     for signed in [false, true] {
-        let mut totals = [Total::default(), Total::default()];
+        let mut totals = [Total::default(), Total::default(), Total::default()];
         for object in &objects {
             let command = |mut command: Command| {
                 command.args(["gen", "skeleton", "-L"]);
@@ -99,27 +101,47 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 command.arg(object);
                 command
             };
-            let mut best: [Option<Cost>; 2] = [None, None];
+            let mut best: [Option<Cost>; 3] = [None, None, None];
             for _ in 0..args.repeat.max(1) {
                 for (side, best) in best.iter_mut().enumerate() {
                     let program = match side {
-                        0 => Command::new(&ours),
-                        _ => reference.command(),
+                        0 => command(Command::new(&ours)),
+                        1 => command(reference.command()),
+                        _ => Command::new(&empty),
                     };
-                    if let Some(cost) = measure(&measurer, &command(program))? {
+                    if let Some(cost) = measure(&measurer, &program)? {
                         *best = Some(best.map_or(cost, |other| other.best(cost)));
                     }
                 }
             }
             // Only what both make can be compared.
-            if let [Some(ours), Some(theirs)] = best {
+            if let [Some(ours), Some(theirs), Some(empty)] = best {
                 totals[0].add(ours);
                 totals[1].add(theirs);
+                totals[2].add(empty);
             }
         }
         report(signed, &totals)?;
     }
     many(&ours, &objects, &sign)
+}
+
+/// Builds a static program that does nothing; where it is.
+fn empty_program() -> anyhow::Result<PathBuf> {
+    let folder = project::target().join("bench");
+    std::fs::create_dir_all(&folder)?;
+    let source = folder.join("empty.rs");
+    std::fs::write(&source, "fn main() {}\n")?;
+    let program = folder.join("empty");
+    let mut rustc = Command::new("rustc");
+    rustc
+        .args(["--edition", "2024", "-Copt-level=3", "-Cpanic=abort"])
+        .args(project::STATIC.split(' '))
+        .arg(&source)
+        .arg("-o")
+        .arg(&program);
+    project::check(&mut rustc)?;
+    Ok(program)
 }
 
 /// Runs a process under the `measure` program; `None` when it fails.
@@ -146,7 +168,7 @@ fn measure(measurer: &Path, command: &Command) -> anyhow::Result<Option<Cost>> {
     }))
 }
 
-fn report(signed: bool, [ours, theirs]: &[Total; 2]) -> anyhow::Result<()> {
+fn report(signed: bool, [ours, theirs, empty]: &[Total; 3]) -> anyhow::Result<()> {
     if ours.count == 0 {
         bail!("there is no object that both sides take");
     }
@@ -170,6 +192,13 @@ fn report(signed: bool, [ours, theirs]: &[Total; 2]) -> anyhow::Result<()> {
     let ms = |time: Duration| time.as_secs_f64() * 1000.0 / count;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     row("wall", "ms", ms(ours.wall), ms(theirs.wall));
+    let floor = ms(empty.wall);
+    row(
+        "wall above the floor",
+        "ms",
+        ms(ours.wall) - floor,
+        ms(theirs.wall) - floor,
+    );
     row("processor", "ms", ms(ours.cpu), ms(theirs.cpu));
     row(
         "peak memory, mean",
@@ -182,6 +211,10 @@ fn report(signed: bool, [ours, theirs]: &[Total; 2]) -> anyhow::Result<()> {
         "M",
         mib(ours.peak_max),
         mib(theirs.peak_max),
+    );
+    println!(
+        "  floor: a static program that does nothing takes {floor:.2} ms and {:.2} M",
+        mib(empty.peak_sum) / count
     );
     Ok(())
 }
