@@ -59,6 +59,8 @@ mod oid;
 #[cfg(feature = "sign")]
 mod p256_key;
 #[cfg(feature = "verify")]
+mod power;
+#[cfg(feature = "verify")]
 mod public_key;
 mod recognise;
 #[cfg(feature = "verify")]

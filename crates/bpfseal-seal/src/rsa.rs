@@ -10,6 +10,7 @@ use crate::asn1::{Element, decode, fields, leaf};
 use crate::ber::{INTEGER, SEQUENCE};
 use crate::digest::DigestAlgorithm;
 use crate::fault::SignatureFault;
+use crate::power::power;
 
 /// The sizes that the kernel takes, in bytes: of the modulus in whole limbs, so a modulus of 2,000
 /// bits is one of 2,048.
@@ -151,7 +152,7 @@ pub(crate) fn verify(
             "the signature is not a number that the RSA key could have made",
         ));
     }
-    let opened = signature.modpow(&key.exponent, &key.modulus).to_bytes_be();
+    let opened = power(&signature, &key.exponent, &key.modulus).to_bytes_be();
     let mut block = vec![0; key.size.saturating_sub(opened.len())];
     block.extend(opened);
     // 0, 1, ones, 0, `DigestInfo` (RFC 8017, 9.2).
