@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::failure::{Failure, Report};
 use crate::files;
+use crate::recognise::{Wanted, instead};
 
 /// The signatures of an object, where they are in a file of their own.
 #[derive(Debug, Default, Args)]
@@ -15,6 +16,16 @@ pub(crate) struct SealFile {
     /// and held against what was signed
     #[arg(long = "seal", value_name = "FILE.seal")]
     pub(crate) path: Option<PathBuf>,
+}
+
+/// A fault of an object, or what its file is instead.
+pub(crate) fn object_report(
+    place: &str,
+    bytes: &[u8],
+    error: &dyn std::error::Error,
+    help: &str,
+) -> Report {
+    instead(place, bytes, Wanted::Object).unwrap_or_else(|| Report::new(place, error, help))
 }
 
 /// Whether a file is an ELF file.
@@ -58,6 +69,9 @@ pub(crate) fn read_seal(path: &Path) -> Result<DetachedSeal, Report> {
 /// Reads an artifact, with what its file says of it.
 pub(crate) fn read_artifact(place: &str, bytes: &[u8]) -> Result<ArtifactFile, Report> {
     ArtifactFile::parse(bytes).map_err(|error| {
+        if let Some(report) = instead(place, bytes, Wanted::Artifact) {
+            return report;
+        }
         let help = match error {
             ArtifactError::Object => "seal it first, with `bpfseal seal`; or give its detached seal with --seal",
             ArtifactError::Detached => "give the object that it is for, and this with --seal",

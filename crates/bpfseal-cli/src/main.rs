@@ -25,6 +25,7 @@ mod host;
 mod input;
 mod page;
 mod prompt;
+mod recognise;
 mod signer;
 mod symbols;
 mod terminal;

@@ -11,6 +11,7 @@ use crate::args::read_certificate;
 use crate::failure::{Failure, Report};
 use crate::files;
 use crate::prompt::ask;
+use crate::recognise::{Wanted, instead};
 
 /// Key and certificate.
 #[derive(Debug, Default, Args)]
@@ -123,6 +124,13 @@ impl SignArgs {
         }
         let key = self.key_in_file(Path::new(key))?;
         let certificate = read_certificate(cert)?;
+        if is_compressed_point(&certificate) {
+            let error = std::io::Error::other(
+                "its public key is a compressed point, which no kernel reads",
+            );
+            let help = "write the key with `openssl ec -conv_form uncompressed`, and make the certificate again";
+            return Err(Report::new(&files::shown(cert), &error, help).into());
+        }
         // Before any object is looked at: it is not to blame.
         check_key(&key, &certificate).map_err(|e| {
             let help = "give the key and the certificate that belong together";
@@ -154,14 +162,31 @@ impl SignArgs {
             parsed = SigningKey::from_encrypted_pem(pem.expose(), Some(&typed));
         }
         Ok(parsed.map_err(|e| {
+            let place = files::shown(path);
+            if let Some(report) = instead(&place, pem.expose(), Wanted::Key) {
+                return report;
+            }
             let help = match e {
+                KeyError::OldEncryption => "encrypt it anew: `openssl pkcs8 -topk8 -in KEY.pem -out NEW.pem`",
+                KeyError::RsaSize { .. } => "make another: `openssl genrsa -out key.pem 3072`",
+                KeyError::TraditionalEncryption => "encrypt it anew, in the newer form",
                 KeyError::Encrypted => "say where its passphrase is: --passphrase-file or --passphrase-env; on a terminal it is asked for",
                 KeyError::Passphrase => "check the passphrase",
                 _ => "give a private key in PEM; to make one: openssl req -new -x509 -newkey rsa:2048 -noenc -keyout key.pem -out cert.pem -subj /CN=me",
             };
-            Report::new(&files::shown(path), &e, help)
+            Report::new(&place, &e, help)
         })?)
     }
+}
+
+/// Whether a certificate has an elliptic curve's point in the short form.
+fn is_compressed_point(certificate: &Certificate) -> bool {
+    use bpfseal::seal::KeyAlgorithm::{EcdsaP256, EcdsaP384, EcdsaP521};
+    let curve = matches!(
+        certificate.key_algorithm(),
+        Some(EcdsaP256 | EcdsaP384 | EcdsaP521)
+    );
+    curve && matches!(certificate.public_key().first(), Some(2 | 3))
 }
 
 impl From<TokenError> for Failure {

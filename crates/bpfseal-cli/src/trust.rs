@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::failure::{Failure, Report};
 use crate::files;
+use crate::recognise::{Wanted, instead};
 use crate::terminal::say;
 
 /// The configuration of the kernel that decides.
@@ -150,7 +151,8 @@ fn certificate_files(path: &Path) -> Result<Vec<PathBuf>, Report> {
 
 /// The certificates of a file, as they are encoded.
 fn split(file: &Path) -> Result<Vec<Vec<u8>>, Report> {
-    Certificate::split(&files::read(file)?).map_err(|e| report(file, &e))
+    let bytes = files::read(file)?;
+    Certificate::split(&bytes).map_err(|e| report(file, &bytes, &e))
 }
 
 /// Reads all certificates of a file, or of all files of a directory.
@@ -158,7 +160,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Report>
     let mut all = Vec::new();
     for file in certificate_files(path)? {
         let bytes = files::read(&file)?;
-        all.extend(Certificate::all_from_bytes(&bytes).map_err(|e| report(&file, &e))?);
+        all.extend(Certificate::all_from_bytes(&bytes).map_err(|e| report(&file, &bytes, &e))?);
     }
     Ok(all)
 }
@@ -166,13 +168,17 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Report>
 /// Reads one certificate.
 pub(crate) fn read_certificate(path: &Path) -> Result<Certificate, Report> {
     let bytes = files::read(path)?;
-    Certificate::from_bytes(&bytes).map_err(|e| report(path, &e))
+    Certificate::from_bytes(&bytes).map_err(|e| report(path, &bytes, &e))
 }
 
-fn report(path: &Path, error: &CertificateError) -> Report {
+fn report(path: &Path, bytes: &[u8], error: &CertificateError) -> Report {
+    let place = files::shown(path);
+    if let Some(report) = instead(&place, bytes, Wanted::Certificate) {
+        return report;
+    }
     let help = match error {
         CertificateError::Refused(_) => "give a certificate that the kernel takes",
         _ => "give an X.509 certificate, PEM or DER; a directory may have nothing else in it",
     };
-    Report::new(&files::shown(path), error, help)
+    Report::new(&place, error, help)
 }

@@ -29,6 +29,9 @@ pub enum Error {
     /// A name outside of the strings.
     #[error("section `.BTF`: type [{type_id}] has a name at {offset:#x}, beyond the strings")]
     BtfString { type_id: u32, offset: u32 },
+    /// A variable that a linker would have to place.
+    #[error("variable `{symbol}` is a common symbol, which has no place in a section yet")]
+    CommonSymbol { symbol: String },
     /// A CO-RE relocation is malformed.
     #[error("section `.BTF.ext`: CO-RE relocation for section `{section}` at {offset:#x} {what}")]
     CoreRelocation {
@@ -249,6 +252,7 @@ impl Error {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::ArenaDataWithoutArena => "declare a map of type BPF_MAP_TYPE_ARENA in `.maps`",
+            Self::CommonSymbol { .. } => "compile with `-fno-common`",
             Self::ExternBtf { .. }
             | Self::ExternWithoutBtf { .. }
             | Self::NoBtf
@@ -261,6 +265,10 @@ impl Error {
             }
             Self::LegacyMap { .. } => "declare maps with BTF, in SEC(\".maps\")",
             Self::LicenseSection => "declare `char LICENSE[] SEC(\"license\") = \"GPL\";`",
+            Self::Map {
+                fault: MapFault::Linkage { .. },
+                ..
+            } => "make it a global variable, and compile without `-fvisibility=hidden`",
             Self::Map { .. } | Self::MapVariable { .. } | Self::SecondArena { .. } => {
                 "mend the declaration in SEC(\".maps\")"
             }

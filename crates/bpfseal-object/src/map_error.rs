@@ -33,7 +33,7 @@ pub enum MapFault {
     #[error("an inner map can not be pinned")]
     InnerPinned,
     /// A static or extern map.
-    #[error("its linkage is {found}; a map has to be a global variable")]
+    #[error("its linkage is {found}; a map has to be a global variable of default visibility")]
     Linkage {
         /// What the linkage is.
         found: &'static str,

@@ -31,6 +31,9 @@ pub enum KeyError {
         "the key is encrypted in the older form of OpenSSL; write it anew: `openssl pkcs8 -topk8 -in KEY.pem -out NEW.pem`"
     )]
     TraditionalEncryption,
+    /// Encryption older than PBES2.
+    #[error("the key is encrypted by an old scheme (PBES1 or PKCS#12), which is not supported")]
+    OldEncryption,
     /// Not a key.
     #[error(
         "no private key found: expected PEM with `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`{}",

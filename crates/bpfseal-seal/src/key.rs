@@ -102,6 +102,9 @@ impl SigningKey {
             let contents = Secret::new(block.into_contents());
             let contents = contents.expose();
             if label == "ENCRYPTED PRIVATE KEY" {
+                if is_encrypted_by_an_old_scheme(contents) {
+                    return Err(KeyError::OldEncryption);
+                }
                 let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
                 let info = pkcs8::EncryptedPrivateKeyInfo::from_der(contents)
                     .map_err(|e| malformed(label, e))?;
@@ -113,7 +116,7 @@ impl SigningKey {
             match label {
                 "PRIVATE KEY" => return from_pkcs8(contents),
                 "RSA PRIVATE KEY" => {
-                    return rsa(RsaKeyPair::from_der(contents), label);
+                    return rsa(RsaKeyPair::from_der(contents), contents, label);
                 }
                 "EC PRIVATE KEY" => return from_sec1(contents, None, label),
                 _ => {}
@@ -149,7 +152,7 @@ fn from_pkcs8(bytes: &[u8]) -> Result<SigningKey, KeyError> {
     let label = "PRIVATE KEY";
     let info = pkcs8::PrivateKeyInfo::from_der(bytes).map_err(|e| malformed(label, e))?;
     match info.algorithm.oid {
-        RSA => rsa(RsaKeyPair::from_pkcs8(bytes), label),
+        RSA => rsa(RsaKeyPair::from_pkcs8(bytes), info.private_key, label),
         EC_PUBLIC_KEY => {
             let curve = info
                 .algorithm
@@ -200,16 +203,47 @@ fn unsupported(oid: ObjectIdentifier) -> KeyError {
     KeyError::Unsupported { algorithm: name }
 }
 
+/// A key as `RSAPrivateKey` (PKCS#1), read by ring already.
 fn rsa(
     key: Result<RsaKeyPair, ring::error::KeyRejected>,
+    pkcs1: &[u8],
     label: &str,
 ) -> Result<SigningKey, KeyError> {
-    let key = key.map_err(|e| malformed(label, e))?;
+    let key = key.map_err(|e| match modulus_bits(pkcs1) {
+        // What the library calls `TooLarge` and `TooSmall`.
+        Some(bits) if !(2048..=4096).contains(&bits) => KeyError::RsaSize { bits },
+        _ => malformed(label, e),
+    })?;
     let bits = key.public().modulus_len() * 8;
     if !(2048..=4096).contains(&bits) {
         return Err(KeyError::RsaSize { bits });
     }
     Ok(SigningKey(Inner::Rsa(Box::new(key))))
+}
+
+/// Bits of the modulus, the second number of a PKCS#1 key.
+fn modulus_bits(pkcs1: &[u8]) -> Option<usize> {
+    use der::asn1::{AnyRef, UintRef};
+    let sequence = AnyRef::from_der(pkcs1).ok()?;
+    let mut numbers = der::SliceReader::new(sequence.value()).ok()?;
+    let _version = UintRef::decode(&mut numbers).ok()?;
+    let modulus = UintRef::decode(&mut numbers).ok()?;
+    let bytes = modulus.as_bytes();
+    let unused = bytes.first()?.leading_zeros() as usize;
+    Some(bytes.len() * 8 - unused)
+}
+
+/// Whether an encrypted PKCS#8 key names a scheme older than PBES2: PBES1 (RFC 8018, A.3) or
+/// PKCS#12's own (RFC 7292, C).
+fn is_encrypted_by_an_old_scheme(der: &[u8]) -> bool {
+    const PKCS5: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05];
+    const PKCS12: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01];
+    const PBES1: [u8; 6] = [1, 3, 4, 6, 10, 11];
+    // The identifier stands at the beginning.
+    let start = &der[..der.len().min(40)];
+    start
+        .windows(PKCS12.len())
+        .any(|w| w == PKCS12 || w.starts_with(&PKCS5) && PBES1.contains(&w[PKCS5.len()]))
 }
 
 impl Signer for SigningKey {

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::HostArgs;
-use crate::input::SealFile;
+use crate::input::{SealFile, object_report};
 use crate::symbols::SymbolArgs;
 use crate::terminal::one_line;
 
@@ -132,7 +132,7 @@ fn object_plan(path: &Path, args: &Args, artifact: &Artifact) -> Result<LoadPlan
     let bytes = files::read(path)?;
     let host = args.host.load()?;
     let object = Object::parse(&bytes, &artifact.interface.name)
-        .map_err(|e| Report::new(&place, &e, e.advice()))?;
+        .map_err(|e| object_report(&place, &bytes, &e, e.advice()))?;
     let plan = LoadPlan::new(&object, &host).and_then(LoadPlan::resolved);
     let plan = plan.map_err(|e| Report::new(&place, &e, e.advice()))?;
     Ok(plan)

@@ -11,7 +11,7 @@ use crate::args::name_of;
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
-use crate::input::{SealFile, is_object};
+use crate::input::{SealFile, is_object, object_report};
 use crate::terminal::one_line;
 
 #[derive(Debug, clap::Args)]
@@ -95,8 +95,8 @@ fn read_side(path: &Path, name: &str, host: &Values) -> Result<DiffSide, Failure
     let place = files::shown(path);
     let bytes = files::read(path)?;
     if is_object(&bytes) {
-        let object =
-            Object::parse(&bytes, name).map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let object = Object::parse(&bytes, name)
+            .map_err(|e| object_report(&place, &bytes, &e, e.advice()))?;
         let plan = LoadPlan::new(&object, host).map_err(|e| Report::new(&place, &e, e.advice()))?;
         return Ok(DiffSide::object(&place, plan));
     }

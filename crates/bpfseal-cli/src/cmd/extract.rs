@@ -12,7 +12,7 @@ use crate::args::name_of;
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::HostArgs;
-use crate::input::{SealFile, is_object};
+use crate::input::{SealFile, is_object, object_report};
 use crate::signer::SignArgs;
 use crate::terminal::say;
 
@@ -103,7 +103,8 @@ fn from_object(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
     let host = args.host.load()?;
     let place = files::shown(&args.input);
     let report = |e: bpfseal::MakeError| Report::new(&place, &e, e.advice());
-    let object = Object::parse(bytes, &name).map_err(|e| report(e.into()))?;
+    let object =
+        Object::parse(bytes, &name).map_err(|e| object_report(&place, bytes, &e, e.advice()))?;
     let (made, signature) = if args.sign.is_empty() {
         let form = match args.form {
             Some(FormArg::Signed) => Form::Signed,

@@ -10,6 +10,7 @@ use crate::args::name_of;
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
+use crate::input::object_report;
 use crate::signer::{SignArgs, Unshown};
 use crate::terminal::{one_line, say};
 
@@ -150,7 +151,7 @@ pub(crate) fn read_source(
             .map(Source::from)
             .map_err(MakeError::from)
     };
-    Ok(source.map_err(|e| Report::new(&files::shown(path), &e, e.advice()))?)
+    Ok(source.map_err(|e| object_report(&files::shown(path), &bytes, &e, e.advice()))?)
 }
 
 /// What there is to say about a loader that was made.

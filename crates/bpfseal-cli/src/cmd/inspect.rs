@@ -11,10 +11,10 @@ use bpfseal::report::{
 };
 
 use crate::args::name_of;
-use crate::failure::{Outcome, Report};
+use crate::failure::Outcome;
 use crate::files;
 use crate::host::HostArgs;
-use crate::input::{SealFile, is_object, read_artifact};
+use crate::input::{SealFile, is_object, object_report, read_artifact};
 use crate::page::Page;
 use crate::terminal::{one_line, say, visible};
 
@@ -61,8 +61,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let report = if is_object(&bytes) && args.seal.path.is_none() {
         let name = name_of(&args.input, args.name.as_deref())?;
         let host = args.host.load()?;
-        let object =
-            Object::parse(&bytes, &name).map_err(|e| Report::new(&place, &e, e.advice()))?;
+        let object = Object::parse(&bytes, &name)
+            .map_err(|e| object_report(&place, &bytes, &e, e.advice()))?;
         let mut report = bpfseal::inspect_object(&object, &host, detail);
         report.object = place;
         InspectReport::Object(Box::new(report))

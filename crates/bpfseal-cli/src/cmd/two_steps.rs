@@ -11,6 +11,7 @@ use crate::args::{SchemeArgs, parse_scheme, read_certificate};
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
 use crate::host::{HostArgs, Values};
+use crate::recognise::{Wanted, instead};
 use crate::terminal::say;
 
 /// What both steps have to be told, and alike.
@@ -136,7 +137,11 @@ pub(crate) fn attach(args: &AttachArgs) -> Outcome {
                 }
             },
         };
-        signatures.push((scheme, files::read(Path::new(path))?));
+        let bytes = files::read(Path::new(path))?;
+        if let Some(report) = instead(&files::shown(Path::new(path)), &bytes, Wanted::Signature) {
+            return Err(report.into());
+        }
+        signatures.push((scheme, bytes));
     }
     let format = Format::of(&args.output, args.emit)?;
     if format == Format::C && schemes.len() > 1 {

@@ -357,7 +357,12 @@ pub(super) fn symbol_of<'e, 'a>(
         .get(rel.symbol as usize)
         .ok_or_else(|| fault("is beyond the symbol table"))?;
     if usize::from(symbol.section) >= elf.sections.len() {
-        return Err(fault("has no section"));
+        return Err(match symbol.section {
+            raw::SHN_COMMON => Error::CommonSymbol {
+                symbol: symbol.name.to_owned(),
+            },
+            _ => fault("has no section"),
+        });
     }
     Ok(symbol)
 }
