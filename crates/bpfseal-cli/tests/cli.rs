@@ -280,17 +280,17 @@ fn mistakes_are_explained() {
     bench.bad(
         "seal key.pem -k key.pem -i cert.pem",
         3,
-        &["key.pem", "ELF"],
+        &["key.pem", "not a BPF object"],
     );
     bench.bad(
         "seal sample.bpf.o -k cert.pem -i cert.pem",
         3,
-        &["no private key", "CERTIFICATE"],
+        &["it is a certificate, not a private key"],
     );
     bench.bad(
         "seal sample.bpf.o -k key.pem -i key.pem",
         3,
-        &["no certificate"],
+        &["it is a private key, not an X.509"],
     );
     bench.bad(
         "seal sample.bpf.o -k other.key.pem -i cert.pem",
@@ -316,7 +316,7 @@ fn mistakes_are_explained() {
     bench.bad(
         "inspect cert.pem",
         3,
-        &["neither a bundle nor a light skeleton"],
+        &["it is a certificate, not a bundle"],
     );
     bench.bad("frobnicate", 2, &["frobnicate"]);
     bench.bad(
