@@ -99,7 +99,8 @@ impl Anchors {
         }
         for file in certificate_files(Path::new(given))? {
             for der in split(&file)? {
-                let certificate = Certificate::from_der(&der).map_err(|e| report(&file, &e))?;
+                let certificate =
+                    Certificate::from_der(&der).map_err(|e| report(&file, &der, &e))?;
                 if certificate.has_trailing_bytes() {
                     let error = std::io::Error::other("there is more after the certificate");
                     let help = "give one certificate in DER, or several in PEM";

@@ -153,7 +153,7 @@ const CASES: [(&str, &str, &[&str]); 68] = [
     ),
     ("csr.der", "cert", &["a certificate request"]),
     ("pub.der", "cert", &["a public key"]),
-    ("b.p12", "trust", &["a PKCS#12 file"]),
+    ("b.p12", "cert", &["a PKCS#12 file"]),
     (
         "certs.p7b",
         "trust",
