@@ -156,11 +156,11 @@ const CASES: [(&str, &str, &[&str]); 68] = [
     ("b.p12", "cert", &["a PKCS#12 file"]),
     (
         "certs.p7b",
-        "trust",
+        "cert",
         &["a CMS (PKCS#7) message", "-print_certs"],
     ),
-    ("jks", "trust", &["a Java key store"]),
-    ("empty", "trust", &["an empty file"]),
+    ("jks", "cert", &["a Java key store"]),
+    ("empty", "cert", &["an empty file"]),
     ("compressed.pem", "cert", &["compressed point"]),
     // For a signature.
     ("s.pem", "attach", &["a CMS message in PEM", "-outform DER"]),
