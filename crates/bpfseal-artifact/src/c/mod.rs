@@ -4,7 +4,10 @@
 //! tools are read.
 
 mod header;
+mod names;
 pub(crate) mod read;
+mod runtime;
+mod text;
 mod types;
 
 pub use header::{CHeader, CSkeleton};

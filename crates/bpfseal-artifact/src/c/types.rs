@@ -3,10 +3,13 @@
 //! Named structs, unions, enums and typedefs are referred to by name: whoever includes a skeleton
 //! has their definitions, as with bpftool's headers. Anonymous ones are written out in place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use bpfseal_object::btf::{Btf, Kind, Type, TypeId};
+
+use super::names::{Renamed, c_name};
+use crate::ident::Names;
 
 bpfseal_object::debug_as_chain!(DeclarationError);
 
@@ -45,12 +48,54 @@ const KERNEL_INTEGERS: [(&str, &str); 8] = [
     ("u64", "__u64"),
 ];
 
+/// Integer types of C as compilers for BPF call them, and their bytes there. BTF of other
+/// languages has other names.
+const INTEGERS: [(&str, u32); 27] = [
+    ("__int128", 16),
+    ("__int128 unsigned", 16),
+    ("char", 1),
+    ("int", 4),
+    ("long", 8),
+    ("long int", 8),
+    ("long long", 8),
+    ("long long int", 8),
+    ("long long unsigned int", 8),
+    ("long unsigned int", 8),
+    ("short", 2),
+    ("short int", 2),
+    ("short unsigned int", 2),
+    ("signed __int128", 16),
+    ("signed char", 1),
+    ("signed int", 4),
+    ("signed short", 2),
+    ("unsigned", 4),
+    ("unsigned __int128", 16),
+    ("unsigned char", 1),
+    ("unsigned int", 4),
+    ("unsigned long", 8),
+    ("unsigned long int", 8),
+    ("unsigned long long", 8),
+    ("unsigned long long int", 8),
+    ("unsigned short", 2),
+    ("unsigned short int", 2),
+];
+
+/// Floating-point types of C.
+const FLOATS: [&str; 3] = ["double", "float", "long double"];
+
 /// Writes declarations of one header. Enumerators share one name space there, so a name that
 /// comes again gets a number, as in bpftool's headers.
 #[derive(Debug)]
 pub(super) struct Declarer<'a> {
     btf: &'a Btf,
-    enumerators: HashMap<&'a str, u32>,
+    /// How often a name of an enumerator came.
+    enumerators: HashMap<String, u32>,
+    /// What enumerators are called in the header.
+    taken_enumerators: HashSet<String>,
+    /// Names of members of the structs that are being written, the innermost last.
+    scopes: Vec<Names>,
+    /// What could not keep its name.
+    pub(super) renamed: Renamed,
     /// Bytes that may still be written.
     budget: usize,
 }
@@ -69,6 +114,9 @@ struct Place {
     /// Tabs in front of the line.
     indent: usize,
     depth: usize,
+    /// Whether it is a struct or union without a name inside of another one, which its members
+    /// belong to.
+    unnamed: bool,
 }
 
 impl Place {
@@ -88,11 +136,14 @@ impl<'a> Declarer<'a> {
         Self {
             btf,
             enumerators: HashMap::new(),
+            taken_enumerators: HashSet::new(),
+            scopes: Vec::new(),
+            renamed: Renamed::default(),
             budget: MAX_LENGTH,
         }
     }
 
-    /// `type name`, without a semicolon.
+    /// `type name`, without a semicolon. The name is one of C.
     pub(super) fn declare(
         &mut self,
         id: TypeId,
@@ -104,6 +155,7 @@ impl<'a> Declarer<'a> {
             qualifiers,
             indent,
             depth: 0,
+            unnamed: false,
         };
         self.wrap(id, name.to_owned(), place)
     }
@@ -187,12 +239,16 @@ impl<'a> Declarer<'a> {
             return Ok("void".to_owned());
         }
         let mut texts = Vec::with_capacity(params.len());
+        let mut scope = Names::default();
         for (i, param) in params.iter().enumerate() {
             if param.type_id.is_void() && i + 1 == params.len() {
                 texts.push("...".to_owned());
             } else {
-                let name = self.btf.str(param.name_off).unwrap_or("");
-                texts.push(self.wrap(param.type_id, name.to_owned(), place)?);
+                let name = match self.btf.str(param.name_off) {
+                    Some(raw) if !raw.is_empty() => self.renamed.name(raw, &mut scope),
+                    _ => String::new(),
+                };
+                texts.push(self.wrap(param.type_id, name, place)?);
             }
         }
         Ok(texts.join(", "))
@@ -205,21 +261,49 @@ impl<'a> Declarer<'a> {
             Kind::Void => "void".to_owned(),
             // C++ has no `_Bool`, and `bpf.h` includes `<stdbool.h>`.
             Kind::Int if name == "_Bool" => "bool".to_owned(),
-            Kind::Int | Kind::Float => name.to_owned(),
-            Kind::Typedef => KERNEL_INTEGERS
-                .iter()
-                .find(|(kernel, _)| *kernel == name)
-                .map_or(name, |(_, user)| user)
-                .to_owned(),
-            Kind::Fwd if t.kind_flag() => format!("union {name}"),
-            Kind::Fwd => format!("struct {name}"),
-            Kind::Struct if !name.is_empty() => format!("struct {name}"),
-            Kind::Union if !name.is_empty() => format!("union {name}"),
-            Kind::Enum | Kind::Enum64 if !name.is_empty() => format!("enum {name}"),
+            Kind::Int => integer(t)?,
+            Kind::Float if FLOATS.contains(&name) => name.to_owned(),
+            Kind::Float => match t.size() {
+                4 => "float".to_owned(),
+                8 => "double".to_owned(),
+                _ => return Err(DeclarationError::Kind(t.id)),
+            },
+            Kind::Typedef => match KERNEL_INTEGERS.iter().find(|(kernel, _)| *kernel == name) {
+                Some((_, user)) => (*user).to_owned(),
+                None => self.tag(name),
+            },
+            Kind::Fwd if t.kind_flag() => format!("union {}", self.tag(name)),
+            Kind::Fwd => format!("struct {}", self.tag(name)),
+            Kind::Struct if !name.is_empty() => format!("struct {}", self.tag(name)),
+            Kind::Union if !name.is_empty() => format!("union {}", self.tag(name)),
+            Kind::Enum | Kind::Enum64 if !name.is_empty() => format!("enum {}", self.tag(name)),
             Kind::Struct | Kind::Union => self.aggregate(t, place)?,
             Kind::Enum | Kind::Enum64 => self.enumeration(t, place)?,
             _ => return Err(DeclarationError::Kind(t.id)),
         })
+    }
+
+    /// A type's name. Whoever includes the header defines it, so it is the same each time.
+    fn tag(&mut self, raw: &str) -> String {
+        let name = c_name(raw);
+        self.renamed.note(raw, &name);
+        name
+    }
+
+    /// What a member is called. One without a name is an unnamed struct or union, whose members
+    /// belong to the outer one, or an unnamed bit-field; C has no other.
+    fn member_name(&mut self, raw: &str, type_id: TypeId, bit_field: bool) -> String {
+        let inside = || {
+            let t = self.skip_qualifiers(type_id);
+            matches!(t.kind(), Kind::Struct | Kind::Union) && t.name().is_empty()
+        };
+        if raw.is_empty() && (bit_field || inside()) {
+            return String::new();
+        }
+        match self.scopes.last_mut() {
+            Some(scope) => self.renamed.name(raw, scope),
+            None => c_name(raw),
+        }
     }
 
     /// An anonymous struct or union with its members, at the offsets that BTF gives them.
@@ -229,8 +313,12 @@ impl<'a> Declarer<'a> {
         let widest = u64::from(self.btf.align_of(t.id).unwrap_or(1));
         let inner = Place {
             indent: place.indent + 1,
+            unnamed: false,
             ..place
         };
+        if !place.unnamed {
+            self.scopes.push(Names::default());
+        }
         let tabs = "\t".repeat(inner.indent);
         let mut text = format!("{} {{\n", t.kind().name());
         let mut end: u64 = 0;
@@ -247,8 +335,13 @@ impl<'a> Declarer<'a> {
                 let continued = bit_field && after_bit_field;
                 self.push_gap(&mut text, &tabs, (end, start), (align, widest), continued)?;
             }
-            let name = self.btf.str(member.name_off).unwrap_or("");
-            let declaration = self.wrap(member.type_id, name.to_owned(), inner)?;
+            let raw = self.btf.str(member.name_off).unwrap_or("");
+            let name = self.member_name(raw, member.type_id, bit_field);
+            let inner = Place {
+                unnamed: name.is_empty(),
+                ..inner
+            };
+            let declaration = self.wrap(member.type_id, name, inner)?;
             text.push_str(&tabs);
             text.push_str(&declaration);
             if bit_field {
@@ -264,6 +357,9 @@ impl<'a> Declarer<'a> {
         if is_struct {
             let whole = u64::from(t.size()) * 8;
             self.push_gap(&mut text, &tabs, (end, whole), (widest, widest), false)?;
+        }
+        if !place.unnamed {
+            self.scopes.pop();
         }
         let _ = write!(text, "{}}}", "\t".repeat(place.indent));
         if packed {
@@ -291,14 +387,10 @@ impl<'a> Declarer<'a> {
         let mut text = "enum {\n".to_owned();
         let mut fits_int = true;
         for constant in t.enumerators() {
-            let name = self.btf.str(constant.name_off).unwrap_or("");
-            self.spend(name.len())?;
-            let count = self.enumerators.entry(name).or_insert(0);
-            *count += 1;
+            let raw = self.btf.str(constant.name_off).unwrap_or("");
+            self.spend(raw.len())?;
+            let name = self.enumerator(raw);
             let _ = write!(text, "{tabs}{name}");
-            if *count > 1 {
-                let _ = write!(text, "___{count}");
-            }
             let value = constant.value;
             fits_int &= value >> 32 == 0;
             let _ = match (t.kind_flag(), wide) {
@@ -315,6 +407,23 @@ impl<'a> Declarer<'a> {
             _ => {}
         }
         Ok(text)
+    }
+
+    /// What an enumerator is called.
+    fn enumerator(&mut self, raw: &str) -> String {
+        let plain = c_name(raw);
+        let count = self.enumerators.entry(plain.clone()).or_insert(0);
+        loop {
+            *count += 1;
+            let name = match *count {
+                1 => plain.clone(),
+                count => format!("{plain}___{count}"),
+            };
+            if self.taken_enumerators.insert(name.clone()) {
+                self.renamed.note(raw, &name);
+                return name;
+            }
+        }
     }
 
     /// Fills the gap between two members, both in bits, where C would not leave it by itself.
@@ -355,6 +464,29 @@ impl<'a> Declarer<'a> {
         }
         Ok(())
     }
+}
+
+/// An integer type as C calls it; by its size and sign, if its name is not one of C.
+fn integer(t: Type<'_>) -> Result<String, DeclarationError> {
+    let name = t.name();
+    if INTEGERS.contains(&(name, t.size())) {
+        return Ok(name.to_owned());
+    }
+    let name = match (t.size(), t.int_is_bool(), t.int_is_signed()) {
+        (1, true, _) => "bool",
+        (1, _, false) => "__u8",
+        (1, _, true) => "__s8",
+        (2, _, false) => "__u16",
+        (2, _, true) => "__s16",
+        (4, _, false) => "__u32",
+        (4, _, true) => "__s32",
+        (8, _, false) => "__u64",
+        (8, _, true) => "__s64",
+        (16, _, false) => "unsigned __int128",
+        (16, _, true) => "__int128",
+        _ => return Err(DeclarationError::Kind(t.id)),
+    };
+    Ok(name.to_owned())
 }
 
 /// Types of unnamed bit-fields and their bits, widest first.

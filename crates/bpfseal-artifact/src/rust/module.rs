@@ -10,10 +10,11 @@ use bpfseal_loader::LoadPlan;
 use bpfseal_object::Object;
 use bpfseal_object::btf::VarLinkage;
 
-use super::types::{Bits, Field, Names, RustTypes, push_struct, rust_ident};
+use super::types::{Bits, Field, RustTypes, push_struct, rust_ident};
 use crate::bundle::Bundle;
 use crate::data::{DataSection, data_sections};
 use crate::error::SkeletonError;
+use crate::ident::Names;
 use crate::interface::{Interface, ProgramInterface};
 use crate::literal::push_literal;
 

@@ -4,13 +4,13 @@
 //! itself to them, field by field at the offsets that BTF gives. So packed structs, bit-fields and
 //! unions are right without any unsafe code.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use bpfseal_object::btf::{Btf, Kind, Member, Type, TypeId};
 
 use crate::error::SkeletonError;
-use crate::ident::identifier;
+use crate::ident::{Names, identifier};
 
 /// Most bytes of definitions in a module: hostile BTF could otherwise ask for any number.
 const MAX_LENGTH: usize = 4 << 20;
@@ -39,23 +39,6 @@ pub(super) fn rust_ident(name: &str) -> String {
         format!("_{name}")
     } else {
         name
-    }
-}
-
-/// Names that are taken, so that each comes once.
-#[derive(Debug, Default)]
-pub(super) struct Names(HashSet<String>);
-
-impl Names {
-    /// The name, with a number behind it if it is taken.
-    pub(super) fn unique(&mut self, name: String) -> String {
-        let mut number = 2;
-        let mut candidate = name.clone();
-        while !self.0.insert(candidate.clone()) {
-            candidate = format!("{}_{number}", name.trim_start_matches("r#"));
-            number += 1;
-        }
-        candidate
     }
 }
 
