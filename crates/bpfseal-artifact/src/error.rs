@@ -12,6 +12,9 @@ bpfseal_object::debug_as_chain!(LskelError);
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what the message names")]
 pub enum SkeletonError {
+    /// A header without libbpf for a scheme that it has no functions for.
+    #[error("a standalone header loads what is signed for `load-time`, not for `{scheme}`")]
+    Standalone { scheme: &'static str },
     /// Two variables of a data section overlap.
     #[error(
         "section `{section}`: variable `{variable}` is at offset {offset}, inside the one before it, which ends at {end}"
@@ -42,6 +45,9 @@ impl SkeletonError {
     /// What whoever holds the object can do about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {
+        if let Self::Standalone { .. } = self {
+            return "leave --standalone away, or seal for `load-time`";
+        }
         "the BTF of the section does not describe C variables; compile the object again with an unmodified compiler, or take the raw pieces with `extract`"
     }
 }

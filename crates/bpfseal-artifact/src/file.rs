@@ -8,6 +8,8 @@ use crate::cbor::MAGIC;
 use crate::detached::DetachedSeal;
 use crate::error::LskelError;
 use crate::grammar::{FormatError, Provenance};
+use crate::interface::NameError;
+use crate::text::Text;
 use crate::{c, rust};
 
 bpfseal_object::debug_as_chain!(ArtifactError);
@@ -29,6 +31,8 @@ pub struct ArtifactFile {
     /// The tool that made it, as the first lines of a skeleton or the provenance of a bundle name
     /// it: `bpfseal 0.1.0`, `bpftool`.
     pub generator: Option<String>,
+    /// Whether a skeleton's text is what was generated; none for a bundle, which has no text.
+    pub text: Option<Text>,
 }
 
 /// Formats that an artifact comes in.
@@ -68,6 +72,9 @@ pub enum ArtifactError {
     /// A bundle that can not be read.
     #[error(transparent)]
     Bundle(#[from] FormatError),
+    /// A name that nothing may have.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// A light skeleton that can not be read.
     #[error(transparent)]
     Skeleton(#[from] LskelError),
@@ -88,30 +95,37 @@ impl ArtifactFile {
         if bytes.starts_with(&MAGIC) {
             let bundle = Bundle::decode(bytes)?;
             let tool = bundle.provenance.as_ref().map(|p| p.tool.clone());
-            return Ok(Self::new(ArtifactKind::Bundle, bundle, tool));
+            return Self::new(ArtifactKind::Bundle, bundle, tool, None);
         }
         if let Some(generator) = rust::read::generator(bytes) {
             let bundle = rust::read::bundle(bytes)?;
-            return Ok(Self::new(
-                ArtifactKind::RustSkeleton,
-                bundle,
-                Some(generator),
-            ));
+            let text = rust::read::text(bytes, &bundle, &generator);
+            let kind = ArtifactKind::RustSkeleton;
+            return Self::new(kind, bundle, Some(generator), Some(text));
         }
-        let bundle = Bundle::from(c::read::artifact(bytes)?);
+        let artifact = c::read::artifact(bytes)?;
+        let text = c::read::text(bytes, &artifact);
         let generator = c::read::generator(bytes);
-        Ok(Self::new(ArtifactKind::CSkeleton, bundle, generator))
+        let bundle = Bundle::from(artifact);
+        Self::new(ArtifactKind::CSkeleton, bundle, generator, Some(text))
     }
 
-    fn new(kind: ArtifactKind, bundle: Bundle, generator: Option<String>) -> Self {
-        Self {
+    fn new(
+        kind: ArtifactKind,
+        bundle: Bundle,
+        generator: Option<String>,
+        text: Option<Text>,
+    ) -> Result<Self, ArtifactError> {
+        bundle.artifact.interface.check_names()?;
+        Ok(Self {
             kind,
             artifact: bundle.artifact,
             object_digest: bundle.object_digest,
             certificates: bundle.certificates,
             provenance: bundle.provenance,
             generator,
-        }
+            text,
+        })
     }
 
     /// The same as a bundle, whatever format it came in.

@@ -56,6 +56,12 @@ pub(crate) fn clean(name: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Names(HashSet<String>);
 
+impl FromIterator<String> for Names {
+    fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
+
 impl Names {
     /// The name, with a number behind it if it is taken.
     pub(crate) fn unique(&mut self, name: String) -> String {

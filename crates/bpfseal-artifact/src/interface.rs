@@ -65,7 +65,63 @@ impl AutoAttach {
     }
 }
 
+/// A name of an object, map or program that becomes a file, a line or a word somewhere, and would
+/// be more than that: nothing, a path, or something that a terminal obeys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {what} name `{}` {why}", .name.escape_debug())]
+#[non_exhaustive]
+pub struct NameError {
+    /// What has it: `object`, `map`, `program`.
+    pub what: &'static str,
+    /// The name.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl NameError {
+    /// Checks a name.
+    fn check(what: &'static str, name: &str) -> Result<(), Self> {
+        let why = if name.is_empty() {
+            "is empty"
+        } else if name.contains('/') {
+            "has a `/` in it"
+        } else if name == "." || name.contains("..") {
+            "has a `..` in it, or is `.`"
+        } else if name.contains(|c: char| c.is_control()) {
+            "has a control character in it"
+        } else {
+            return Ok(());
+        };
+        Err(Self {
+            what,
+            name: name.to_owned(),
+            why,
+        })
+    }
+}
+
 impl Interface {
+    /// Whether maps and programs have names that can be shown, and be those of pins. Everything
+    /// that is read from a file was checked.
+    ///
+    /// # Errors
+    /// [`NameError`] for the first one that is empty, or has a `/`, `..` or a control character in
+    /// it.
+    pub fn check_names(&self) -> Result<(), NameError> {
+        // A header need not have the object's.
+        if !self.name.is_empty() {
+            NameError::check("object", &self.name)?;
+        }
+        for map in &self.maps {
+            NameError::check("map", map)?;
+        }
+        for program in &self.programs {
+            NameError::check("program", &program.name)?;
+        }
+        Ok(())
+    }
+
     /// The interface of an object's loader.
     #[must_use]
     pub fn new(object: &Object, name: &str) -> Self {

@@ -36,6 +36,7 @@ pub mod install;
 mod interface;
 mod literal;
 mod rust;
+mod text;
 
 pub use artifact::{Artifact, LoaderForm};
 pub use bpfseal_object::Endian;
@@ -46,5 +47,6 @@ pub use detached::DetachedSeal;
 pub use error::{LskelError, SkeletonError};
 pub use file::{ArtifactError, ArtifactFile, ArtifactKind};
 pub use grammar::{FormatError, Provenance};
-pub use interface::{AutoAttach, Interface, ProgramInterface};
+pub use interface::{AutoAttach, Interface, NameError, ProgramInterface};
 pub use rust::{RustModule, RustSkeleton};
+pub use text::Text;

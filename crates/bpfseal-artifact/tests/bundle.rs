@@ -14,6 +14,11 @@ fn text() -> impl Strategy<Value = String> {
     "[a-zà-ö0-9_/.]{0,40}"
 }
 
+/// What things of an object may be called.
+fn name() -> impl Strategy<Value = String> {
+    "[a-zà-ö0-9_]{1,40}"
+}
+
 fn attach() -> impl Strategy<Value = AutoAttach> {
     prop_oneof![
         Just(AutoAttach::Manual),
@@ -25,7 +30,7 @@ fn attach() -> impl Strategy<Value = AutoAttach> {
 
 fn program() -> impl Strategy<Value = ProgramInterface> {
     (
-        text(),
+        name(),
         any::<Option<bool>>(),
         attach(),
         any::<Option<u32>>(),
@@ -75,8 +80,8 @@ fn provenance() -> impl Strategy<Value = Provenance> {
 
 prop_compose! {
     fn bundle()(
-        name in text(),
-        maps in vec(text(), 0..5),
+        name in name(),
+        maps in vec(name(), 0..5),
         programs in vec(program(), 0..5),
         forms in vec(form(), 1..6),
         metadata in vec(any::<u8>(), 0..400),

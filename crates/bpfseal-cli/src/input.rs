@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bpfseal::artifact::{Artifact, ArtifactError, ArtifactFile, DetachedSeal};
+use bpfseal::artifact::{Artifact, ArtifactError, ArtifactFile, DetachedSeal, Text};
 use clap::Args;
 
-use crate::failure::{Failure, Report};
+use crate::failure::{Failure, Refused, Report};
 use crate::files;
 use crate::recognise::{Wanted, instead};
 
@@ -16,6 +16,13 @@ pub(crate) struct SealFile {
     /// and held against what was signed
     #[arg(long = "seal", value_name = "FILE.seal")]
     pub(crate) path: Option<PathBuf>,
+
+    /// Look at the bytes of a light skeleton alone
+    ///
+    /// A compiler sees the text around them too. Without this option a C or Rust light skeleton is
+    /// refused unless its text is what bpfseal or bpftool write for these bytes.
+    #[arg(long)]
+    pub(crate) bytes_only: bool,
 }
 
 /// A fault of an object, or what its file is instead.
@@ -42,8 +49,23 @@ impl SealFile {
 
     /// The same, of bytes that are read already.
     pub(crate) fn artifact_of(&self, place: &str, bytes: &[u8]) -> Result<Artifact, Failure> {
+        let (artifact, other) = self.artifact_and_text(place, bytes)?;
+        match other {
+            Some(line) => Err(other_text(place, line)),
+            None => Ok(artifact),
+        }
+    }
+
+    /// The artifact, and the first line of its text that was not generated, if that counts.
+    pub(crate) fn artifact_and_text(
+        &self,
+        place: &str,
+        bytes: &[u8],
+    ) -> Result<(Artifact, Option<usize>), Failure> {
         let Some(seal) = &self.path else {
-            return Ok(read_artifact(place, bytes)?.artifact);
+            let file = read_artifact(place, bytes)?;
+            let line = other_line(&file).filter(|_| !self.bytes_only);
+            return Ok((file.artifact, line));
         };
         if !is_object(bytes) {
             return Err(Failure::usage(
@@ -53,8 +75,39 @@ impl SealFile {
         }
         let seal = read_seal(seal)?;
         let artifact = bpfseal::reunite(bytes, &seal);
-        Ok(artifact.map_err(|e| Report::new(place, &e, e.advice()))?)
+        let artifact = artifact.map_err(|e| Report::new(place, &e, e.advice()))?;
+        Ok((artifact, None))
     }
+
+    /// Reads bytes alone: for what makes no statement about the file.
+    pub(crate) fn bytes_only(bytes_only: bool) -> Self {
+        Self {
+            path: None,
+            bytes_only,
+        }
+    }
+}
+
+/// The first line of a skeleton's text that was not generated.
+fn other_line(file: &ArtifactFile) -> Option<usize> {
+    match file.text {
+        Some(Text::Other { line }) => Some(line),
+        _ => None,
+    }
+}
+
+/// The answer to a skeleton whose text says more than its bytes.
+fn other_text(place: &str, line: usize) -> Failure {
+    Failure::Refused(Box::new(Refused {
+        place: Some(place.to_owned()),
+        code: Some("text".to_owned()),
+        message: format!(
+            "the text around the loader is not what bpfseal or bpftool write: line {line}"
+        ),
+        help: "generate it again; or give --bytes-only to look at the loader's bytes alone"
+            .to_owned(),
+        ..Refused::default()
+    }))
 }
 
 /// Reads a detached seal.

@@ -130,7 +130,7 @@ impl Made {
     ///
     /// # Errors
     /// When the object's global variables can not be declared.
-    pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
+    pub fn rust_module(&self) -> Result<RustModule, SkeletonError> {
         let form = LoaderForm::Unsigned {
             instructions: self.loader.instructions.clone(),
         };
@@ -152,7 +152,7 @@ impl Made {
         }
     }
 
-    pub(crate) fn rust(&self, bundle: Bundle) -> Result<RustModule<'_>, SkeletonError> {
+    pub(crate) fn rust(&self, bundle: Bundle) -> Result<RustModule, SkeletonError> {
         RustSkeleton {
             object: &self.object,
             plan: &self.plan,

@@ -345,7 +345,7 @@ impl Sealed {
     ///
     /// # Errors
     /// When the object's global variables cannot be declared.
-    pub fn rust_module(&self) -> Result<RustModule<'_>, SkeletonError> {
+    pub fn rust_module(&self) -> Result<RustModule, SkeletonError> {
         self.made.rust(self.bundle())
     }
 

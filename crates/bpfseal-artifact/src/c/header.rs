@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use bpfseal_loader::LoadPlan;
 use bpfseal_object::Object;
 use bpfseal_object::btf::{Btf, Type, VarLinkage};
-use bpfseal_seal::Seal;
+use bpfseal_seal::{Scheme, Seal};
 
 use super::names::{Renamed, c_name};
 use super::text::{Assertion, Parts, ProgramPart, SectionPart};
@@ -97,11 +97,21 @@ pub struct CHeader<'a> {
 
 impl CHeader<'_> {
     /// The same header without libbpf: it carries the few functions that it needs itself. For user
-    /// space only, and for loaders that are signed for the check at load time, or not at all.
-    #[must_use]
-    pub fn standalone(mut self) -> Self {
+    /// space only.
+    ///
+    /// # Errors
+    /// [`SkeletonError::Standalone`] for a loader that is signed by another scheme than the check
+    /// at load time.
+    pub fn standalone(mut self) -> Result<Self, SkeletonError> {
+        if let Some(seal) = self.parts.seal
+            && seal.scheme != Scheme::LoadTime
+        {
+            return Err(SkeletonError::Standalone {
+                scheme: seal.scheme.name(),
+            });
+        }
         self.parts.standalone = true;
-        self
+        Ok(self)
     }
 }
 
@@ -119,7 +129,10 @@ fn section_part<'a>(
 ) -> Result<SectionPart, SkeletonError> {
     let mut part = SectionPart {
         // The section's map is one of the object's.
-        name: maps.get(section.index.0 as usize).cloned().unwrap_or_default(),
+        name: maps
+            .get(section.index.0 as usize)
+            .cloned()
+            .unwrap_or_default(),
         size: section.size,
         value: section.value.clone(),
         percpu: section.percpu,
@@ -199,7 +212,9 @@ impl SectionPart {
             // What C knows of it: a flexible array at its end has values in the object and no
             // size in C, so the next variable needs padding.
             let size = btf.resolve_size(var.type_ref());
-            end = variable.offset.saturating_add(size.unwrap_or(variable.size));
+            end = variable
+                .offset
+                .saturating_add(size.unwrap_or(variable.size));
             if let Some(size) = size {
                 self.assertions.push(Assertion {
                     member: name,

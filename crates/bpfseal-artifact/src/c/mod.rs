@@ -3,6 +3,8 @@
 //! (`opts_data`, `opts_insn`, `opts_sig`, `opts_excl_hash`). The text is our own. Headers of both
 //! tools are read.
 
+mod bpftool;
+pub(crate) mod canonical;
 mod header;
 mod names;
 pub(crate) mod read;

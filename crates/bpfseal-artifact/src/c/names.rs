@@ -6,7 +6,7 @@ use crate::ident::{Names, clean, identifier, is_identifier};
 
 /// Words that are no names in C (to C23), C++ (to C++23) or their GNU dialects, and macros that
 /// the headers which a skeleton includes define without a leading underscore. Sorted.
-const WORDS: [&str; 172] = [
+const WORDS: [&str; 163] = [
     "NULL",
     "_Alignas",
     "_Alignof",
@@ -50,7 +50,6 @@ const WORDS: [&str; 172] = [
     "__imag",
     "__inline",
     "__int128",
-    "__int128_t",
     "__is_class",
     "__is_empty",
     "__is_enum",
@@ -61,19 +60,11 @@ const WORDS: [&str; 172] = [
     "__null",
     "__real",
     "__restrict",
-    "__s16",
-    "__s32",
-    "__s64",
-    "__s8",
     "__seg_fs",
     "__seg_gs",
     "__signed",
     "__thread",
     "__typeof",
-    "__u16",
-    "__u32",
-    "__u64",
-    "__u8",
     "__underlying_type",
     "__volatile",
     "alignas",

@@ -69,11 +69,7 @@ impl Runtime {
     }
 
     /// What comes before the struct: includes, and what is not included.
-    pub(super) fn include(
-        &self,
-        out: &mut fmt::Formatter<'_>,
-        seal: Option<&Seal>,
-    ) -> fmt::Result {
+    pub(super) fn include(&self, out: &mut fmt::Formatter<'_>, seal: Option<&Seal>) -> fmt::Result {
         out.write_str(STRICT)?;
         if self.is_standalone() {
             own_functions(out)?;
@@ -130,6 +126,9 @@ const QUIET: &str = "\
 ";
 
 const LOUD: &str = "\n#ifdef __GNUC__\n#pragma GCC diagnostic pop\n#endif\n";
+
+/// How the functions of a header's own end.
+pub(super) const OWN_END: &str = "#endif /* BPFSEAL_STANDALONE */\n";
 
 /// Functions and types of a header that does without libbpf. Numbers of the kernel come from the
 /// tables.
@@ -354,8 +353,7 @@ out:
 	return err < 0 ? err : 0;
 }}
 
-#endif /* BPFSEAL_STANDALONE */
-
+{OWN_END}
 "#,
         iterator = attach::BPF_TRACE_ITER.0,
         size = prog_load::LEN.next_multiple_of(8).max(map_create::LEN),

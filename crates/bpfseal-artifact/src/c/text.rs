@@ -206,7 +206,11 @@ impl Parts<'_> {
              static inline void\n{name}__detach(struct {name} *skel)\n{{\n"
         )?;
         for ProgramPart { name: program, .. } in &self.programs {
-            writeln!(out, "\t{}closenz(skel->links.{program}_fd);", self.runtime().function)?;
+            writeln!(
+                out,
+                "\t{}closenz(skel->links.{program}_fd);",
+                self.runtime().function
+            )?;
         }
         out.write_str("\t(void)skel;\n}\n")?;
         Ok(())
@@ -416,14 +420,13 @@ const SIGNED_NOTE: &str = "\
 ";
 
 /// When the kernel checks the signature, where it checks it by itself.
-const LOAD_TIME_NOTE: &str = "\
- * Verified by kernels that check signatures when a program is loaded (Linux 7.3 and later); needs
+const LOAD_TIME_NOTE: &str = " * Verified by kernels that check signatures when a program is loaded (Linux 7.3 and later); needs
  * the skel_internal.h of libbpf 1.8 or later to be loaded with a signature.
  */
 ";
 
 /// `static const char NAME[] = "…";`, as scripts look for it.
-fn array(out: &mut fmt::Formatter<'_>, name: &str, bytes: &[u8]) -> fmt::Result {
+pub(super) fn array(out: &mut impl fmt::Write, name: &str, bytes: &[u8]) -> fmt::Result {
     write!(
         out,
         "\tstatic const char {name}[] __attribute__((__aligned__(8))) = "

@@ -268,6 +268,8 @@ impl<'a> Declarer<'a> {
                 8 => "double".to_owned(),
                 _ => return Err(DeclarationError::Kind(t.id)),
             },
+            // A word of C++ and of C23, and a name in `<stdbool.h>`.
+            Kind::Typedef if name == "bool" => name.to_owned(),
             Kind::Typedef => match KERNEL_INTEGERS.iter().find(|(kernel, _)| *kernel == name) {
                 Some((_, user)) => (*user).to_owned(),
                 None => self.tag(name),
@@ -496,6 +498,7 @@ const UNITS: [(&str, u64); 4] = [("__u64", 64), ("int", 32), ("short", 16), ("ch
 mod tests {
     use super::*;
     use bpfseal_object::Endian;
+    use proptest::prelude::*;
 
     /// A section of type information: types as words, strings by offset 1, 3, 5, … of one letter.
     fn btf(types: &[u32]) -> Btf {
@@ -553,5 +556,96 @@ mod tests {
         let btf = btf(&types);
         let result = Declarer::new(&btf).declare(TypeId(2), "x", Qualifiers::Drop, 0);
         assert_eq!(result, Err(DeclarationError::TooLong));
+    }
+
+    /// Names that anybody may have written into BTF.
+    fn hostile() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[ -~]{0,12}",
+            "[a-c\n*/\\\\;{}()#\"]{0,8}",
+            proptest::sample::select(vec![
+                "int",
+                "class",
+                "__LINE__",
+                "*/ x",
+                "a; } evil; {",
+                "a\n#define b",
+                "??/",
+                "é",
+                "",
+            ])
+            .prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        /// Whatever things are called, the declaration has the same tokens.
+        #[test]
+        fn names_do_not_leave_their_place(names in proptest::collection::vec(hostile(), 7)) {
+            let shape = |names: &[String]| {
+                let mut strings = b"\0int\0".to_vec();
+                let at: Vec<u32> = names
+                    .iter()
+                    .map(|name| {
+                        let at = u32::try_from(strings.len()).unwrap();
+                        strings.extend(name.bytes().filter(|b| *b != 0));
+                        strings.push(0);
+                        at
+                    })
+                    .collect();
+                let function = 13 << 24 | 1;
+                let types = [
+                    1, 1 << 24, 4, 32 | 1 << 24,
+                    // 2: a typedef, 3: a function with a parameter, 4: a pointer to it
+                    at[0], 8 << 24, 1,
+                    0, function, 1, at[1], 1,
+                    0, PTR, 3,
+                    // 5: an enumeration, 6: a struct that has all of them
+                    0, 6 << 24 | 1, 4, at[2], 7,
+                    0, 4 << 24 | 3, 24, at[3], 2, 0, at[4], 4, 64, at[5], 5, 128,
+                ];
+                let len = u32::try_from(types.len() * 4).unwrap();
+                let mut bytes = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0];
+                for word in [0, len, len, u32::try_from(strings.len()).unwrap()] {
+                    bytes.extend(word.to_le_bytes());
+                }
+                bytes.extend(types.iter().flat_map(|word| word.to_le_bytes()));
+                bytes.extend(&strings);
+                let btf = Btf::parse(&bytes, Endian::Little).ok()?;
+                let mut declarer = Declarer::new(&btf);
+                let text = declarer.declare(TypeId(6), "x", Qualifiers::Keep, 0).ok()?;
+                let list = declarer.renamed.to_string();
+                // One comment, which ends at its end.
+                assert!(list.is_empty() || list.find("*/") == Some(list.len() - 3), "{list}");
+                let mut shape = String::new();
+                let mut word = String::new();
+                for c in text.chars().chain([' ']) {
+                    if c.is_ascii_alphanumeric() || c == '_' {
+                        word.push(c);
+                        continue;
+                    }
+                    let known = ["struct", "enum", "int"].contains(&&*word);
+                    shape.push_str(match &*word {
+                        "" => "",
+                        word if known => word,
+                        number if number.starts_with(|c: char| c.is_ascii_digit()) => number,
+                        name => {
+                            assert!(super::super::names::is_name(name), "{name}");
+                            "NAME"
+                        }
+                    });
+                    word.clear();
+                    shape.push(c);
+                }
+                Some(shape)
+            };
+            let plain = ["tt", "p", "e", "a", "b", "c", "d"].map(str::to_owned);
+            if let Some(found) = shape(&names) {
+                // A parameter needs no name.
+                let wanted = shape(&plain).unwrap();
+                let found = found.replace("(int)", "(int NAME)");
+                prop_assert_eq!(found, wanted);
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! [`RustSkeleton`] becomes a [`RustModule`], for programs that depend on the crate
 //! `bpfseal-rt`.
 
+pub(crate) mod canonical;
 mod module;
 pub(crate) mod read;
 mod types;

@@ -1,9 +1,11 @@
 //! Reading Rust modules of ours: the bundle that is in them, and who made them.
 
+use super::canonical;
 use super::module::{BUNDLE, GENERATED};
 use crate::bundle::Bundle;
 use crate::error::LskelError;
 use crate::literal::Scanner;
+use crate::text::Text;
 
 /// The tool that a module says it was made by; `None` for a text that is no module of ours.
 pub(crate) fn generator(bytes: &[u8]) -> Option<String> {
@@ -30,6 +32,17 @@ pub(crate) fn bundle(bytes: &[u8]) -> Result<Bundle, LskelError> {
         .map_err(|fault| LskelError::of_array(ARRAY, fault))?
         .ok_or(missing)?;
     Ok(Bundle::decode(&bytes)?)
+}
+
+/// Whether a module's text is what its generator writes of its bundle.
+pub(crate) fn text(bytes: &[u8], bundle: &Bundle, generator: &str) -> Text {
+    let wanted = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| Some((text, canonical::rewritten(text, bundle)?)));
+    match wanted {
+        Some((text, wanted)) => Text::compared(text, &wanted, generator),
+        None => Text::Other { line: 1 },
+    }
 }
 
 #[cfg(test)]

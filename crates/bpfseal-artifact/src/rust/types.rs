@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use bpfseal_object::btf::{Btf, Kind, Member, Type, TypeId};
 
 use crate::error::SkeletonError;
-use crate::ident::{Names, identifier};
+use crate::ident::{Names, clean, identifier};
 
 /// Most bytes of definitions in a module: hostile BTF could otherwise ask for any number.
 const MAX_LENGTH: usize = 4 << 20;
@@ -26,6 +26,40 @@ const KEYWORDS: [&str; 47] = [
     "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return",
     "static", "struct", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use",
     "virtual", "where", "while",
+];
+
+/// Types, traits and modules that a module uses by these names; the object's get others.
+pub(super) const PRELUDE: [&str; 30] = [
+    "Clone",
+    "Copy",
+    "Debug",
+    "Eq",
+    "Hash",
+    "Ok",
+    "Option",
+    "PartialEq",
+    "Result",
+    "Some",
+    "Vec",
+    "bool",
+    "char",
+    "f32",
+    "f64",
+    "i128",
+    "i16",
+    "i32",
+    "i64",
+    "i8",
+    "isize",
+    "rt",
+    "str",
+    "types",
+    "u128",
+    "u16",
+    "u32",
+    "u64",
+    "u8",
+    "usize",
 ];
 
 /// A name as a Rust identifier.
@@ -99,7 +133,7 @@ impl<'a> RustTypes<'a> {
         Self {
             btf,
             known: HashMap::new(),
-            names: Names::default(),
+            names: PRELUDE.iter().map(|name| (*name).to_owned()).collect(),
             text: String::new(),
         }
     }
@@ -181,7 +215,7 @@ impl<'a> RustTypes<'a> {
         let shown = if t.name().is_empty() {
             "An anonymous struct".to_owned()
         } else {
-            format!("`struct {}`", t.name())
+            format!("`struct {}`", clean(t.name()))
         };
         let size = t.size();
         let _ = write!(self.text, "\n/// {shown}, {size} bytes.\n");
@@ -282,10 +316,11 @@ impl<'a> RustTypes<'a> {
                 anonymous += 1;
                 format!("anon_{anonymous}")
             } else {
-                identifier(plain)
+                rust_ident(plain)
             };
             let plain = names.unique(plain);
-            let hint = format!("{}_{plain}", unraw(name));
+            let setter = names.unique(format!("set_{}", unraw(&plain)));
+            let hint = format!("{}_{}", unraw(name), unraw(&plain));
             let Some(field) = self.member(t, &member, plain.clone(), &hint, depth)? else {
                 continue;
             };
@@ -298,7 +333,7 @@ impl<'a> RustTypes<'a> {
                 "\n    /// As `{plain}`. {note}\n    \
                  pub fn {plain}(&self) -> {rust} {{\n        rt::field(&self.0, {offset})\n    }}\n\n    \
                  /// Writes `{plain}`.\n    \
-                 pub fn set_{plain}(&mut self, value: {rust}) {{\n        rt::put(value, &mut self.0, {offset});\n    }}\n",
+                 pub fn {setter}(&mut self, value: {rust}) {{\n        rt::put(value, &mut self.0, {offset});\n    }}\n",
                 rust = field.rust,
                 note = field.note,
                 plain = plain,
@@ -307,7 +342,7 @@ impl<'a> RustTypes<'a> {
         let shown = if t.name().is_empty() {
             "An anonymous union".to_owned()
         } else {
-            format!("`union {}`", t.name())
+            format!("`union {}`", clean(t.name()))
         };
         let _ = write!(
             self.text,
@@ -330,7 +365,7 @@ impl<'a> RustTypes<'a> {
         let shown = if t.name().is_empty() {
             "An anonymous enum".to_owned()
         } else {
-            format!("`enum {}`", t.name())
+            format!("`enum {}`", clean(t.name()))
         };
         let mut names = Names::default();
         let mut constants = String::new();
@@ -346,7 +381,8 @@ impl<'a> RustTypes<'a> {
             };
             let _ = write!(
                 constants,
-                "    /// `{plain}`\n    pub const {constant_name}: Self = Self({value});\n"
+                "    /// `{}`\n    pub const {constant_name}: Self = Self({value});\n",
+                clean(plain)
             );
         }
         let _ = write!(

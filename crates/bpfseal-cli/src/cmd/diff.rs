@@ -41,6 +41,10 @@ pub(crate) struct Args {
     #[arg(long)]
     brief: bool,
 
+    /// Look at the bytes of light skeletons alone, whatever the text around them is
+    #[arg(long)]
+    bytes_only: bool,
+
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -56,8 +60,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let host = args.host.load()?;
     let name = common_name(args)?;
-    let old = read_side(&args.old, &name, &host)?;
-    let new = read_side(&args.new, &name, &host)?;
+    let old = read_side(&args.old, &name, &host, args.bytes_only)?;
+    let new = read_side(&args.new, &name, &host, args.bytes_only)?;
     let report = bpfseal::diff(&old, &new);
     if args.json {
         files::print_json(&report)?;
@@ -84,14 +88,20 @@ fn common_name(args: &Args) -> Result<String, Failure> {
         }
         let bytes = files::read(path)?;
         if !is_object(&bytes) {
-            let artifact = SealFile::default().artifact_of(&files::shown(path), &bytes)?;
+            let file = SealFile::bytes_only(args.bytes_only);
+            let artifact = file.artifact_of(&files::shown(path), &bytes)?;
             return Ok(artifact.interface.name);
         }
     }
     name_of(&args.new, None)
 }
 
-fn read_side(path: &Path, name: &str, host: &Values) -> Result<DiffSide, Failure> {
+fn read_side(
+    path: &Path,
+    name: &str,
+    host: &Values,
+    bytes_only: bool,
+) -> Result<DiffSide, Failure> {
     let place = files::shown(path);
     let bytes = files::read(path)?;
     if is_object(&bytes) {
@@ -100,7 +110,7 @@ fn read_side(path: &Path, name: &str, host: &Values) -> Result<DiffSide, Failure
         let plan = LoadPlan::new(&object, host).map_err(|e| Report::new(&place, &e, e.advice()))?;
         return Ok(DiffSide::object(&place, plan));
     }
-    let artifact = SealFile::default().artifact_of(&place, &bytes)?;
+    let artifact = SealFile::bytes_only(bytes_only).artifact_of(&place, &bytes)?;
     Ok(DiffSide::artifact(&place, &artifact))
 }
 

@@ -145,7 +145,7 @@ fn from_artifact(args: &Args, bytes: &[u8]) -> Result<Pieces, Failure> {
             "give an object to sign it, or leave -k, -i, --form and --name away",
         ));
     }
-    let artifact = SealFile::default().artifact_of(&files::shown(&args.input), bytes)?;
+    let artifact = SealFile::bytes_only(true).artifact_of(&files::shown(&args.input), bytes)?;
     // There is always one: an artifact without a form is not read.
     let form = artifact.forms.first().ok_or(Failure::Rejected)?;
     Ok(Pieces {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bpfseal::artifact::CHeader;
 use bpfseal::loader::Form;
 use bpfseal::object::Object;
 use bpfseal::{Made, MakeError, Sealer, Source};
@@ -67,6 +68,10 @@ struct Skeleton {
     #[arg(value_name = "name NAME", num_args = 0..=2)]
     name: Vec<String>,
 
+    /// Make a C header that needs no libbpf, for user space
+    #[arg(long)]
+    standalone: bool,
+
     #[command(flatten)]
     host: HostArgs,
 }
@@ -116,7 +121,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         if rust {
             files::write(output, &sealed.rust_module().map_err(|e| report(e.into()))?)?;
         } else {
-            files::write(output, &sealed.c_header().map_err(report)?)?;
+            let header = sealed.c_header().map_err(report)?;
+            files::write(
+                output,
+                &libraries(header, skeleton.standalone).map_err(report)?,
+            )?;
         }
         sealed.made
     } else {
@@ -125,7 +134,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         if rust {
             files::write(output, &made.rust_module().map_err(|e| report(e.into()))?)?;
         } else {
-            files::write(output, &made.c_header().map_err(|e| report(e.into()))?)?;
+            let header = made.c_header().map_err(|e| report(e.into()))?;
+            files::write(
+                output,
+                &libraries(header, skeleton.standalone).map_err(report)?,
+            )?;
         }
         made
     };
@@ -133,6 +146,14 @@ pub(crate) fn run(args: &Args) -> Outcome {
         say!("{note}");
     }
     Ok(())
+}
+
+/// The header with what it loads by: libbpf, or its own functions.
+pub(super) fn libraries(header: CHeader<'_>, standalone: bool) -> Result<CHeader<'_>, MakeError> {
+    match standalone {
+        true => Ok(header.standalone()?),
+        false => Ok(header),
+    }
 }
 
 /// Reads an object; the bytes of its file are let go of. Their digest is computed only where it
@@ -163,12 +184,6 @@ pub(crate) fn notes(place: &str, made: &Made, host: &Values) -> Vec<String> {
         .chain(&made.plan.notes)
         .map(|note| format!("note: {place}: {note}"))
         .collect();
-    if made.object.name.starts_with(|c: char| c.is_ascii_digit()) {
-        notes.push(format!(
-            "note: {place}: the name `{}` begins with a digit, which C does not take; give another with `name`",
-            made.object.name
-        ));
-    }
     let taken: Vec<String> = host
         .of_running_host(&made.plan.host)
         .iter()

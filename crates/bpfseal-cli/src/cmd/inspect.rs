@@ -73,8 +73,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 "object with a detached seal",
             ),
             None => {
-                let file = read_artifact(&place, &bytes)?;
-                (file.artifact, file.kind.name())
+                let artifact = args.seal.artifact_of(&place, &bytes)?;
+                (artifact, read_artifact(&place, &bytes)?.kind.name())
             }
         };
         let mut report = bpfseal::inspect_artifact(&artifact, kind, detail);

@@ -14,7 +14,7 @@ use bpfseal::{Sealed, Sealer};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::generate::read_source;
+use super::generate::{libraries, read_source};
 use crate::args::SchemeArgs;
 use crate::failure::{Failure, Outcome, Report};
 use crate::files;
@@ -67,6 +67,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT")]
     emit: Option<Format>,
 
+    /// Make a C light skeleton that needs no libbpf, for user space
+    #[arg(long)]
+    standalone: bool,
+
     /// Name of the object instead of that of its file; it becomes part of the signed bytes
     #[arg(long)]
     name: Option<String>,
@@ -86,13 +90,30 @@ pub(super) enum Format {
     Rust,
     /// Signatures alone, beside the object that stays as it is
     Detached,
+    /// C light skeleton that needs no libbpf
+    #[value(skip)]
+    Standalone,
+}
+
+impl Args {
+    /// The format, with --standalone.
+    fn format(&self, format: Format) -> Result<Format, Failure> {
+        match (self.standalone, format) {
+            (false, format) => Ok(format),
+            (true, Format::C) => Ok(Format::Standalone),
+            (true, _) => Err(Failure::usage(
+                "--standalone is for C light skeletons",
+                "leave it away, or write a C light skeleton: --emit c",
+            )),
+        }
+    }
 }
 
 impl Format {
     fn ending(self) -> &'static str {
         match self {
             Self::Bundle => "bpfseal",
-            Self::C => "lskel.h",
+            Self::C | Self::Standalone => "lskel.h",
             Self::Rust => "rs",
             Self::Detached => "seal",
         }
@@ -163,7 +184,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let Plan { jobs, folder } = plan(args)?;
     let schemes = args.scheme.schemes()?;
-    if schemes.len() > 1 && jobs.iter().any(|job| job.format == Format::C) {
+    if schemes.len() > 1
+        && jobs
+            .iter()
+            .any(|job| matches!(job.format, Format::C | Format::Standalone))
+    {
         return Err(Failure::usage(
             "a C light skeleton has one signature, and several schemes were asked for",
             "write a bundle (-o OUT.bpfseal) or a Rust skeleton (-o OUT.rs), or name one scheme",
@@ -294,7 +319,7 @@ fn plan(args: &Args) -> Result<Plan<'_>, Failure> {
     };
     let Some(folder) = folder else {
         let output = args.output.clone().unwrap_or_default();
-        let format = Format::of(&output, args.emit)?;
+        let format = args.format(Format::of(&output, args.emit)?)?;
         let job = Job {
             object: &args.objects[0],
             output,
@@ -311,7 +336,7 @@ fn plan(args: &Args) -> Result<Plan<'_>, Failure> {
             "give a folder: -o DIR",
         ));
     }
-    let format = args.emit.unwrap_or(Format::C);
+    let format = args.format(args.emit.unwrap_or(Format::C))?;
     let ending = format.ending();
     let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
     let mut jobs = Vec::new();
@@ -392,8 +417,9 @@ pub(super) fn write_sealed(
             let detached = detached.map_err(|e| Report::new(place, &e, e.advice()))?;
             files::write(output, &detached.encode())?;
         }
-        Format::C => {
-            let header = sealed.c_header();
+        Format::C | Format::Standalone => {
+            let standalone = format == Format::Standalone;
+            let header = sealed.c_header().and_then(|h| libraries(h, standalone));
             let header = header.map_err(|e| Report::new(place, &e, e.advice()))?;
             files::write(output, &header)?;
         }

@@ -119,12 +119,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
         .map(parse_kernel_scheme)
         .transpose()?;
     let place = files::shown(artifact);
-    let artifact = args.seal.artifact(artifact)?;
+    let bytes = files::read(artifact)?;
+    let (artifact, other_line) = args.seal.artifact_and_text(&place, &bytes)?;
     let mut report = bpfseal::verify(&artifact, &anchors.store, &strictness);
     report.artifact = place;
     anchors.untrusted(&mut report.untrusted, args.json);
     if let Some(min) = min_scheme {
         report.require(min);
+    }
+    if let Some(line) = other_line {
+        report.refuse_text(line);
     }
     if args.json {
         files::print_json(&report)?;

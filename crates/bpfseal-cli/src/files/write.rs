@@ -68,7 +68,7 @@ impl Contents for CHeader<'_> {
     }
 }
 
-impl Contents for RustModule<'_> {
+impl Contents for RustModule {
     fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "{self}")
     }

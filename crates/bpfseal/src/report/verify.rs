@@ -169,11 +169,30 @@ impl VerifyReport {
             errno: None,
             help: "get an artifact that is sealed for it, or ask for a weaker scheme",
         };
+        self.reject(form);
+    }
+
+    /// Says that the text of a skeleton is not what was generated, from this line on
+    /// ([`Text::Other`](crate::artifact::Text::Other)): good bytes do not make up for it.
+    pub fn refuse_text(&mut self, line: usize) {
+        if !self.is_good() {
+            return;
+        }
+        self.reject(RejectedForm {
+            scheme: self.decisive.scheme(),
+            reason: format!(
+                "the bytes are good, the text around them is not what bpfseal or bpftool write: line {line}"
+            ),
+            check: "text",
+            errno: None,
+            help: "generate it again; or give --bytes-only to verify the loader's bytes alone",
+        });
+    }
+
+    /// Rejects for what is no form's fault.
+    fn reject(&mut self, form: RejectedForm) {
+        self.summary.clone_from(&form.reason);
         self.decisive = FormVerdict::Rejected(Box::new(form));
-        self.summary = match &self.decisive {
-            FormVerdict::Rejected(form) => form.reason.clone(),
-            FormVerdict::Good(_) => String::new(),
-        };
     }
 
     /// What is good, what that does not cover, which forms are rejected or not signed.
@@ -346,7 +365,7 @@ pub struct RejectedForm {
     /// Why, as a sentence.
     pub reason: String,
     /// The check that failed, as a word: `excl_prog_hash`, `metadata`, `scheme`, `form`,
-    /// `signature`, `trust`, `byte-order`, `dates`, `usage` or `unsigned`.
+    /// `signature`, `trust`, `byte-order`, `dates`, `usage`, `text` or `unsigned`.
     pub check: &'static str,
     /// The errno that the kernel answers; none where no kernel refuses it.
     pub errno: Option<&'static str>,
