@@ -19,8 +19,7 @@ use crate::project;
 use crate::reference::{self, Reference};
 
 /// Compilers and how they are asked for a language.
-const COMPILERS: [(&str, &str, &str); 2] =
-    [("gcc", "c", "-std=gnu11"), ("g++", "c++", "-std=gnu++17")];
+const COMPILERS: [(&str, &str, &str); 2] = [("gcc", "c", "-std=c99"), ("g++", "c++", "-std=c++17")];
 
 /// Folders of headers, for `-isystem`.
 struct Headers {
@@ -107,6 +106,13 @@ fn one(
             newer.push(subject.compile(&subject.ours, headers, compiler)?);
         }
     }
+    let none = Headers {
+        version: "none",
+        folders: Vec::new(),
+    };
+    for compiler in COMPILERS {
+        subject.compile(&subject.standalone, &none, compiler)?;
+    }
     let theirs = reference.skeleton(object, sign)?;
     if !theirs.status.success() {
         return Ok(None);
@@ -143,6 +149,8 @@ fn layout(program: &Path) -> anyhow::Result<String> {
 /// An object, our header of it, and a program that uses the header.
 struct Subject {
     ours: PathBuf,
+    /// The same without libbpf.
+    standalone: PathBuf,
     program: PathBuf,
 }
 
@@ -151,25 +159,29 @@ impl Subject {
         let bytes = std::fs::read(object)?;
         let name = object_name(&object.to_string_lossy());
         let parsed = Object::parse(&bytes, &name)?;
-        let (header, made) = match sign {
+        let (header, standalone, made) = match sign {
             Some((key, certificate)) => {
                 let key = SigningKey::from_pem(&std::fs::read(key)?)?;
                 let certificate = Certificate::from_bytes(&std::fs::read(certificate)?)?;
                 let sealed = Sealer::new(&certificate).seal(parsed, &key)?;
-                (sealed.c_header()?.to_string(), sealed.made)
+                let standalone = sealed.c_header()?.standalone()?.to_string();
+                (sealed.c_header()?.to_string(), standalone, sealed.made)
             }
             None => {
                 let made = make_loader(parsed, &RunningHost, Form::Unsigned)?;
-                (made.c_header()?.to_string(), made)
+                let standalone = made.c_header()?.standalone()?.to_string();
+                (made.c_header()?.to_string(), standalone, made)
             }
         };
         let form = if sign.is_some() { "signed" } else { "unsigned" };
         let subject = Self {
             ours: folder.join(format!("{name}-{form}.h")),
+            standalone: folder.join(format!("{name}-{form}-standalone.h")),
             program: folder.join(format!("{name}-{form}.c")),
         };
         let program = user_program(&name, object, &header, &made)?;
         std::fs::write(&subject.ours, header)?;
+        std::fs::write(&subject.standalone, standalone)?;
         std::fs::write(&subject.program, program)?;
         Ok(subject)
     }
@@ -184,14 +196,15 @@ impl Subject {
         let out = header.with_extension(format!("{compiler}-{}.program", headers.version));
         let mut command = Command::new(compiler);
         command
-            .args(["-x", language, standard, "-O1", "-Wall", "-Werror"])
+            .args(["-x", language, standard, "-O1", "-D_DEFAULT_SOURCE"])
+            .args(["-Wall", "-Wextra", "-pedantic", "-Werror"])
             .arg(format!("-DSKELETON=\"{}\"", header.display()))
             .arg("-o")
             .arg(&out);
         for folder in &headers.folders {
             command.arg("-isystem").arg(folder);
         }
-        if header != self.ours {
+        if header != self.ours && header != self.standalone {
             // The reference's leave it to the user to include these.
             command.args(["-include", "errno.h", "-include", "string.h", "-w"]);
         }
