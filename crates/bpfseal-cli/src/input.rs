@@ -17,10 +17,8 @@ pub(crate) struct SealFile {
     #[arg(long = "seal", value_name = "FILE.seal")]
     pub(crate) path: Option<PathBuf>,
 
-    /// Look at the bytes of a light skeleton alone
-    ///
-    /// A compiler sees the text around them too. Without this option a C or Rust light skeleton is
-    /// refused unless its text is what bpfseal or bpftool write for these bytes.
+    /// Look at the bytes of a light skeleton alone; without it, its text has to be what bpfseal or
+    /// bpftool write for them
     #[arg(long)]
     pub(crate) bytes_only: bool,
 }
