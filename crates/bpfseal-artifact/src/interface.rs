@@ -10,6 +10,8 @@ use bpfseal_object::{Object, Program};
 
 use crate::ident::{identifier, map_ident};
 
+bpfseal_object::debug_as_chain!(NameError);
+
 /// Names of what a loader installs, in the order of its context.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interface {
@@ -67,7 +69,7 @@ impl AutoAttach {
 
 /// A name of an object, map or program that becomes a file, a line or a word somewhere, and would
 /// be more than that: nothing, a path, or something that a terminal obeys.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {what} name `{}` {why}", .name.escape_debug())]
 #[non_exhaustive]
 pub struct NameError {
