@@ -1,5 +1,6 @@
 //! `cargo xtask audit`: every loader is run in the model, and the plan that it carries out has to
-//! be the plan of its object. Ours in all forms, and the reference's.
+//! be the plan of its object, and has to give the loader's bytes again. Ours in all forms, and the
+//! reference's.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -110,6 +111,9 @@ fn check(subject: &Subject<'_>, plan: &LoadPlan, form: Form) -> Vec<String> {
         .iter()
         .map(ToString::to_string)
         .collect();
+    if !found.reproduction.is_reproduced() {
+        wrong.push(found.reproduction.to_string());
+    }
     let refused = plan.function_count as usize > MAX_PROGRAMS;
     let findings = found
         .findings

@@ -20,8 +20,9 @@ use crate::terminal::one_line;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The loader is run in a model of the kernel that grants everything and writes down \
-    what it is asked for: who made the loader, and how, does not matter. With --object that is held \
-    against the plan of the object.\n\n\
+    what it is asked for. What it does there is compiled again: only a loader with the same bytes \
+    is sure to do the same on every kernel, and any other is `not reproduced`. With --object that is \
+    held against the plan of the object.\n\n\
     No signature is verified: for that there is `bpfseal verify`.\n\nExamples:\n  \
     bpfseal audit prog.bpfseal\n  \
     bpfseal audit prog.lskel.h --object prog.bpf.o\n  \
@@ -46,7 +47,7 @@ pub(crate) struct Args {
         long,
         value_name = "WHAT,…",
         value_delimiter = ',',
-        default_value = "finding,differs"
+        default_value = "not-reproduced,finding,differs"
     )]
     fail_on: Vec<FailOn>,
 
@@ -64,6 +65,9 @@ pub(crate) struct Args {
 /// Reasons to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FailOn {
+    /// The generator makes other bytes of what the loader does in the model: on a kernel it can do
+    /// something else
+    NotReproduced,
     /// The loader does something that loaders do not do, or does not run
     Finding,
     /// Of that: it has an instruction, jump or helper that loaders do not have
@@ -84,6 +88,7 @@ impl FailOn {
     /// The library's reason; none for nothing.
     fn reason(self) -> Option<Reason> {
         Some(match self {
+            Self::NotReproduced => Reason::NotReproduced,
             Self::Finding => Reason::Finding,
             Self::UnknownInstruction => Reason::UnknownInstruction,
             Self::Differs => Reason::Differs,
@@ -154,6 +159,7 @@ fn to_text(form: &AuditedForm, report: &AuditReport, later: bool) -> String {
     };
     row("signature", &covers);
     row("loader", &format!("sha256 {}", form.excl_prog_hash));
+    row("bytes", &form.reproduction.text);
     for finding in &form.findings {
         row("finding", &finding.text);
     }

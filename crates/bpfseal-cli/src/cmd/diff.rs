@@ -123,6 +123,12 @@ fn to_text(report: &DiffReport, brief: bool) -> String {
             let _ = writeln!(out, "  no loader can be made of {}: {why}", side.file);
         }
     }
+    for side in [old, new] {
+        if let Some(why) = &side.not_reproduced {
+            let why = one_line(why);
+            let _ = writeln!(out, "  what {} does is not sure: {why}", side.file);
+        }
+    }
     if report.same {
         out.push_str("  the same\n");
         return out;

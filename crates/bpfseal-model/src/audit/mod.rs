@@ -12,6 +12,7 @@ mod beyond;
 mod compare;
 mod power;
 mod recover;
+mod reproduce;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use bpfseal_object::Endian;
 
 pub use compare::{Change, Difference, compare};
 pub use power::Powers;
+pub use reproduce::{Reproduction, Unlike};
 
 pub use crate::record::Influence;
 use crate::record::{Act, Answers, Recorder};
@@ -43,6 +45,8 @@ pub struct Audit {
     pub findings: Vec<Finding>,
     /// What the programs can do, in the order of the plan's programs.
     pub powers: Vec<Powers>,
+    /// Whether the loader is what the generator makes of the plan.
+    pub reproduction: Reproduction,
 }
 
 /// Something that loaders do not do.
@@ -259,6 +263,7 @@ pub fn audit(subject: &Subject<'_>) -> Audit {
             reference.weak = !strong.contains(reference.name.as_bytes());
         }
     }
+    audit.reproduction = reproduce::reproduce(subject, &audit.plan);
     audit
 }
 

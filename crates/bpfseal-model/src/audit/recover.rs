@@ -12,7 +12,7 @@ use bpfseal_object::{
 use bpfseal_uapi::map::{PROG_ARRAY, STRUCT_OPS};
 use bpfseal_uapi::{MapType, btf_kind, loader, prog};
 
-use super::{Audit, Finding, Grants, Powers, Run, Subject};
+use super::{Audit, Finding, Grants, Powers, Reproduction, Run, Subject};
 use crate::record::{Act, ProgramAct, Recorder};
 
 /// Kind of the types that functions are.
@@ -95,6 +95,8 @@ pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
         plan,
         influences: Vec::new(),
         findings: recovery.findings,
+        // Asked when the plan is complete.
+        reproduction: Reproduction::NoLoader(String::new()),
     }
 }
 

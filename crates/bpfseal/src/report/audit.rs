@@ -8,7 +8,7 @@ use super::schema::schema;
 use crate::artifact::{Artifact, LoaderForm};
 use crate::loader::LoadPlan;
 use crate::model::Symbols;
-use crate::model::audit::{self as model, Audit, Powers, Subject};
+use crate::model::audit::{self as model, Audit, Powers, Reproduction, Subject, Unlike};
 use crate::seal::Scheme;
 
 schema!(
@@ -34,7 +34,7 @@ impl Default for AuditOptions<'_> {
         Self {
             plan: None,
             symbols: None,
-            fail_on: vec![Reason::Finding, Reason::Differs],
+            fail_on: vec![Reason::NotReproduced, Reason::Finding, Reason::Differs],
         }
     }
 }
@@ -49,6 +49,9 @@ impl Default for AuditOptions<'_> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Reason {
+    /// The generator makes other bytes of what the loader does: nobody can say that it does that
+    /// on a kernel, too.
+    NotReproduced,
     /// The loader does something that no loader does, or it does not run.
     Finding,
     /// It has an instruction, jump or helper call that no loader has. Implies `finding`.
@@ -166,6 +169,8 @@ pub struct AuditedForm {
     pub attests: Option<&'static str>,
     /// SHA-256 of the instructions, which the metadata map is bound to.
     pub excl_prog_hash: Hex,
+    /// Whether the generator makes the same bytes of what the loader does.
+    pub reproduction: ReproductionReport,
     /// Whether it carries out the plan of the first form.
     pub same_as_first: bool,
     /// What the loader does, in order.
@@ -214,6 +219,7 @@ impl AuditedForm {
             reasons: Vec::new(),
             attests: scheme.map(Scheme::attests),
             excl_prog_hash: form.excl_prog_hash().into(),
+            reproduction: (&audit.reproduction).into(),
             same_as_first: true,
             steps: Step::all_of(&audit.plan),
             programs: ProgramReport::all_of(&audit.plan, &audit.powers),
@@ -230,6 +236,7 @@ impl AuditedForm {
     /// Finds the reasons that hold, and the verdict.
     fn judge(&mut self, fail_on: &[Reason]) {
         let holds = |reason: Reason| match reason {
+            Reason::NotReproduced => !self.reproduction.reproduced,
             Reason::Finding => !self.findings.is_empty(),
             Reason::UnknownInstruction => self.findings.iter().any(|f| f.kind == "fault"),
             Reason::Differs => self.same_as_object == Some(false),
@@ -247,7 +254,8 @@ impl AuditedForm {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::NotReproduced,
         Self::Finding,
         Self::UnknownInstruction,
         Self::Differs,
@@ -255,6 +263,41 @@ impl Reason {
         Self::NewCapability,
         Self::MissingSymbol,
     ];
+}
+
+/// Whether a loader is byte for byte what the generator makes of what it does. Only then is it sure
+/// that it does the same on every kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ReproductionReport {
+    /// Whether it is.
+    pub reproduced: bool,
+    /// The first instruction that the generator writes otherwise; none where the instructions are
+    /// the same, or where no loader can be generated.
+    pub instruction: Option<usize>,
+    /// The first byte of the metadata that the generator writes otherwise; none where it is the
+    /// same, or an instruction differs.
+    pub metadata_offset: Option<usize>,
+    /// The answer in words.
+    pub text: String,
+}
+
+impl From<&Reproduction> for ReproductionReport {
+    fn from(reproduction: &Reproduction) -> Self {
+        let (instruction, metadata_offset) = match reproduction {
+            Reproduction::Differs(Unlike::Instruction { insn, .. }) => (Some(*insn), None),
+            Reproduction::Differs(Unlike::Metadata { offset, .. }) => (None, Some(*offset)),
+            _ => (None, None),
+        };
+        Self {
+            reproduced: reproduction.is_reproduced(),
+            instruction,
+            metadata_offset,
+            text: reproduction.to_string(),
+        }
+    }
 }
 
 /// What programs use of the kernel.

@@ -26,6 +26,9 @@ schema!(
 pub struct DiffSide {
     plan: LoadPlan,
     report: SideReport,
+    /// Digests of the instructions and the metadata of a loader that could not be reproduced: it is
+    /// the same as another only if its bytes are.
+    opaque: Option<[[u8; 32]; 2]>,
 }
 
 impl DiffSide {
@@ -42,8 +45,10 @@ impl DiffSide {
                 artifact: false,
                 signatures: Vec::new(),
                 findings: Vec::new(),
+                not_reproduced: None,
                 no_loader: no_loader.map(|error| format!("{error}; {}", error.advice())),
             },
+            opaque: None,
         }
     }
 
@@ -61,16 +66,23 @@ impl DiffSide {
             .influences
             .iter()
             .map(|influence| format!("a host gives {}", influence.what));
+        let reproduced = audit.reproduction.is_reproduced();
+        let opaque = (!reproduced).then(|| {
+            let metadata = crate::seal::sha256(&artifact.metadata);
+            [crate::seal::sha256(form.instructions()), metadata]
+        });
         let report = SideReport {
             file: file.to_owned(),
             artifact: true,
             signatures: SignatureClaim::all_of(artifact),
             findings: findings.chain(influences).collect(),
+            not_reproduced: (!reproduced).then(|| audit.reproduction.to_string()),
             no_loader: None,
         };
         Self {
             plan: audit.plan,
             report,
+            opaque,
         }
     }
 }
@@ -88,7 +100,10 @@ pub fn diff(old: &DiffSide, new: &DiffSide) -> DiffReport {
     let signed = before.artifact && after.artifact && before.signatures != after.signatures;
     DiffReport {
         schema: DiffSchema::V1,
-        same: changes.is_empty() && !signed && before.findings == after.findings,
+        same: changes.is_empty()
+            && !signed
+            && before.findings == after.findings
+            && old.opaque == new.opaque,
         old: before.clone(),
         new: after.clone(),
         new_capabilities: names_of(&changes, |change| match change {
@@ -112,7 +127,8 @@ pub fn diff(old: &DiffSide, new: &DiffSide) -> DiffReport {
 pub struct DiffReport {
     /// Name and version of the schema.
     pub schema: DiffSchema,
-    /// Whether nothing differs.
+    /// Whether nothing differs. A loader that is not reproduced is the same only as one of the
+    /// same bytes.
     pub same: bool,
     /// The older one.
     pub old: SideReport,
@@ -143,6 +159,9 @@ pub struct SideReport {
     /// What the loader of an artifact does that loaders do not do, and what a host can change, in
     /// words.
     pub findings: Vec<String>,
+    /// Why it is not sure what the loader of an artifact does: the generator makes other bytes of
+    /// what it does in the model. None where it makes the same, and for an object.
+    pub not_reproduced: Option<String>,
     /// Why no loader can be made of an object.
     pub no_loader: Option<String>,
 }

@@ -48,7 +48,7 @@ mod verify;
 #[cfg(feature = "model")]
 pub use audit::{
     AuditOptions, AuditReport, AuditSchema, AuditedForm, Change, Difference, KernelLacks, Reason,
-    Verdict, audit,
+    ReproductionReport, Verdict, audit,
 };
 #[cfg(feature = "model")]
 pub use diff::{DiffReport, DiffSchema, DiffSide, SideReport, SignatureClaim, diff};
