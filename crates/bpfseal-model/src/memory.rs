@@ -84,15 +84,30 @@ pub struct OutOfBounds {
 pub(crate) struct Value {
     pub(crate) bits: u64,
     pub(crate) host: bool,
+    /// Whether it is, or was computed from, what the kernel answered. Memory does not keep it: who
+    /// runs the program does.
+    pub(crate) answer: bool,
 }
 
 impl Value {
     pub(crate) fn known(bits: u64) -> Self {
-        Self { bits, host: false }
+        Self {
+            bits,
+            host: false,
+            answer: false,
+        }
     }
 
     pub(crate) fn signed(number: i64) -> Self {
         Self::known(number.cast_unsigned())
+    }
+
+    /// What a call returned, which only the kernel knows.
+    pub(crate) fn answered(number: i64) -> Self {
+        Self {
+            answer: true,
+            ..Self::signed(number)
+        }
     }
 }
 
@@ -356,7 +371,10 @@ impl<'a> Memory<'a> {
                 u64::from_be_bytes(wide)
             }
         };
-        Ok(Value { bits, host })
+        Ok(Value {
+            host,
+            ..Value::known(bits)
+        })
     }
 
     pub(crate) fn store(

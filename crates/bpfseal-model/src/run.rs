@@ -5,6 +5,7 @@
 //! instruction that runs twice is a loop, and a fault.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bpfseal_object::{
     BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, CALL, EXIT, Endian, Insn, LD_IMM64,
@@ -106,6 +107,32 @@ pub(crate) trait Kernel {
     fn host_decides(&mut self, insn: usize);
 }
 
+/// What a program does with a value that only the kernel knows: a descriptor, an id, an address.
+/// Generated loaders check its sign, cut it in halves and hand it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnswerUse {
+    /// It reads or writes memory at an address computed from it.
+    Address,
+    /// It passes it to a helper as an address, size or command.
+    Argument,
+    /// It branches on more than its sign.
+    Branch,
+    /// It calculates with it.
+    Calculation,
+}
+
+impl AnswerUse {
+    /// What the loader does, for a message.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Address => "uses the kernel's answer as an address",
+            Self::Argument => "makes an argument of a call from the kernel's answer",
+            Self::Branch => "branches on more of the kernel's answer than whether it is an error",
+            Self::Calculation => "calculates with the kernel's answer",
+        }
+    }
+}
+
 /// A loader, ready to run.
 pub(crate) struct Machine<'k> {
     pub(crate) insns: Vec<Insn>,
@@ -118,6 +145,10 @@ pub(crate) struct Machine<'k> {
     ran: Vec<bool>,
     /// The first instruction that used memory above the frame.
     pub(crate) above_frame: Option<usize>,
+    /// Where what the kernel answered is used for more than handing it on, and how.
+    pub(crate) answers_used: Vec<(usize, AnswerUse)>,
+    /// Addresses of the bytes that hold what the kernel answered.
+    answered: BTreeSet<u64>,
     kernel: &'k mut dyn Kernel,
 }
 
@@ -173,6 +204,8 @@ impl<'k> Machine<'k> {
             stack,
             registers: [Value::default(); 11],
             above_frame: None,
+            answers_used: Vec::new(),
+            answered: BTreeSet::new(),
             kernel,
         })
     }
@@ -306,6 +339,9 @@ impl<'k> Machine<'k> {
         if base.host {
             return Err(Fault::HostAddress { insn: at });
         }
+        if base.answer {
+            self.answers_used.push((at, AnswerUse::Address));
+        }
         let address = base.bits.wrapping_add_signed(i64::from(insn.off));
         let frame = Memory::address(self.stack, STACK as u64);
         if (frame..frame + ABOVE as u64).contains(&address) {
@@ -314,17 +350,51 @@ impl<'k> Machine<'k> {
         let fault = |access| Fault::Memory { insn: at, access };
         match insn.code & op::CLASS_MASK {
             op::BPF_LDX => {
-                let value = self.memory.load(address, width).map_err(fault)?;
+                let mut value = self.memory.load(address, width).map_err(fault)?;
+                value.answer = self.is_answer(address, width);
                 self.set(at, insn.dst, value)
             }
             op::BPF_ST => {
                 let value = Value::signed(i64::from(insn.imm));
-                self.memory.store(address, width, value).map_err(fault)
+                self.memory.store(address, width, value).map_err(fault)?;
+                self.mark(address, width, false);
+                Ok(())
             }
             _ => {
                 let value = self.register(at, insn.src)?;
-                self.memory.store(address, width, value).map_err(fault)
+                self.memory.store(address, width, value).map_err(fault)?;
+                self.mark(address, width, value.answer);
+                Ok(())
             }
+        }
+    }
+
+    /// Whether any of some bytes holds what the kernel answered.
+    fn is_answer(&self, address: u64, len: usize) -> bool {
+        let end = address.saturating_add(len as u64);
+        self.answered.range(address..end).next().is_some()
+    }
+
+    /// Remembers whether some bytes, of one register, hold what the kernel answered.
+    fn mark(&mut self, address: u64, width: usize, answer: bool) {
+        for byte in (0..width as u64).map(|offset| address.wrapping_add(offset)) {
+            if answer {
+                self.answered.insert(byte);
+            } else {
+                self.answered.remove(&byte);
+            }
+        }
+    }
+
+    /// Notes the arguments of a call that are computed from what the kernel answered.
+    fn check_arguments(&mut self, at: usize, called: Helper) {
+        let checked = match called {
+            helper::SYS_CLOSE | helper::TRACE_PRINTK => return,
+            helper::SYS_BPF | helper::BTF_FIND_BY_NAME_KIND => &self.registers[1..=3],
+            _ => &self.registers[1..=2],
+        };
+        if checked.iter().any(|argument| argument.answer) {
+            self.answers_used.push((at, AnswerUse::Argument));
         }
     }
 
@@ -372,7 +442,16 @@ impl<'k> Machine<'k> {
             op::BPF_MOV => right.host,
             _ => left.host || right.host,
         };
-        self.set(at, insn.dst, Value { bits, host })
+        let operation = insn.code & op::OP_MASK;
+        let answer = match operation {
+            op::BPF_MOV => right.answer,
+            _ => left.answer || right.answer,
+        };
+        let cut = operation == op::BPF_RSH && insn.code & op::BPF_X == 0 && insn.imm == 32;
+        if answer && operation != op::BPF_MOV && !cut {
+            self.answers_used.push((at, AnswerUse::Calculation));
+        }
+        self.set(at, insn.dst, Value { bits, host, answer })
     }
 
     fn jump(&mut self, at: usize, insn: Insn) -> Result<usize, Fault> {
@@ -426,6 +505,16 @@ impl<'k> Machine<'k> {
                 });
             }
         };
+        let sign = [op::BPF_JSGT, op::BPF_JSGE, op::BPF_JSLT, op::BPF_JSLE].contains(&operation)
+            && insn.code & op::BPF_X == 0
+            && insn.imm == 0;
+        // Whether there is such a symbol at all, and whether it is in a module.
+        let absent = [op::BPF_JEQ, op::BPF_JNE].contains(&operation)
+            && insn.code & op::BPF_X == 0
+            && [0, Errno::ENOENT.negative()].contains(&i64::from(insn.imm));
+        if (left.answer || right.answer) && !sign && !absent {
+            self.answers_used.push((at, AnswerUse::Branch));
+        }
         if left.host || right.host {
             self.kernel.host_decides(at);
         }
@@ -440,6 +529,7 @@ impl<'k> Machine<'k> {
         let Some(called) = insn.helper() else {
             return Err(Fault::Function { insn: at });
         };
+        self.check_arguments(at, called);
         let [_, r1, r2, r3, r4, ..] = self.registers;
         let memory_fault = |access| Fault::Memory { insn: at, access };
         // Addresses that are read or written here; where the host gives a length or address of the
@@ -481,6 +571,7 @@ impl<'k> Machine<'k> {
                 self.memory
                     .store(own(r4)?, 8, value)
                     .map_err(memory_fault)?;
+                self.mark(r4.bits, 8, true);
                 found.err().unwrap_or(0)
             }
             helper::COPY_FROM_USER => {
@@ -529,7 +620,7 @@ impl<'k> Machine<'k> {
         for register in 1..=5 {
             self.registers[register] = Value::default();
         }
-        self.registers[0] = Value::signed(result);
+        self.registers[0] = Value::answered(result);
         Ok(())
     }
 }

@@ -235,6 +235,56 @@ fn command(insns: &[Insn], number: i32) -> usize {
 
 const FREEZE: i32 = cmd::MAP_FREEZE.0.cast_signed();
 
+/// Planted behind a command: what would tell a kernel from the model by what it answers.
+#[test]
+fn a_loader_that_looks_at_answers_is_named() {
+    const ADDRESS: &str = "answer as an address";
+    const BRANCH: &str = "branches on more of the kernel's answer";
+    const CALCULATION: &str = "calculates with the kernel's answer";
+    let sample = original("sample");
+    let good = loader(&sample.plan, Form::Signed);
+    let op = Insn::new;
+    // Compares, with a number or a register; calculates without a branch; indexes; by the stack.
+    let mut means: Vec<(Vec<Insn>, &str)> = Vec::new();
+    for code in [
+        0x15, 0x25, 0x35, 0x45, 0x55, 0x65, 0x75, 0xa5, 0xb5, 0xc5, 0xd5, 0x16, 0x26, 0x36, 0x46,
+        0x56, 0x66, 0x76, 0xa6, 0xb6, 0xc6, 0xd6, 0x1d, 0x3d, 0x5d, 0x6d, 0xbd,
+    ] {
+        let imm = if code & 8 == 0 { 1000 } else { 0 };
+        means.push((vec![op(code, 0, 10, 0, imm)], BRANCH));
+    }
+    for code in [
+        0x07, 0x17, 0x27, 0x37, 0x47, 0x57, 0x67, 0x77, 0x97, 0xa7, 0xc7, 0x04, 0x54, 0x94, 0xa4,
+    ] {
+        means.push((vec![op(code, 0, 0, 0, 3)], CALCULATION));
+    }
+    means.push((
+        vec![op(0xbf, 1, 10, 0, 0), op(0x1f, 1, 0, 0, 0)],
+        CALCULATION,
+    ));
+    means.push((vec![op(0x71, 1, 0, 0, 0)], ADDRESS));
+    means.push((
+        vec![
+            op(0x7b, 10, 0, -8, 0),
+            op(0x71, 1, 10, -8, 0),
+            op(0x15, 1, 0, 0, 7),
+        ],
+        BRANCH,
+    ));
+    let original = Insn::decode_all(&good.instructions, good.endian);
+    let call = original
+        .iter()
+        .rposition(|i| i.code == 0x85 && i.imm == 166);
+    let after = call.unwrap() + 1;
+    for (inserted, used) in means {
+        let mut insns = original.clone();
+        insns.splice(after..after, inserted.iter().copied());
+        let bytes: Vec<u8> = insns.iter().flat_map(|i| i.encode(good.endian)).collect();
+        let found = sample.audit_bytes(&bytes, &good.metadata);
+        sample.said(&found, used);
+    }
+}
+
 /// Planted in a loader's own code, where no plan has it.
 #[test]
 fn a_changed_loader_is_named() {

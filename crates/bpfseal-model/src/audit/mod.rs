@@ -29,7 +29,7 @@ pub use reproduce::{Reproduction, Unlike};
 
 pub use crate::record::Influence;
 use crate::record::{Act, Answers, Recorder};
-use crate::run::{Fault, Machine};
+use crate::run::{AnswerUse, Fault, Machine};
 use crate::symbols::Symbols;
 
 /// What a loader does.
@@ -305,6 +305,7 @@ struct Run {
     recorder: Recorder<Grants>,
     returned: Result<i64, Fault>,
     above_frame: Option<usize>,
+    answers_used: Vec<(usize, AnswerUse)>,
     /// The beginning of the metadata, which holds the descriptors of maps.
     slots: Vec<u8>,
     context: Vec<u8>,
@@ -322,18 +323,26 @@ fn run(subject: &Subject<'_>, object: &[u8], context: Vec<u8>, symbols: Symbols)
         subject.endian,
         &mut recorder,
     );
-    let (returned, above_frame, slots, context) = match machine {
+    let (returned, above_frame, answers_used, slots, context) = match machine {
         Ok(mut machine) => {
             let returned = machine.run();
             let slots = machine.start_of(0, MAX_MAPS * 4);
-            (returned, machine.above_frame, slots, machine.context())
+            let used = std::mem::take(&mut machine.answers_used);
+            (
+                returned,
+                machine.above_frame,
+                used,
+                slots,
+                machine.context(),
+            )
         }
-        Err(fault) => (Err(fault), None, Vec::new(), Vec::new()),
+        Err(fault) => (Err(fault), None, Vec::new(), Vec::new(), Vec::new()),
     };
     Run {
         recorder,
         returned,
         above_frame,
+        answers_used,
         slots,
         context,
     }

@@ -57,6 +57,12 @@ pub(super) fn recover(subject: &Subject<'_>, run: &Run) -> Audit {
     if let Some(insn) = run.above_frame {
         recovery.findings.push(Finding::Frame { insn });
     }
+    for &(insn, used) in &run.answers_used {
+        recovery.findings.push(Finding::Dialect {
+            insn,
+            what: used.describe(),
+        });
+    }
     let mut steps = Vec::new();
     for (insn, act) in &recorder.acts {
         steps.extend(recovery.step(*insn, act, &slots));
