@@ -7,7 +7,7 @@ use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
 use bpfseal::seal::{Certificate, Scheme, SigningKey, TrustStore};
 use bpfseal::{Sealed, Sealer};
-use bpfseal_proof::attacks::{Cell, Material, Stopped, catalogue};
+use bpfseal_proof::attacks::{Cell, Material, Stopped, catalogue, plain, plain_seals};
 
 use crate::project;
 
@@ -52,10 +52,15 @@ pub(crate) fn check() -> anyhow::Result<()> {
     run(&Args { check: true })
 }
 
-fn sealed(name: &str) -> anyhow::Result<Sealed> {
+fn signer() -> anyhow::Result<(SigningKey, Certificate)> {
     let keys = project::root().join("testdata/keys");
     let key = SigningKey::from_pem(&std::fs::read(keys.join("p256.key.pem"))?)?;
     let certificate = Certificate::from_bytes(&std::fs::read(keys.join("p256.cert.pem"))?)?;
+    Ok((key, certificate))
+}
+
+fn sealed(name: &str) -> anyhow::Result<Sealed> {
+    let (key, certificate) = signer()?;
     let bytes = std::fs::read(project::objects().join(format!("{name}.bpf.o")))?;
     let object = Object::parse(&bytes, name)?;
     let host = FixedHost::default();
@@ -67,11 +72,11 @@ fn sealed(name: &str) -> anyhow::Result<Sealed> {
 }
 
 fn text() -> anyhow::Result<String> {
-    let keys = project::root().join("testdata/keys");
+    let (key, certificate) = signer()?;
+    let seals = plain_seals(&key, &certificate)?;
+    let plain = plain(&seals);
     let mut trust = TrustStore::new();
-    trust.add(Certificate::from_bytes(&std::fs::read(
-        keys.join("p256.cert.pem"),
-    )?)?);
+    trust.add(certificate);
     let (honest, older) = (sealed(HONEST)?, sealed("minimal")?);
     let endian = honest.made.plan.endian;
     let honest: Vec<_> = honest.forms().collect();
@@ -79,6 +84,7 @@ fn text() -> anyhow::Result<String> {
     let rows = catalogue(&Material {
         honest: &honest,
         older: &older,
+        plain: &plain,
         endian,
         trust: &trust,
     });
@@ -133,6 +139,9 @@ checked can be changed before the loader runs.
 - **Hornet** looks again before the run, and so sees changes by then.
 - **Replay** of an older artifact is stopped by no scheme: what was signed stays signed. Revoke its \
 content or its signer, or have a policy that names versions.
+- **What no signature covers**: CO-RE records are applied to a program after its signature was \
+checked, and the program's type, license and flags are nobody's. A security module has to refuse \
+records of a signed program, and take nothing but loaders ([what to ask for](schemes.md#what-no-signature-covers)).
 - **Leaving the signature away** is no attack on a scheme: who may load unsigned programs is for a \
 security module to say, and it is told.
 - A good signature under which a **payload fails** is told as verified, whatever comes of it.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use bpfseal_uapi::attr::{prog_load, prog_run};
-use bpfseal_uapi::{Command, Errno, KeyringId, ProgType, cmd, info};
+use bpfseal_uapi::{Command, Errno, KeyringId, ProgType, cmd, core_relo, info};
 
 use crate::attr::{Attr, run_attr};
 use crate::error::SyscallError;
@@ -16,6 +16,8 @@ use crate::text::{text, word};
 const INFO_LEN: usize = info::prog::NAME.end();
 /// Bytes of the attributes of a run, rounded up as the kernel's union is.
 const RUN_LEN: usize = prog_run::LEN.next_multiple_of(8);
+/// Bytes of a `struct bpf_func_info`.
+const FUNC_INFO: usize = 8;
 /// Bytes for the kernel's log: the next size where it does not fit.
 pub(crate) const LOG_SIZES: [usize; 4] = [64 << 10, 1 << 20, 8 << 20, 64 << 20];
 
@@ -52,6 +54,19 @@ pub struct ProgramSpec<'a> {
     pub log_level: u32,
 }
 
+/// What a host can ask for besides a program's instructions, and no signature covers: CO-RE records,
+/// which the kernel applies to the instructions after it has checked the signature. Loading an
+/// artifact never sends them; trying them tells whether a kernel has that hole.
+#[derive(Debug, Clone, Copy)]
+pub struct CoreRecords<'a> {
+    /// The types that the records refer to.
+    pub btf: BorrowedFd<'a>,
+    /// `struct bpf_func_info`, 8 bytes each; the kernel applies no records without.
+    pub func_info: &'a [u8],
+    /// `struct bpf_core_relo`, 16 bytes each.
+    pub records: &'a [u8],
+}
+
 /// What the kernel says of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -82,18 +97,31 @@ impl Program {
     /// was asked for.
     pub fn load(system: &dyn System, spec: &ProgramSpec<'_>) -> Result<Self, SyscallError> {
         for size in LOG_SIZES.iter().filter(|_| spec.log_level > 0) {
-            match Self::load_once(system, spec, *size) {
+            match Self::load_once(system, spec, None, *size) {
                 Err(error) if error.errno == Errno::ENOSPC => {}
                 answer => return answer,
             }
         }
-        Self::load_once(system, spec, 0)
+        Self::load_once(system, spec, None, 0)
+    }
+
+    /// The same with [`CoreRecords`], and without a log.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; `EACCES` from a kernel that takes no records of a signed program.
+    pub fn load_with_records(
+        system: &dyn System,
+        spec: &ProgramSpec<'_>,
+        records: &CoreRecords<'_>,
+    ) -> Result<Self, SyscallError> {
+        Self::load_once(system, spec, Some(records), 0)
     }
 
     /// With a log of this size, or without one.
     fn load_once(
         system: &dyn System,
         spec: &ProgramSpec<'_>,
+        records: Option<&CoreRecords<'_>>,
         log_size: usize,
     ) -> Result<Self, SyscallError> {
         let license = [spec.license.as_bytes(), &[0]].concat();
@@ -122,6 +150,22 @@ impl Program {
             attr.put_any_bytes(at::SIGNATURE, signature.bytes)
                 .put_u32(at::SIGNATURE_SIZE, size)
                 .put_i32(at::KEYRING_ID, signature.keyring.0);
+        }
+        if let Some(records) = records {
+            let count = |bytes: &[u8], size: usize| u32::try_from(bytes.len() / size);
+            attr.put_fd(at::PROG_BTF_FD, records.btf)
+                .put_u32(at::FUNC_INFO_REC_SIZE, FUNC_INFO as u32)
+                .put_u32(
+                    at::FUNC_INFO_CNT,
+                    count(records.func_info, FUNC_INFO).unwrap_or(u32::MAX),
+                )
+                .put_bytes(at::FUNC_INFO, records.func_info)
+                .put_u32(at::CORE_RELO_REC_SIZE, core_relo::LEN as u32)
+                .put_u32(
+                    at::CORE_RELO_CNT,
+                    count(records.records, core_relo::LEN).unwrap_or(u32::MAX),
+                )
+                .put_bytes(at::CORE_RELOS, records.records);
         }
         if log_size > 0 {
             attr.put_u32(at::LOG_LEVEL, spec.log_level)

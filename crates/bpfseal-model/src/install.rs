@@ -63,6 +63,8 @@ pub fn prog_load(program: &NewProgram<'_>, fd_array: Vec<Fd>) -> ProgLoad {
             size: count(signature.bytes.len()),
             keyring: signature.keyring.0,
         }),
+        // A plan has none.
+        core_relos: Vec::new(),
     }
 }
 

@@ -12,13 +12,42 @@ use bpfseal_artifact::install::{
 use bpfseal_loader::ContextLayout;
 use bpfseal_model::explain::{Setting, describe_admission};
 use bpfseal_model::install::{map_create, prog_load};
-use bpfseal_model::kernel::{End, Fd, Hook, Kernel, MapCreate, Policy, Profile};
+use bpfseal_model::kernel::{CoreRelo, End, Fd, Hook, Kernel, MapCreate, Policy, Profile};
 use bpfseal_model::{KernelSymbols, Symbols};
 use bpfseal_object::Endian;
-use bpfseal_seal::{Scheme, SealedLoader, TrustStore, excl_prog_hash};
-use bpfseal_uapi::{Errno, KeyringId};
+use bpfseal_seal::{
+    Certificate, Scheme, Seal, SealError, SealOptions, SealedLoader, SigningKey, TrustStore,
+    excl_prog_hash, seal,
+};
+use bpfseal_uapi::{Errno, KeyringId, prog};
 
 use crate::machine::Machine;
+
+/// `r0 = 7; exit`: a program that can be signed without being a loader.
+pub const PLAIN: [u8; 16] = [0xb7, 0, 0, 0, 7, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// Seals for [`PLAIN`], by every scheme that a kernel checks.
+///
+/// # Errors
+/// When the key does not sign.
+pub fn plain_seals(key: &SigningKey, certificate: &Certificate) -> Result<Vec<Seal>, SealError> {
+    let options = SealOptions::default();
+    let seals = Scheme::KERNELS.iter();
+    seals
+        .map(|scheme| seal(*scheme, &PLAIN, &[], key, certificate, &options))
+        .collect()
+}
+
+/// [`PLAIN`], with these seals.
+#[must_use]
+pub fn plain(seals: &[Seal]) -> Vec<SealedLoader<'_>> {
+    let loaders = seals.iter().map(|seal| SealedLoader {
+        instructions: &PLAIN,
+        metadata: &[],
+        seal,
+    });
+    loaders.collect()
+}
 
 /// What stops an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +95,8 @@ pub struct Material<'a> {
     pub honest: &'a [SealedLoader<'a>],
     /// An older version of the same object's loaders, signed as well.
     pub older: &'a [SealedLoader<'a>],
+    /// A program without maps, [`PLAIN`], by the schemes of kernels.
+    pub plain: &'a [SealedLoader<'a>],
     /// Byte order of all of them.
     pub endian: Endian,
     /// The signer.
@@ -95,6 +126,8 @@ enum Hand {
     Raw,
     /// A BTF gets into `fd_array`.
     Btf,
+    /// The load has a CO-RE record for the first instruction.
+    Record,
 }
 
 /// Changes a plan, or what is around it.
@@ -229,6 +262,36 @@ const ASKED: [Input<'static>; 64] = [Input {
 /// The row about another artifact.
 const REPLAY: Attack = attack("an older artifact, well signed, once more", |_| {});
 
+/// What no signature covers, tried with a signed program that has no maps.
+const UNSIGNED_FIELDS: [Attack; 4] = [
+    attack(
+        "a program without maps, with a CO-RE record of the host: another constant runs",
+        |a| a.add_record(),
+    ),
+    attack(
+        "the same signature for a program of another type (a socket filter)",
+        |a| a.change_type(),
+    ),
+    modelled(
+        "the CO-RE record, under a policy that takes none of a signed program",
+        |a| {
+            a.add_record();
+            a.policy = Some(Policy::Signed {
+                keyrings: Vec::new(),
+            });
+        },
+    ),
+    modelled(
+        "the other type, under a policy that takes only loaders",
+        |a| {
+            a.change_type();
+            a.policy = Some(Policy::Signed {
+                keyrings: Vec::new(),
+            });
+        },
+    ),
+];
+
 fn flip(bytes: &mut [u8]) {
     if let Some(last) = bytes.last_mut() {
         *last ^= 1;
@@ -253,7 +316,10 @@ fn all<'m>(
     material: &'m Material<'_>,
 ) -> impl Iterator<Item = (&'static Attack, &'m [SealedLoader<'m>])> {
     let honest = ATTACKS.iter().map(|attack| (attack, material.honest));
-    honest.chain([(&REPLAY, material.older)])
+    let plain = UNSIGNED_FIELDS
+        .iter()
+        .map(|attack| (attack, material.plain));
+    honest.chain([(&REPLAY, material.older)]).chain(plain)
 }
 
 fn by_scheme<'m>(
@@ -345,6 +411,31 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Leaves the map out altogether.
+    fn without_map(&mut self) {
+        let stays =
+            |call: &Call<'_>| matches!(call, Call::LoadProgram(_) | Call::RunProgram { .. });
+        self.plan.calls.retain(stays);
+        if let Some(program) = self.plan.program_mut() {
+            program.fd_array.clear();
+        }
+        self.leave_uncounted();
+    }
+
+    fn add_record(&mut self) {
+        self.without_map();
+        self.hand = Some(Hand::Record);
+    }
+
+    fn change_type(&mut self) {
+        self.without_map();
+        let stays = |call: &Call<'_>| !matches!(call, Call::RunProgram { .. });
+        self.plan.calls.retain(stays);
+        if let Some(program) = self.plan.program_mut() {
+            program.prog_type = prog::SOCKET_FILTER;
+        }
+    }
+
     fn leave_unfrozen(&mut self) {
         let stays = |call: &Call<'_>| !matches!(call, Call::FreezeMap { .. });
         self.plan.calls.retain(stays);
@@ -394,6 +485,8 @@ impl<'a> Attempt<'a> {
                 let errno = i32::try_from(-returned).map_or(Errno::EINVAL, Errno);
                 Stopped::AtRunTime(errno)
             }
+            // What was signed ran.
+            Ok(Some(7)) if self.hand == Some(Hand::Record) => Stopped::Ignored,
             Ok(_) => Stopped::Never,
             Err(failed) => match driver.meddled {
                 Some(errno) => Stopped::AtTheMap(errno),
@@ -467,7 +560,7 @@ impl Driver<'_> {
                 machine.update(outer, 0, &map.to_ne_bytes(), 0)?;
                 machine.poke_inner(outer, last, byte)
             }
-            Some(Hand::Raw | Hand::Btf) | None => Ok(()),
+            Some(Hand::Raw | Hand::Btf | Hand::Record) | None => Ok(()),
         }
     }
 }
@@ -509,6 +602,12 @@ impl Executor for Driver<'_> {
         }
         if self.hand == Some(Hand::Raw) {
             by_descriptor(&mut load.instructions, self.map);
+        }
+        if self.hand == Some(Hand::Record) {
+            load.core_relos = vec![CoreRelo {
+                insn: 0,
+                type_id: 1,
+            }];
         }
         self.machine.load(&load).result
     }

@@ -5,7 +5,7 @@ use bpfseal::loader::FixedHost;
 use bpfseal::object::Object;
 use bpfseal::seal::{Scheme, SealedLoader, TrustStore};
 use bpfseal::{Sealed, Sealer};
-use bpfseal_proof::attacks::{Material, on};
+use bpfseal_proof::attacks::{Material, on, plain, plain_seals};
 use bpfseal_proof::bench::Setup;
 use bpfseal_proof::machine::Running;
 use bpfseal_proof::object;
@@ -33,9 +33,12 @@ fn attacks_are_stopped_where_the_model_says() {
     let older: Vec<SealedLoader<'_>> = older.forms().collect();
     let mut trust = TrustStore::new();
     trust.add(setup.trusted.certificate.clone());
+    let seals = plain_seals(&setup.trusted.key, &setup.trusted.certificate).unwrap();
+    let plain = plain(&seals);
     let material = Material {
         honest: &honest,
         older: &older,
+        plain: &plain,
         endian,
         trust: &trust,
     };

@@ -27,7 +27,7 @@ pub use map::{Map, MapCreate};
 pub(crate) use policy::PolicyModule;
 pub use policy::{Policy, PolicyError};
 pub use profile::Profile;
-pub use program::{Answer, ProgLoad, Program, Signature, Verdict};
+pub use program::{Answer, CoreRelo, ProgLoad, Program, Signature, Verdict};
 pub use run::{Denied, End, Ran};
 
 use crate::symbols::Symbols;

@@ -3,7 +3,7 @@
 
 use super::keyring::KeyringType;
 use super::{Asked, Integrity, SecurityModule};
-use bpfseal_uapi::Errno;
+use bpfseal_uapi::{Errno, prog};
 
 bpfseal_object::debug_as_chain!(PolicyError);
 
@@ -11,8 +11,9 @@ bpfseal_object::debug_as_chain!(PolicyError);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
     /// User space loads only verified programs, with a key of one of these keyrings, or of any if
-    /// none is named. What a loader installs while it runs is let through: the signature of the
-    /// loader covers it. What else the kernel loads is treated as user space's.
+    /// none is named. They have to be what signatures are for: of type syscall, and without CO-RE
+    /// records, which no signature covers. What a loader installs while it runs is let through: the
+    /// signature of the loader covers it. What else the kernel loads is treated as user space's.
     Signed {
         /// Kinds of keyrings.
         keyrings: Vec<KeyringType>,
@@ -103,7 +104,9 @@ impl SecurityModule for PolicyModule {
         let good = match &self.policy {
             Policy::Signed { keyrings } => {
                 let known = keyrings.is_empty() || keyrings.contains(&keyring);
-                asked.caller.run().is_some() || (verified && known)
+                let is_loader =
+                    asked.load.prog_type == prog::SYSCALL && asked.load.core_relos.is_empty();
+                asked.caller.run().is_some() || (verified && known && is_loader)
             }
             Policy::AllSigned => verified,
         };

@@ -1,5 +1,6 @@
 //! Programs: what a load asks for, what is recorded, what is answered.
 
+use bpfseal_object::{BPF_INSN_SZ, Endian};
 use bpfseal_uapi::{Errno, ProgType};
 
 use super::Fd;
@@ -22,6 +23,35 @@ pub struct ProgLoad {
     pub signature_maps: Vec<u32>,
     /// The signature, if an address is given.
     pub signature: Option<Signature>,
+    /// `core_relos`. No signature covers them, and no kernel up to 7.3 refuses them: they are applied
+    /// after the signature was checked (`bpf_core_apply`, from `check_btf_info`).
+    pub core_relos: Vec<CoreRelo>,
+}
+
+impl ProgLoad {
+    /// The instructions that run.
+    #[must_use]
+    pub fn relocated(&self, endian: Endian) -> Vec<u8> {
+        let mut instructions = self.instructions.clone();
+        for relo in &self.core_relos {
+            let at = relo.insn.saturating_mul(BPF_INSN_SZ).saturating_add(4);
+            let end = at.saturating_add(4);
+            if let Some(immediate) = instructions.get_mut(at..end) {
+                immediate.copy_from_slice(&endian.put_u32(relo.type_id));
+            }
+        }
+        instructions
+    }
+}
+
+/// A CO-RE record of a load, of a kind that needs no type of the kernel
+/// (`BPF_CORE_TYPE_ID_LOCAL`): an instruction gets the number of a type as its immediate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoreRelo {
+    /// Which instruction.
+    pub insn: usize,
+    /// The type, by its number in the BTF of the load.
+    pub type_id: u32,
 }
 
 /// A signature of a load.

@@ -111,9 +111,9 @@ impl Kernel {
         let Some(program) = self.programs.get(program as usize) else {
             return Ran::ended(End::Refused(Errno::EBADF), context);
         };
-        let instructions = program.loaded.instructions.clone();
         let places = program.places.clone();
         let endian = self.endian;
+        let instructions = program.loaded.relocated(endian);
         let bound = places.iter().map(|number| {
             let map = &self.maps[(*number)? as usize];
             let exclusive = map.created.excl_prog_hash.is_some();

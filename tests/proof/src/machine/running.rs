@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use bpfseal_kernel::{
-    self as kernel, Btf, Claim, KeyringId, Linux, Map, MapSpec, Mapping, Program, ProgramSpec,
-    SyscallError,
+    self as kernel, Btf, Claim, CoreRecords, KeyringId, Linux, Map, MapSpec, Mapping, Program,
+    ProgramSpec, SyscallError, records,
 };
 use bpfseal_model::Errno;
-use bpfseal_model::kernel::{Answer, Fd, MapCreate, ProgLoad};
+use bpfseal_model::kernel::{Answer, CoreRelo, Fd, MapCreate, ProgLoad};
 use bpfseal_uapi::{BPF_F_SLEEPABLE, prog};
 
 use super::Machine;
@@ -101,6 +101,25 @@ impl Running {
     }
 }
 
+/// Loads a program with CO-RE records.
+fn with_records(
+    system: &Claiming,
+    spec: &ProgramSpec<'_>,
+    relos: &[CoreRelo],
+) -> Result<Program, SyscallError> {
+    let btf = Btf::load(&Linux, records::BTF)?;
+    let encoded = relos
+        .iter()
+        .map(|relo| records::record(relo.insn, relo.type_id));
+    let encoded: Vec<u8> = encoded.flatten().collect();
+    let records = CoreRecords {
+        btf: btf.as_fd(),
+        func_info: &records::FUNC_INFO,
+        records: &encoded,
+    };
+    Program::load_with_records(system, spec, &records)
+}
+
 fn errno(error: &SyscallError) -> Errno {
     error.errno
 }
@@ -172,20 +191,26 @@ impl Machine for Running {
         });
         let fds = load.fd_array.as_deref().unwrap_or_default();
         system.claim(Claim::FdArrayCount, load.fd_array_cnt, 0);
-        let loaded = Program::load(
-            &system,
-            &ProgramSpec {
-                prog_type: load.prog_type,
-                instructions: &load.instructions,
-                license: "GPL",
-                name: &load.name,
-                flags: BPF_F_SLEEPABLE,
-                fd_array: fds,
-                fd_array_cnt: 0,
-                signature,
-                log_level: 1,
+        let spec = ProgramSpec {
+            prog_type: load.prog_type,
+            instructions: &load.instructions,
+            license: "GPL",
+            name: &load.name,
+            // Other types do not know it.
+            flags: match load.prog_type {
+                prog::SYSCALL => BPF_F_SLEEPABLE,
+                _ => 0,
             },
-        );
+            fd_array: fds,
+            fd_array_cnt: 0,
+            signature,
+            log_level: 1,
+        };
+        let loaded = if load.core_relos.is_empty() {
+            Program::load(&system, &spec)
+        } else {
+            with_records(&system, &spec, &load.core_relos)
+        };
         match loaded {
             Ok(program) => {
                 let fd = program.as_fd().as_raw_fd();
