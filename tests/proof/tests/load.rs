@@ -361,8 +361,11 @@ fn doctor_finds_load_time_verification() {
             "BPF LSM is active",
             "mounted at /sys/fs/bpf",
             "builtin: keys:",
-            "ECDSA P-256: a signature was verified",
-            "ECDSA P-384: a signature was verified",
+            "RSA-2048 with SHA-256: a signature was verified",
+            "ECDSA P-256 with SHA-256: a signature was verified",
+            "ECDSA P-384 with SHA-384: a signature was verified",
+            "CO-RE records of the host change a signed program",
+            "good for a program of any other type",
         ],
     );
     println!("{text}");

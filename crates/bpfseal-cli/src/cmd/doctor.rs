@@ -1,13 +1,13 @@
 //! `bpfseal doctor`: what can the running kernel do, and what is wrong?
 
+mod trial;
+
 use std::fmt::Write as _;
 
-use bpfseal::artifact::install::InstallPlan;
 use bpfseal::kernel::probe::{self, Ability, Verification};
-use bpfseal::kernel::{self, KeyringId, Linux, keyring_serial};
-use bpfseal::loader::ContextLayout;
+use bpfseal::kernel::{Errno, KeyringId, Linux, keyring_serial};
 use bpfseal::report::{DoctorReport, HostFinding, HostState};
-use bpfseal::seal::{Certificate, Scheme, SealedLoader, SigningKey, seal_load_time};
+use bpfseal::seal::Scheme;
 use bpfseal::uapi::{Cve, Version};
 
 use crate::failure::{Failure, Outcome};
@@ -61,7 +61,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
         verification(scheme),
     ];
     if scheme == Verification::LoadTime {
-        findings.extend(ALGORITHMS.map(|(name, kind)| algorithm(name, kind)));
+        findings.extend(algorithms());
+    }
+    if matches!(scheme, Verification::LoadTime | Verification::InLoader) {
+        findings.extend(uncovered());
     }
     findings.extend(holes(scheme, &release));
     findings.extend([btf(), bpffs(), lsm(), lockdown()]);
@@ -181,61 +184,54 @@ fn verification(scheme: Verification) -> HostFinding {
     }
 }
 
-/// Keys that are tried. (RSA keys are not made here: that takes seconds.)
-const ALGORITHMS: [(&str, &rcgen::SignatureAlgorithm); 2] = [
-    ("ECDSA P-256", &rcgen::PKCS_ECDSA_P256_SHA256),
-    ("ECDSA P-384", &rcgen::PKCS_ECDSA_P384_SHA384),
-];
-
-/// Loads the smallest loader, signed with a throw-away key in a throw-away keyring.
-fn algorithm(name: &str, kind: &'static rcgen::SignatureAlgorithm) -> HostFinding {
-    match try_key(kind) {
-        Ok(()) => finding(
-            "algorithm",
-            HostState::Good,
-            format!("{name}: a signature was verified"),
-            "",
-        ),
-        Err(reason) => finding(
-            "algorithm",
-            HostState::Note,
-            format!("{name}: {reason}"),
-            "sign with RSA, which every kernel that verifies has",
-        ),
-    }
+/// Loads the smallest loader with each kind of signature.
+fn algorithms() -> Vec<HostFinding> {
+    let findings = trial::TRIALS.iter().map(|one| {
+        let name = one.name;
+        match trial::verified(one) {
+            Ok(()) => finding(
+                "algorithm",
+                HostState::Good,
+                format!("{name}: a signature was verified"),
+                "",
+            ),
+            Err(reason) => finding(
+                "algorithm",
+                HostState::Note,
+                format!("{name}: {reason}"),
+                "sign with a key and a digest that this kernel verifies",
+            ),
+        }
+    });
+    findings.collect()
 }
 
-fn try_key(kind: &'static rcgen::SignatureAlgorithm) -> Result<(), String> {
-    /// `r0 = 0; exit`.
-    const RETURN_ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-    const METADATA: [u8; 8] = [0; 8];
-    let text = |e: &dyn std::error::Error| e.to_string();
-    let pair = rcgen::KeyPair::generate_for(kind).map_err(|e| text(&e))?;
-    let mut params = rcgen::CertificateParams::default();
-    // With this there is a subjectKeyIdentifier.
-    params.is_ca = rcgen::IsCa::ExplicitNoCa;
-    let certificate = params.self_signed(&pair).map_err(|e| text(&e))?;
-    let certificate = Certificate::from_der(certificate.der()).map_err(|e| text(&e))?;
-    let key = SigningKey::from_pem(pair.serialize_pem().as_bytes()).map_err(|e| text(&e))?;
-    let seal = seal_load_time(&RETURN_ZERO, &METADATA, &key, &certificate).map_err(|e| text(&e))?;
-    // In the keyring of this process, which goes away with it.
-    let keyring =
-        kernel::new_keyring(&Linux, KeyringId::PROCESS, "bpfseal doctor").map_err(|e| text(&e))?;
-    kernel::add_certificate(&Linux, keyring.into(), "trial", certificate.der())
-        .map_err(|e| text(&e))?;
-    let sealed = SealedLoader {
-        instructions: &RETURN_ZERO,
-        metadata: &METADATA,
-        seal: &seal,
+/// What no signature covers, found by trying.
+fn uncovered() -> [HostFinding; 2] {
+    let hole = |open: Result<bool, Errno>, yes: &str, no: &str, help: &str| match open {
+        Ok(true) => finding("hole", HostState::Bad, yes, help),
+        Ok(false) | Err(Errno::EACCES | Errno::EINVAL) => finding("hole", HostState::Good, no, ""),
+        Err(errno) => finding(
+            "hole",
+            HostState::Unknown,
+            format!("whether {yes} can not be tried: {errno}"),
+            "",
+        ),
     };
-    let context = ContextLayout {
-        maps: 0,
-        programs: 0,
-    };
-    let plan = InstallPlan::sealed(sealed, keyring.into(), context);
-    kernel::install(&Linux, &plan)
-        .map(drop)
-        .map_err(|e| text(&e))
+    [
+        hole(
+            trial::records_change_it(),
+            "CO-RE records of the host change a signed program after its signature was checked",
+            "CO-RE records do not change signed programs",
+            "have a security module refuse signed loads with core_relo_cnt other than 0",
+        ),
+        hole(
+            trial::any_type_is_taken(),
+            "the signature of a program is good for a program of any other type",
+            "the signature of a program is good for its type only",
+            "have a security module take signed programs of type syscall only",
+        ),
+    ]
 }
 
 /// Known holes, by the version: they cannot be tried.

@@ -129,6 +129,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
             keyring,
         } => {
             let keyring = parse_keyring(keyring)?;
+            if ends_with_this_process(keyring) {
+                let refused = Refused {
+                    message: format!(
+                        "the {keyring} keyring of this process ends with it, and what is added would be gone at once"
+                    ),
+                    help: "add it to the user's keyring: `bpfseal keyring add CERT --to user`; or start a session first, as `keyctl session` does".to_owned(),
+                    ..Refused::default()
+                };
+                return Err(refused.into());
+            }
             for path in certificates {
                 for certificate in read_certificates(path)? {
                     let subject = certificate.subject();
@@ -181,6 +191,18 @@ pub(crate) fn run(args: &Args) -> Outcome {
             files::print(&format!("{}  {}\n", key.0, one_line(&describe(key))))?;
             Ok(())
         }
+    }
+}
+
+/// Whether a keyring is gone when this process ends. A process that is in no session gets one of its
+/// own when something is added to it; until then its session keyring is the user's default one.
+fn ends_with_this_process(keyring: KeyringId) -> bool {
+    match keyring {
+        KeyringId::PROCESS | KeyringId::THREAD => true,
+        KeyringId::SESSION => kernel::keyring_serial(&Linux, keyring)
+            .and_then(|serial| kernel::describe_key(&Linux, serial))
+            .is_ok_and(|key| key.description.starts_with("_uid_ses.")),
+        _ => false,
     }
 }
 
