@@ -136,13 +136,13 @@ pub(super) fn any_type_is_taken() -> Result<bool, Errno> {
 mod tests {
     use super::*;
     use bpfseal::seal::{
-        Certificate, CryptoProfile, SIGNING_DIGESTS, SealOptions, SigningKey, TrustStore, seal,
+        Certificate, KernelConfig, SIGNING_DIGESTS, SealOptions, SigningKey, TrustStore, seal,
         verify_detached,
     };
     use std::path::Path;
 
     fn holds(certificate: &[u8], content: &[&[u8]], signature: &[u8]) {
-        let mut trust = TrustStore::for_kernel(CryptoProfile::EVERYTHING);
+        let mut trust = TrustStore::for_kernel(KernelConfig::EVERYTHING);
         trust.add(Certificate::from_der(certificate).unwrap());
         verify_detached(content, signature, &trust).unwrap();
     }
