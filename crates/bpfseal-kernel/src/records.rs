@@ -3,8 +3,6 @@
 //! Records of this kind (`BPF_CORE_TYPE_ID_LOCAL`) need no type of the kernel: the number of the
 //! type in the program's own BTF becomes the immediate of the instruction.
 
-use bpfseal_uapi::core_relo;
-
 /// `int` (type 1), and a function `f` that returns it (type 3); for little-endian machines.
 #[rustfmt::skip]
 pub const BTF: &[u8] = &[
@@ -25,9 +23,9 @@ const TYPE_ID_LOCAL: u32 = 6;
 
 /// A record for an instruction, by its number, which gets the number of a type.
 #[must_use]
-pub fn record(insn: usize, type_id: u32) -> [u8; core_relo::LEN] {
+pub fn record(insn: usize, type_id: u32) -> [u8; 16] {
     let offset = u32::try_from(insn.saturating_mul(8)).unwrap_or(u32::MAX);
-    let mut record = [0; core_relo::LEN];
+    let mut record = [0; 16];
     let words = [offset, type_id, ACCESS, TYPE_ID_LOCAL];
     for (place, word) in record.chunks_exact_mut(4).zip(words) {
         place.copy_from_slice(&word.to_ne_bytes());
