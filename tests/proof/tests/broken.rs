@@ -4,16 +4,16 @@
 //! Runs on every kernel of `cargo xtask kernels`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use bpfseal::artifact::install::{Refusal, Step};
+use bpfseal::Sealer;
+use bpfseal::artifact::install::{InstallPlan, Refusal, Step};
 use bpfseal::artifact::{Artifact, LoaderForm};
-use bpfseal::kernel::{KeyringId, Linux, add_certificate, join_session};
+use bpfseal::kernel::{self, KeyringId, Linux, add_certificate, join_session};
 use bpfseal::loader::FixedHost;
 use bpfseal::model::Errno;
 use bpfseal::model::explain::{Setting, explain};
 use bpfseal::model::kernel::Profile;
 use bpfseal::object::Object;
 use bpfseal::seal::{Certificate, Scheme, SealOptions, TrustStore, excl_prog_hash};
-use bpfseal::{LoadError, LoadOptions, Sealer, load};
 use bpfseal_proof::bench::{Person, in_any_machine, person, release};
 use bpfseal_proof::object;
 use bpfseal_proof::scenario::decisive_line;
@@ -258,15 +258,15 @@ fn answer(refusal: &Refusal) -> Answer {
     Some((refusal.step, refusal.errno, line))
 }
 
+/// The kernel itself is asked: `load` would refuse some of them before.
 fn real(artifact: &Artifact) -> Answer {
-    let options = LoadOptions::from_keyring(KeyringId::SESSION).accept_weaker(Scheme::InLoader);
-    match load(artifact, &options) {
+    let plan = InstallPlan::of(artifact, &artifact.forms[0], KeyringId::SESSION);
+    match kernel::install(&Linux, &plan) {
         Ok(_) => None,
-        Err(LoadError::Refused(error)) => match error.refusal() {
+        Err(error) => match error.refusal() {
             Some(refusal) => answer(refusal),
             None => panic!("{error}"),
         },
-        Err(other) => panic!("{other}"),
     }
 }
 
