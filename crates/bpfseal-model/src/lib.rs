@@ -12,12 +12,15 @@
 
 mod attr;
 pub mod audit;
+pub mod btf_check;
 pub mod disasm;
 pub mod explain;
 mod helpers;
 pub mod install;
 pub mod kernel;
+pub mod map_check;
 mod memory;
+pub mod names;
 mod record;
 mod run;
 mod symbols;

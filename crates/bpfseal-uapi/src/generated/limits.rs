@@ -28,6 +28,22 @@ pub const LICENSE_LEN: usize = 128;
 pub const HASH_SIZE: usize = 32;
 /// Bytes of a program's tag (BPF_TAG_SIZE) (Linux 4.10).
 pub const TAG_SIZE: usize = 8;
+/// Bytes of BTF (BTF_MAX_SIZE) (Linux 4.18).
+pub const MAX_BTF: usize = 16777216;
+/// Highest number of a type in BTF (BTF_MAX_TYPE) (Linux 4.18).
+pub const MAX_BTF_TYPE: u32 = 1048575;
+/// Highest offset of a name in BTF's strings (BTF_MAX_NAME_OFFSET) (Linux 4.18).
+pub const MAX_BTF_NAME_OFFSET: u32 = 16777215;
+/// Special fields of a map's value, such as timers (BTF_FIELDS_MAX) (Linux 5.19).
+pub const MAX_BTF_FIELDS: usize = 11;
+/// Types of BTF that are followed through each other (MAX_RESOLVE_DEPTH) (Linux 4.18).
+pub const MAX_RESOLVE_DEPTH: usize = 32;
+/// Bytes of an identifier in BTF (KSYM_NAME_LEN) (Linux 6.1).
+pub const MAX_SYMBOL: usize = 512;
+/// Bytes that the kernel allocates in one piece (KMALLOC_MAX_SIZE with pages of 4 KiB) (Linux 4.18).
+pub const MAX_KMALLOC: u32 = 4194304;
+/// Bytes of a value of which each CPU has its own (PCPU_MIN_UNIT_SIZE) (Linux 4.18).
+pub const MIN_PERCPU_UNIT: u32 = 32768;
 
 /// All of them, for reports.
 pub const ALL: &[Limit] = &[
@@ -96,5 +112,53 @@ pub const ALL: &[Limit] = &[
         value: 8,
         since: v(4, 10, 0),
         what: "Bytes of a program's tag (BPF_TAG_SIZE)",
+    },
+    Limit {
+        name: "MAX_BTF",
+        value: 16777216,
+        since: v(4, 18, 0),
+        what: "Bytes of BTF (BTF_MAX_SIZE)",
+    },
+    Limit {
+        name: "MAX_BTF_TYPE",
+        value: 1048575,
+        since: v(4, 18, 0),
+        what: "Highest number of a type in BTF (BTF_MAX_TYPE)",
+    },
+    Limit {
+        name: "MAX_BTF_NAME_OFFSET",
+        value: 16777215,
+        since: v(4, 18, 0),
+        what: "Highest offset of a name in BTF's strings (BTF_MAX_NAME_OFFSET)",
+    },
+    Limit {
+        name: "MAX_BTF_FIELDS",
+        value: 11,
+        since: v(5, 19, 0),
+        what: "Special fields of a map's value, such as timers (BTF_FIELDS_MAX)",
+    },
+    Limit {
+        name: "MAX_RESOLVE_DEPTH",
+        value: 32,
+        since: v(4, 18, 0),
+        what: "Types of BTF that are followed through each other (MAX_RESOLVE_DEPTH)",
+    },
+    Limit {
+        name: "MAX_SYMBOL",
+        value: 512,
+        since: v(6, 1, 0),
+        what: "Bytes of an identifier in BTF (KSYM_NAME_LEN)",
+    },
+    Limit {
+        name: "MAX_KMALLOC",
+        value: 4194304,
+        since: v(4, 18, 0),
+        what: "Bytes that the kernel allocates in one piece (KMALLOC_MAX_SIZE with pages of 4 KiB)",
+    },
+    Limit {
+        name: "MIN_PERCPU_UNIT",
+        value: 32768,
+        since: v(4, 18, 0),
+        what: "Bytes of a value of which each CPU has its own (PCPU_MIN_UNIT_SIZE)",
     },
 ];
