@@ -21,7 +21,7 @@ pub(crate) enum Half {
 }
 
 /// The test files that are run in machines: each is a test of a crate in `tests/`.
-pub(crate) const TESTS: [(&str, Asks, Half); 14] = [
+pub(crate) const TESTS: [(&str, Asks, Half); 15] = [
     ("admission", Asks::LoadTime, Half::First),
     ("attacks", Asks::Verifying, Half::First),
     ("broken", Asks::All, Half::First),
@@ -35,6 +35,7 @@ pub(crate) const TESTS: [(&str, Asks, Half); 14] = [
     ("revocation", Asks::Firmware, Half::First),
     ("scenarios", Asks::LoadTime, Half::First),
     ("signatures", Asks::LoadTime, Half::Second),
+    ("taken", Asks::All, Half::Second),
     ("work", Asks::LoadTime, Half::First),
 ];
 

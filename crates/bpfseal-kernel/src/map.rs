@@ -7,6 +7,7 @@ use bpfseal_uapi::attr::{map_create, map_elem};
 use bpfseal_uapi::{Command, Errno, MapType, cmd, info};
 
 use crate::attr::Attr;
+use crate::btf::Btf;
 use crate::error::SyscallError;
 use crate::get_info::get_info;
 use crate::mapping::Mapping;
@@ -36,6 +37,12 @@ pub struct MapSpec<'a> {
     pub inner_map: Option<&'a Map>,
     /// Digest of the program that alone may use the map. Needs Linux 6.18.
     pub excl_prog_hash: Option<&'a [u8]>,
+    /// `map_extra`, whose meaning depends on the type.
+    pub extra: u64,
+    /// NUMA node, for `BPF_F_NUMA_NODE`.
+    pub numa_node: u32,
+    /// Type information, and in it the types of key and value; 0 for none.
+    pub types: Option<(&'a Btf, u32, u32)>,
 }
 
 /// What the kernel says of a map.
@@ -92,6 +99,13 @@ impl Map {
             .put_u32(at::MAX_ENTRIES, spec.max_entries)
             .put_u32(at::MAP_FLAGS, spec.flags)
             .put_name(at::MAP_NAME, spec.name);
+        attr.put_u64(at::MAP_EXTRA, spec.extra)
+            .put_u32(at::NUMA_NODE, spec.numa_node);
+        if let Some((btf, key, value)) = spec.types {
+            attr.put_fd(at::BTF_FD, btf.as_fd())
+                .put_u32(at::BTF_KEY_TYPE_ID, key)
+                .put_u32(at::BTF_VALUE_TYPE_ID, value);
+        }
         if let Some(inner) = spec.inner_map {
             attr.put_fd(at::INNER_MAP_FD, inner.as_fd());
         }

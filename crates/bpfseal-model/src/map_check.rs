@@ -6,14 +6,13 @@
 //!
 //! Sources: `kernel/bpf/syscall.c` and the files of the map types, of Linux 6.12.117 and 7.3.4.
 
-use bpfseal_uapi::{Errno, MapType, Version, btf_kind, limits, map};
 use bpfseal_uapi::{
     BPF_F_CLONE, BPF_F_INNER_MAP, BPF_F_LINK, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU,
     BPF_F_NO_PREALLOC, BPF_F_NO_USER_CONV, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,
-    BPF_F_RB_OVERWRITE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_SEGV_ON_FAULT,
-    BPF_F_STACK_BUILD_ID, BPF_F_TOKEN_FD, BPF_F_VTYPE_BTF_OBJ_FD, BPF_F_WRONLY,
-    BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED,
+    BPF_F_RB_OVERWRITE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_SEGV_ON_FAULT, BPF_F_STACK_BUILD_ID,
+    BPF_F_TOKEN_FD, BPF_F_VTYPE_BTF_OBJ_FD, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED,
 };
+use bpfseal_uapi::{Errno, MapType, Version, btf_kind, limits, map};
 
 use crate::btf_check::{Types, fields, fields::field};
 use crate::names::{NameFault, check_object_name};
@@ -101,8 +100,10 @@ impl MapFault {
             }
             Self::Field { .. } => "change it in the definition of the map",
             Self::NeedsBtf => "define the map with `__type(key, …)` and `__type(value, …)`",
-            Self::Btf(_) => "define the map with `__uint(key_size, …)` and `__uint(value_size, …)`, \
-                             or correct the type",
+            Self::Btf(_) => {
+                "define the map with `__uint(key_size, …)` and `__uint(value_size, …)`, \
+                             or correct the type"
+            }
             Self::Name(_) => "name it with letters, digits, `_` and `.` only",
         }
     }
@@ -170,7 +171,7 @@ impl Check<'_> {
             return self.field("numa_node", "a node of the machine");
         }
         let since = wanted.map_type.since();
-        if !since.is_some_and(|since| since <= self.release) || wanted.map_type == map::UNSPEC {
+        if since.is_none_or(|since| since > self.release) || wanted.map_type == map::UNSPEC {
             return invalid(MapFault::Type(wanted.map_type));
         }
         self.by_type()?;
@@ -238,7 +239,9 @@ impl Check<'_> {
     /// `bpf_map_flags_access_ok`.
     fn access(&self) -> Checked {
         match self.has(BPF_F_RDONLY_PROG) && self.has(BPF_F_WRONLY_PROG) {
-            true => invalid(MapFault::FlagPair("BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG")),
+            true => invalid(MapFault::FlagPair(
+                "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG",
+            )),
             false => Ok(()),
         }
     }
@@ -303,7 +306,8 @@ impl Check<'_> {
                 self.flags(known | BPF_F_NUMA_NODE)?;
                 self.key(0, "0")?;
                 self.value(&[0], "0")?;
-                if !wanted.max_entries.is_power_of_two() || wanted.max_entries % PAGE != 0 {
+                if !wanted.max_entries.is_power_of_two() || !wanted.max_entries.is_multiple_of(PAGE)
+                {
                     return self.field(
                         "max_entries",
                         "a power of two and whole pages: the size of the ring buffer in bytes",
@@ -319,7 +323,11 @@ impl Check<'_> {
                 if !(5..=260).contains(&wanted.key_size) {
                     return self.field("key_size", "5 to 260");
                 }
-                let node = if self.release >= Version::new(6, 13, 0) { 24 } else { 40 };
+                let node = if self.release >= Version::new(6, 13, 0) {
+                    24
+                } else {
+                    40
+                };
                 let most = limits::MAX_KMALLOC - 256 - node;
                 if !(1..=most).contains(&wanted.value_size) {
                     return self.field("value_size", "at least 1, and less than 4 MiB");
@@ -436,9 +444,13 @@ impl Check<'_> {
                 self.flags(FILE | BPF_F_STACK_BUILD_ID)?;
                 self.entries()?;
                 self.key(4, "4")?;
-                let frame = if self.has(BPF_F_STACK_BUILD_ID) { 32 } else { 8 };
+                let frame = if self.has(BPF_F_STACK_BUILD_ID) {
+                    32
+                } else {
+                    8
+                };
                 let size = wanted.value_size;
-                if size < 8 || size % frame != 0 || size / frame > MAX_FRAMES {
+                if size < 8 || !size.is_multiple_of(frame) || size / frame > MAX_FRAMES {
                     return self.field("value_size", "whole frames, 127 at most");
                 }
                 match wanted.max_entries > 1 << 31 {
@@ -476,7 +488,10 @@ impl Check<'_> {
 
     fn storage_value(&self, most: u32) -> Checked {
         match self.wanted.value_size > most {
-            true => self.too_big("value_size", "less than 64 KiB (32 KiB where CPUs have their own)"),
+            true => self.too_big(
+                "value_size",
+                "less than 64 KiB (32 KiB where CPUs have their own)",
+            ),
             false => Ok(()),
         }
     }
@@ -485,7 +500,10 @@ impl Check<'_> {
     fn percpu_value(&self) -> Checked {
         let size = u64::from(self.wanted.value_size).next_multiple_of(8);
         match size > u64::from(limits::MIN_PERCPU_UNIT) {
-            true => self.too_big("value_size", "at most 32768 where each CPU has its own value"),
+            true => self.too_big(
+                "value_size",
+                "at most 32768 where each CPU has its own value",
+            ),
             false => Ok(()),
         }
     }
@@ -554,7 +572,11 @@ impl Check<'_> {
         }
         // Buckets are as many as entries, up to a power of two, of sixteen bytes; their size is a
         // number of 32 bits. The resizable ones begin small.
-        let most = if wanted.map_type == map::RHASH { 1 << 31 } else { 1 << 27 };
+        let most = if wanted.map_type == map::RHASH {
+            1 << 31
+        } else {
+            1 << 27
+        };
         if wanted.max_entries > most {
             return self.too_big("max_entries", "less: the table would take 4 GiB");
         }
@@ -592,7 +614,7 @@ impl Check<'_> {
             return invalid(MapFault::NeedsFlag("BPF_F_MMAPABLE"));
         }
         self.flags(BPF_F_SEGV_ON_FAULT | BPF_F_MMAPABLE | BPF_F_NO_USER_CONV)?;
-        if wanted.map_extra % u64::from(PAGE) != 0 {
+        if !wanted.map_extra.is_multiple_of(u64::from(PAGE)) {
             return self.field("map_extra", "an address of a page");
         }
         let len = u64::from(wanted.max_entries) * u64::from(PAGE);
@@ -724,7 +746,10 @@ impl Check<'_> {
         let timers = field::TIMER | field::WORKQUEUE | field::TASK_WORK;
         let objects = field::KPTR | field::REFCOUNT;
         let taken = [
-            (locks, plain || rhash || storage || wanted.map_type == map::CGROUP_STORAGE),
+            (
+                locks,
+                plain || rhash || storage || wanted.map_type == map::CGROUP_STORAGE,
+            ),
             (timers, plain || rhash || lru),
             (objects, plain || rhash || lru || percpu || storage),
             (field::UPTR, wanted.map_type == map::TASK_STORAGE),
@@ -775,7 +800,10 @@ mod tests {
             ..trie
         };
         assert_eq!(answer(&flagged), None);
-        assert_eq!(answer(&map(map::PERCPU_ARRAY, 4, 40000, 1)), Some(Errno::E2BIG));
+        assert_eq!(
+            answer(&map(map::PERCPU_ARRAY, 4, 40000, 1)),
+            Some(Errno::E2BIG)
+        );
         assert_eq!(answer(&map(map::HASH, 4, 4, 0)), Some(Errno::EINVAL));
         let dashed = Wanted {
             name: b"my-map".to_vec(),

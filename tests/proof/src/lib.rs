@@ -17,3 +17,4 @@ pub mod machine;
 mod random;
 pub mod scenario;
 pub mod signatures;
+pub mod taken;

@@ -307,7 +307,7 @@ fn contained(types: &Types, field: &Field, node_type: &[u8]) -> Result<(), Errno
         let node = node.filter(is_node).ok_or(Errno::EINVAL)?;
         // The kernel reads the offset as the node's own flag says.
         let bits = Types::bit_offset(node, member);
-        if found || bits % 64 != 0 {
+        if found || !bits.is_multiple_of(64) {
             return Err(Errno::EINVAL);
         }
         found = true;
@@ -384,7 +384,7 @@ impl Search<'_> {
         for index in 0..of.vlen {
             let member = self.types.member(of, index);
             let bits = Types::bit_offset(of, member);
-            if bits % 8 != 0 {
+            if !bits.is_multiple_of(8) {
                 return Err(Errno::EINVAL);
             }
             if let Some(kind) = self.types.get(member.type_id) {

@@ -84,7 +84,7 @@ impl InStruct<'_> {
 
     /// Whole bytes.
     fn bytes(&self, member: Member, size: u32) -> Result<(), BtfRefused> {
-        if member.offset % 8 != 0 {
+        if !member.offset.is_multiple_of(8) {
             return self.fail(member, "Member is not byte aligned");
         }
         // That the offset is inside was seen before.
@@ -96,7 +96,7 @@ impl InStruct<'_> {
 
     fn float(&self, member: Member, kind: Type) -> Result<(), BtfRefused> {
         let align = 8 * kind.word.min(8);
-        if member.offset % align != 0 {
+        if !member.offset.is_multiple_of(align) {
             return self.fail(member, "Member is not properly aligned");
         }
         let end = u64::from(member.offset / 8) + u64::from(kind.word);
@@ -135,7 +135,7 @@ impl InStruct<'_> {
         let offset = Types::bit_offset(self.of, member);
         let most = self.types.extra(kind, 0) & 0xff;
         let bits = match member.offset >> 24 {
-            0 if offset % 8 != 0 => return self.fail(member, "Invalid member offset"),
+            0 if !offset.is_multiple_of(8) => return self.fail(member, "Invalid member offset"),
             0 => most,
             bits if bits > most => return self.fail(member, "Invalid member bitfield_size"),
             bits => bits,
@@ -146,7 +146,9 @@ impl InStruct<'_> {
     fn enum_field(&self, member: Member) -> Result<(), BtfRefused> {
         let offset = Types::bit_offset(self.of, member);
         let bits = match member.offset >> 24 {
-            0 if offset % 8 != 0 => return self.fail(member, "Member is not byte aligned"),
+            0 if !offset.is_multiple_of(8) => {
+                return self.fail(member, "Member is not byte aligned");
+            }
             0 => ENUM_BITS,
             bits if bits > ENUM_BITS => return self.fail(member, "Invalid member bitfield_size"),
             bits => bits,

@@ -33,12 +33,7 @@ pub(super) fn check(types: &mut Types, begin: usize, len: usize) -> Result<(), B
 }
 
 /// `btf_check_meta`: the type, and its bytes.
-fn check_one(
-    types: &Types,
-    id: u32,
-    at: usize,
-    left: usize,
-) -> Result<(Type, usize), BtfRefused> {
+fn check_one(types: &Types, id: u32, at: usize, left: usize) -> Result<(Type, usize), BtfRefused> {
     let whole = |what: String| BtfRefused {
         errno: Errno::EINVAL,
         log: format!("[{id}] {what}"),
@@ -260,13 +255,13 @@ impl Meta<'_> {
                     errno: Errno::EINVAL,
                     what: format!("Invalid name_offset:{name}"),
                     log: format!("\tInvalid name_offset:{name}"),
-                    at: Some(place),
+                    at: Some(Box::new(place)),
                 });
             }
             if name == 0 || check_identifier(self.types.name(name)).is_err() {
                 let (id, of) = (self.id, self.of);
                 let mut refused = self.types.refuse(id, of, Errno::EINVAL, "Invalid name");
-                refused.at = Some(place);
+                refused.at = Some(Box::new(place));
                 return Err(refused);
             }
         }

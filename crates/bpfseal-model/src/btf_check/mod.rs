@@ -239,7 +239,7 @@ fn check_modifiers(types: &Types) -> Result<(), BtfRefused> {
         let refuse = |errno: Errno, line: &str| {
             let mut refused = BtfRefused::whole(errno, line);
             let first = types.get(id);
-            refused.at = first.map(|of| types.place(id, of));
+            refused.at = first.map(|of| Box::new(types.place(id, of)));
             refused
         };
         let mut left = limits::MAX_RESOLVE_DEPTH;

@@ -13,7 +13,7 @@ pub struct BtfRefused {
     /// The deciding line of the kernel's log; empty where the kernel logs nothing.
     pub log: String,
     /// Where it is; none for faults of the header and its sections.
-    pub at: Option<BtfPlace>,
+    pub at: Option<Box<BtfPlace>>,
 }
 
 /// A place in BTF.

@@ -246,9 +246,8 @@ impl Walk<'_> {
             id = self.types.resolved(id).id;
             of = self.types.get(id);
         }
-        let is_known = |of: Type| {
-            of.is_void() || of.kind == btf_kind::FWD || of.kind == btf_kind::FUNC_PROTO
-        };
+        let is_known =
+            |of: Type| of.is_void() || of.kind == btf_kind::FWD || of.kind == btf_kind::FUNC_PROTO;
         if !of.is_some_and(is_known) {
             return self.fail(top, "Invalid type_id");
         }
@@ -280,9 +279,7 @@ impl Walk<'_> {
         if self.is_open(index, of) {
             return self.push(index, of);
         }
-        let is_int = |of: Type| {
-            of.kind == btf_kind::INT && self.types.is_regular_int(of, None)
-        };
+        let is_int = |of: Type| of.kind == btf_kind::INT && self.types.is_regular_int(of, None);
         if !self.types.sized(index).is_some_and(|(_, of, _)| is_int(of)) {
             return self.fail(top, "Invalid index");
         }

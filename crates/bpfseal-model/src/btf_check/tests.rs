@@ -45,7 +45,10 @@ fn names_of_rust_are_not_taken() {
     let bytes = btf(&[1, 0x0400_0000, 0], "Config<u8>");
     let refused = refused(&bytes, NEW);
     assert_eq!(refused.errno, Errno::EINVAL);
-    assert_eq!(refused.log, "[1] STRUCT Config<u8> size=0 vlen=0 Invalid name");
+    assert_eq!(
+        refused.log,
+        "[1] STRUCT Config<u8> size=0 vlen=0 Invalid name"
+    );
     let at = refused.at.unwrap();
     assert_eq!(at.to_string(), "type 1 (struct `Config<u8>`)");
 }

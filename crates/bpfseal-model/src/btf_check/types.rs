@@ -258,7 +258,7 @@ impl Types {
                     && bits.div_ceil(8) == size;
             }
             offset == 0
-                && member.offset % 8 == 0
+                && member.offset.is_multiple_of(8)
                 && member.offset / 8 == at
                 && bits % 8 == 0
                 && bits / 8 == size
@@ -268,7 +268,6 @@ impl Types {
 
     /// Where a type is, in words.
     pub(super) fn place(&self, id: u32, of: Type) -> BtfPlace {
-        
         BtfPlace {
             type_id: id,
             kind: of.kind.name().unwrap_or("unknown"),
@@ -285,7 +284,7 @@ impl Types {
             errno,
             what: what.to_owned(),
             log: format!("[{id}] {} {name} {details} {what}", of.kind_shown()),
-            at: Some(self.place(id, of)),
+            at: Some(Box::new(self.place(id, of))),
         }
     }
 
@@ -295,7 +294,7 @@ impl Types {
             errno: Errno::EINVAL,
             what: what.to_owned(),
             log: format!("[{id}] {} {} {what}", of.kind_shown(), self.shown(of.name)),
-            at: Some(self.place(id, of)),
+            at: Some(Box::new(self.place(id, of))),
         }
     }
 
@@ -329,7 +328,7 @@ impl Types {
             errno: Errno::EINVAL,
             what: what.to_owned(),
             log,
-            at: Some(place),
+            at: Some(Box::new(place)),
         }
     }
 
@@ -344,7 +343,7 @@ impl Types {
             errno: Errno::EINVAL,
             what: what.to_owned(),
             log: format!("\t type_id={type_id} offset={offset} size={size} {what}"),
-            at: Some(place),
+            at: Some(Box::new(place)),
         }
     }
 
@@ -468,9 +467,6 @@ impl Type {
         self.is_modifier()
             || self.is_composite()
             || self.is_source_only()
-            || matches!(
-                self.kind,
-                btf_kind::PTR | btf_kind::ARRAY | btf_kind::FUNC
-            )
+            || matches!(self.kind, btf_kind::PTR | btf_kind::ARRAY | btf_kind::FUNC)
     }
 }

@@ -136,6 +136,7 @@ impl Machine for Running {
             name: &wanted.name,
             inner_map: self.maps.get(&wanted.inner),
             excl_prog_hash: hash.map(|hash| &hash[..]),
+            ..MapSpec::default()
         };
         let size = wanted.excl_prog_hash_size;
         let honest = hash.map_or(0, |hash| hash.len() as u32);
