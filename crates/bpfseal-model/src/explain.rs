@@ -46,6 +46,8 @@ pub struct Setting<'a> {
     pub policies: Vec<Policy>,
     /// Symbols that it has.
     pub symbols: Symbols,
+    /// Byte order of the machine: little-endian, but for a few.
+    pub endian: Endian,
 }
 
 impl<'a> Setting<'a> {
@@ -58,6 +60,7 @@ impl<'a> Setting<'a> {
             keyring_id: SESSION,
             policies: Vec::new(),
             symbols: Symbols::All,
+            endian: Endian::Little,
         }
     }
 
@@ -84,7 +87,7 @@ impl<'a> Setting<'a> {
 #[must_use]
 pub fn explain(artifact: &Artifact, form: &LoaderForm, setting: &Setting<'_>) -> Explanation {
     let plan = InstallPlan::of(artifact, form, KeyringId(setting.keyring_id));
-    let mut kernel = setting.kernel(artifact.endian);
+    let mut kernel = setting.kernel(setting.endian);
     let result = plan.execute(&mut kernel);
     let attempt = Attempt {
         plan: &plan,

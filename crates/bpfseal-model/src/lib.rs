@@ -23,6 +23,7 @@ mod memory;
 pub mod names;
 mod record;
 mod run;
+pub mod stack;
 mod symbols;
 
 pub use bpfseal_uapi::Errno;

@@ -44,6 +44,46 @@ pub struct Wanted {
     pub btf_vmlinux_value_type_id: u32,
 }
 
+impl Wanted {
+    /// Leaves out the types, which are taken for good ones.
+    pub(crate) fn trust_types(&mut self) {
+        (self.btf_key_type_id, self.btf_value_type_id) = (0, 0);
+    }
+
+    /// The attributes that a call of the model has.
+    pub(crate) fn of(create: &crate::kernel::MapCreate) -> Self {
+        Self {
+            name: create.name.clone().into_bytes(),
+            map_type: create.map_type,
+            key_size: create.key_size,
+            value_size: create.value_size,
+            max_entries: create.max_entries,
+            map_flags: create.map_flags,
+            ..Self::default()
+        }
+    }
+
+    /// The same with attributes of a plan.
+    #[must_use]
+    pub fn of_plan(attr: &bpfseal_loader::plan::MapAttr) -> Self {
+        let name = attr.name.as_bytes();
+        let len = name.len().min(limits::OBJ_NAME_LEN - 1);
+        Self {
+            name: name[..len].to_vec(),
+            map_type: attr.map_type,
+            key_size: attr.key_size,
+            value_size: attr.value_size,
+            max_entries: attr.max_entries,
+            map_flags: attr.map_flags,
+            map_extra: attr.map_extra,
+            numa_node: attr.numa_node,
+            btf_key_type_id: attr.btf_key_type_id,
+            btf_value_type_id: attr.btf_value_type_id,
+            btf_vmlinux_value_type_id: 0,
+        }
+    }
+}
+
 /// What is wrong with a map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -8,8 +8,8 @@ pub type Fd = i32;
 pub enum Object {
     /// A map, by its number.
     Map(u32),
-    /// Type information.
-    Btf,
+    /// Type information, by its number if it was looked at.
+    Btf(Option<u32>),
     /// A program, by its number.
     Program(u32),
 }

@@ -14,6 +14,9 @@ use bpfseal_seal::{excl_prog_hash, kernel_answer};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::names::check_object_name;
+use crate::stack::stack_fault;
+
 use super::{
     Answer, Asked, Caller, Fd, Kernel, Map, Object, Profile, ProgLoad, Program, Signature, USER,
     Verdict,
@@ -21,6 +24,9 @@ use super::{
 use bpfseal_uapi::insn::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE};
 use bpfseal_uapi::limits::{MAX_FD_ARRAY, MAX_INSNS, MAX_SIGNATURE, MAX_SIGNED_PAYLOAD};
 use bpfseal_uapi::{Errno, cmd};
+
+/// `r1 = r2`.
+const MOV64_REG: u8 = 0xbf;
 
 /// A load on its way.
 struct Loading<'k> {
@@ -142,6 +148,9 @@ impl Loading<'_> {
         if count == 0 || count > MAX_INSNS {
             return Err(Errno::E2BIG);
         }
+        if check_object_name(self.load.name.as_bytes()).is_err() {
+            return Err(Errno::EINVAL);
+        }
         let signature = self.load.signature.as_ref();
         if !profile.binds_maps() {
             return match signature {
@@ -165,8 +174,10 @@ impl Loading<'_> {
         if !self.binds() {
             self.process_fd_array()?;
         }
+        self.look_at_the_first()?;
         self.resolve_instructions()?;
-        self.look_at_maps()
+        self.look_at_maps()?;
+        self.look_at_the_stack()
     }
 
     /// Of what the verifier finds out about data flow, what loaders depend on: which fields of
@@ -185,6 +196,30 @@ impl Loading<'_> {
         } else {
             Err(Errno::EACCES)
         }
+    }
+
+    /// The first instruction has the context and the stack, and nothing else. What was compiled for
+    /// the other byte order fails here.
+    fn look_at_the_first(&mut self) -> Result<(), Refused> {
+        let insns = Insn::decode_all(&self.load.instructions, self.kernel.endian);
+        let is_copy = |insn: &&Insn| insn.code == MOV64_REG;
+        if let Some(first) = insns.first().filter(is_copy)
+            && !matches!(first.src, 1 | 10)
+        {
+            self.say(format!("R{} !read_ok", first.src));
+            return Err(Errno::EACCES);
+        }
+        Ok(())
+    }
+
+    /// Accesses by the frame pointer stay inside of the frame (`check_stack_access_within_bounds`).
+    fn look_at_the_stack(&mut self) -> Result<(), Refused> {
+        let insns = Insn::decode_all(&self.load.instructions, self.kernel.endian);
+        let Some(fault) = stack_fault(&insns) else {
+            return Ok(());
+        };
+        self.say(fault.to_string());
+        Err(Errno::EACCES)
     }
 
     /// Linux 6.18 to 7.2: over the instructions, before anything else. Nothing is logged.
@@ -252,11 +287,11 @@ impl Loading<'_> {
             let fd = array.get(index).copied().ok_or(Errno::EFAULT)?;
             match self.kernel.object(fd) {
                 Some(Object::Map(map)) => self.add_map(*map)?,
-                Some(Object::Btf) if self.load.signature.is_some() && self.binds() => {
+                Some(Object::Btf(_)) if self.load.signature.is_some() && self.binds() => {
                     self.say("signed program cannot bind any BTF");
                     return Err(Errno::EACCES);
                 }
-                Some(Object::Btf) => {}
+                Some(Object::Btf(_)) => {}
                 other => {
                     let errno = match other {
                         None => Errno::EBADF,

@@ -14,6 +14,7 @@ mod profile;
 mod program;
 mod run;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bpfseal_object::Endian;
@@ -30,6 +31,8 @@ pub use profile::Profile;
 pub use program::{Answer, CoreRelo, ProgLoad, Program, Signature, Verdict};
 pub use run::{Denied, End, Ran};
 
+use crate::btf_check::{self, BtfRefused, Types};
+use crate::map_check::{self, MapFault, MapRefused, Wanted};
 use crate::symbols::Symbols;
 use bpfseal_uapi::{BPF_F_ALL_CPUS, Errno, KeyringId, cmd};
 
@@ -63,13 +66,37 @@ pub struct Kernel {
     fds: BTreeMap<Fd, Object>,
     maps: Vec<Map>,
     programs: Vec<Program>,
+    types: Vec<Types>,
     runs: Vec<caller::Running>,
     opened: Fd,
+}
+
+/// A map that is not made: the errno, and why where that is known.
+struct MapAnswer {
+    errno: Errno,
+    fault: Option<MapFault>,
+}
+
+impl From<Errno> for MapAnswer {
+    fn from(errno: Errno) -> Self {
+        Self { errno, fault: None }
+    }
+}
+
+impl From<MapRefused> for MapAnswer {
+    fn from(refused: MapRefused) -> Self {
+        Self {
+            errno: refused.errno,
+            fault: Some(refused.fault),
+        }
+    }
 }
 
 /// Who calls where nobody is named.
 const USER: Caller = Caller::User(Task::FIRST);
 
+/// The first descriptor that a process opens itself.
+const FIRST_FD: Fd = 3;
 /// Serial numbers of keyrings begin here.
 const FIRST_SERIAL: i32 = 0x1000_0000;
 
@@ -98,8 +125,9 @@ impl Kernel {
             fds: BTreeMap::new(),
             maps: Vec::new(),
             programs: Vec::new(),
+            types: Vec::new(),
             runs: Vec::new(),
-            opened: 2,
+            opened: FIRST_FD - 1,
         }
     }
 
@@ -187,6 +215,8 @@ impl Kernel {
         match self.object(fd) {
             Some(Object::Map(number)) => Ok(&self.maps[*number as usize]),
             Some(_) => Err(Errno::EINVAL),
+            // Standard input, output and error, which are no maps.
+            None if (0..FIRST_FD).contains(&fd) => Err(Errno::EINVAL),
             None => Err(Errno::EBADF),
         }
     }
@@ -256,17 +286,35 @@ impl Kernel {
     /// # Errors
     /// As the kernel's; `EINVAL` for a digest on a kernel that does not know it.
     pub fn map_create(&mut self, wanted: &MapCreate) -> Result<Fd, Errno> {
-        self.create_map(wanted, USER)
+        let full = Wanted::of(wanted);
+        let made = self.create_map(wanted, &full, None, USER);
+        made.map_err(|refused| refused.errno)
     }
 
     /// The same, for whoever asks.
-    fn create_map(&mut self, wanted: &MapCreate, caller: Caller) -> Result<Fd, Errno> {
+    fn create_map(
+        &mut self,
+        wanted: &MapCreate,
+        full: &Wanted,
+        btf: Option<Fd>,
+        caller: Caller,
+    ) -> Result<Fd, MapAnswer> {
         self.modules.bpf(cmd::MAP_CREATE, caller)?;
         let exclusive = wanted.excl_prog_hash.is_some() || wanted.excl_prog_hash_size != 0;
         if exclusive && !self.profile.has_signatures() {
             // `CHECK_ATTR`: the union has room for it, the command does not know it.
-            return Err(Errno::EINVAL);
+            return Err(Errno::EINVAL.into());
         }
+        let types = match btf.and_then(|fd| self.object(fd)) {
+            Some(Object::Btf(Some(number))) => self.types.get(*number as usize),
+            _ => None,
+        };
+        // What was taken without being looked at has types that fit.
+        let mut full = Cow::Borrowed(full);
+        if types.is_none() && matches!(btf.and_then(|fd| self.object(fd)), Some(Object::Btf(_))) {
+            full.to_mut().trust_types();
+        }
+        map_check::check(&full, self.profile.release(), types)?;
         let mut map = Map::create(wanted)?;
         if wanted.holds_maps() {
             map.inner_like = Some(self.inner_map(wanted.inner)?.1.created.clone());
@@ -378,17 +426,28 @@ impl Kernel {
         self.map_mut(fd)?.cache_digest(size)
     }
 
-    /// `BPF_BTF_LOAD`, of BTF that is good.
+    /// `BPF_BTF_LOAD`, of BTF that is good and is not looked at.
     ///
     /// # Errors
     /// A security module's.
     pub fn btf_load(&mut self) -> Result<Fd, Errno> {
-        self.load_btf(USER)
+        self.modules.bpf(cmd::BTF_LOAD, USER)?;
+        Ok(self.open(Object::Btf(None)))
     }
 
-    fn load_btf(&mut self, caller: Caller) -> Result<Fd, Errno> {
-        self.modules.bpf(cmd::BTF_LOAD, caller)?;
-        Ok(self.open(Object::Btf))
+    /// `BPF_BTF_LOAD` of these bytes; the answer, and why.
+    fn load_btf(
+        &mut self,
+        bytes: &[u8],
+        caller: Caller,
+    ) -> Result<Fd, (Errno, Option<BtfRefused>)> {
+        let asked = self.modules.bpf(cmd::BTF_LOAD, caller);
+        asked.map_err(|errno| (errno, None))?;
+        let types = btf_check::check(bytes, self.endian, self.profile.release());
+        let types = types.map_err(|refused| (refused.errno, Some(refused)))?;
+        self.types.push(types);
+        let number = u32::try_from(self.types.len() - 1).ok();
+        Ok(self.open(Object::Btf(number)))
     }
 
     /// Closes a descriptor; whether it was open. With the last one of a program it is freed.

@@ -1,6 +1,7 @@
 //! Kernels, as far as they differ in what is modelled.
 
 use bpfseal_seal::Scheme;
+use bpfseal_uapi::Version;
 
 /// A kernel, or a proposal for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +57,18 @@ impl Profile {
             Self::V7_3 => "Linux 7.3 and later",
             Self::HashChain => "proposed in 2025: hash chain",
             Self::Hornet => "proposed in 2025 and 2026: Hornet",
+        }
+    }
+
+    /// The release that it stands for, where releases differ in what is no signature. The proposals
+    /// were made for the kernels of their time.
+    #[must_use]
+    pub fn release(self) -> Version {
+        match self {
+            Self::V6_12 => Version::new(6, 12, 0),
+            Self::V6_18 | Self::HashChain | Self::Hornet => Version::new(6, 18, 0),
+            Self::V7_2 => Version::new(7, 2, 0),
+            Self::V7_3 => Version::new(7, 3, 0),
         }
     }
 

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use bpfseal_loader::plan::MapAttr;
 
-use super::{Caller, Fd, Kernel, MapCreate, Object, ProgLoad, Task};
+use super::{Caller, Fd, Kernel, MapAnswer, MapCreate, Object, ProgLoad, Task};
+use crate::map_check::Wanted;
 use crate::record::{Act, Answers, Influence, ProgramAct, Recorder};
 use crate::run::{Bound, Fault, Machine, map_object};
 use crate::symbols::Symbols;
@@ -174,7 +175,8 @@ impl Nested<'_> {
         inner_fd: Fd,
         hash: Option<&[u8]>,
         hash_size: u32,
-    ) -> Result<Fd, Errno> {
+        (btf_fd, value_type): (Fd, u32),
+    ) -> Result<Fd, MapAnswer> {
         let hash = match hash {
             Some(bytes) => Some(bytes.try_into().map_err(|_| Errno::EINVAL)?),
             None => None,
@@ -190,7 +192,12 @@ impl Nested<'_> {
             excl_prog_hash: hash,
             excl_prog_hash_size: hash_size,
         };
-        self.kernel.create_map(&wanted, self.caller)
+        let full = Wanted {
+            btf_vmlinux_value_type_id: value_type,
+            ..Wanted::of_plan(attr)
+        };
+        let caller = self.caller;
+        self.kernel.create_map(&wanted, &full, Some(btf_fd), caller)
     }
 
     fn load(&mut self, program: &ProgramAct) -> (Result<Fd, Errno>, Vec<String>) {
@@ -211,20 +218,40 @@ impl Nested<'_> {
 impl Answers for Nested<'_> {
     fn answer(&mut self, insn: usize, act: &Act) -> i64 {
         let mut log = Vec::new();
+        // More than what was asked for: where it is wrong.
+        let mut why = None;
         let answer = match act {
-            Act::LoadBtf { .. } => self.kernel.load_btf(self.caller),
+            Act::LoadBtf { data, .. } => {
+                let loaded = self.kernel.load_btf(data, self.caller);
+                loaded.map_err(|(errno, refused)| {
+                    if let Some(refused) = refused {
+                        why = refused.at.map(|at| at.to_string());
+                        log.extend(
+                            (!refused.log.is_empty()).then(|| refused.log.trim().to_owned()),
+                        );
+                    }
+                    errno
+                })
+            }
             Act::CreateMap {
                 attr,
                 inner_fd,
                 excl_prog_hash,
                 excl_prog_hash_size,
+                btf_fd,
+                value_type,
                 ..
-            } => self.create(
-                attr,
-                *inner_fd,
-                excl_prog_hash.as_deref(),
-                *excl_prog_hash_size,
-            ),
+            } => {
+                let hash = excl_prog_hash.as_deref();
+                let types = (*btf_fd, *value_type);
+                let made = self.create(attr, *inner_fd, hash, *excl_prog_hash_size, types);
+                made.map_err(|refused| {
+                    why = refused
+                        .fault
+                        .map(|fault| format!("{fault}; {}", fault.mend()));
+                    refused.errno
+                })
+            }
             Act::Update {
                 map_fd,
                 key,
@@ -252,7 +279,10 @@ impl Answers for Nested<'_> {
             Err(errno) => {
                 self.denied = Some(Denied {
                     insn,
-                    what: act.describe(),
+                    what: match why {
+                        Some(why) => format!("{}: {why}", act.describe()),
+                        None => act.describe(),
+                    },
                     errno,
                     log,
                 });
