@@ -15,6 +15,7 @@ pub mod audit;
 pub mod btf_check;
 pub mod disasm;
 pub mod explain;
+pub mod foresee;
 mod helpers;
 pub mod install;
 pub mod kernel;

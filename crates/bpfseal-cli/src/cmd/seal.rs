@@ -9,8 +9,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bpfseal::artifact::{Artifact, ArtifactError, ArtifactFile, ArtifactKind, Bundle};
+use bpfseal::model::foresee::{Foreseen, foresee};
+use bpfseal::model::kernel::Profile;
 use bpfseal::seal::Signer;
-use bpfseal::{Sealed, Sealer};
+use bpfseal::{Made, Sealed, Sealer};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -396,10 +398,22 @@ impl Shop<'_> {
         let source = read_source(job.object, self.name, job.format.names_file())?;
         let sealed = self.sealer.seal(source, self.key);
         let sealed = sealed.map_err(|e| Report::new(&place, &e, e.advice()))?;
-        let notes = super::generate::notes(&place, &sealed.made, self.host);
+        let mut notes = super::generate::notes(&place, &sealed.made, self.host);
+        notes.extend(refused(&place, &sealed.made));
         write_sealed(sealed, &place, self.host, job.format, &job.output)?;
         Ok(notes)
     }
+}
+
+/// What the newest kernel refuses of it. A signed loader has no second chance, so it is said now;
+/// sealing goes on, because it is a kernel that decides.
+pub(super) fn refused(place: &str, made: &Made) -> Vec<String> {
+    let found = foresee(&made.plan, Profile::V7_3.release());
+    let warning = |found: &Foreseen| {
+        let text = format!("warning: {place}: {found}");
+        crate::terminal::one_line(&text).into_owned()
+    };
+    found.iter().map(warning).collect()
 }
 
 /// Writes what was sealed. Faults of the contents are those of `place`.

@@ -91,7 +91,9 @@ impl Subject {
         )?;
         let prepared = sealer.prepare(source);
         let prepared = prepared.map_err(|e| Report::new(&place, &e, e.advice()))?;
-        for note in super::generate::notes(&place, &prepared.made, host) {
+        let refused = super::seal::refused(&place, &prepared.made);
+        let notes = super::generate::notes(&place, &prepared.made, host);
+        for note in notes.into_iter().chain(refused) {
             say!("{note}");
         }
         Ok(prepared)

@@ -31,7 +31,7 @@ impl Rules {
         Self {
             wide: since(7, 1),
             tag_flags: since(6, 15),
-            tags_first: !since(6, 15),
+            tags_first: !since(7, 2),
             tag_walk: since(7, 2),
             res_spin_lock: since(6, 15),
             uptr: since(6, 13),

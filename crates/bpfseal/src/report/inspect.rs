@@ -46,6 +46,12 @@ pub fn inspect_object(object: &Object, host: &dyn Host, detail: Detail) -> Objec
     report.depends_on_host = plan.host.iter().map(ToString::to_string).collect();
     report.unresolved = plan.unresolved.iter().map(ToString::to_string).collect();
     report.notes.extend(plan.notes.iter().cloned());
+    #[cfg(feature = "model")]
+    {
+        let release = bpfseal_model::kernel::Profile::V7_3.release();
+        let found = bpfseal_model::foresee::foresee(&plan, release);
+        report.notes.extend(found.iter().map(ToString::to_string));
+    }
     match Loader::new(&plan, EmitOptions::new(Form::Signed)) {
         Ok(loader) => report.loader = Some((&loader).into()),
         Err(error) => report.no_loader = Some(format!("{error}; {}", error.advice())),
