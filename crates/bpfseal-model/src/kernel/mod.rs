@@ -215,8 +215,6 @@ impl Kernel {
         match self.object(fd) {
             Some(Object::Map(number)) => Ok(&self.maps[*number as usize]),
             Some(_) => Err(Errno::EINVAL),
-            // Standard input, output and error, which are no maps.
-            None if (0..FIRST_FD).contains(&fd) => Err(Errno::EINVAL),
             None => Err(Errno::EBADF),
         }
     }

@@ -197,6 +197,10 @@ impl Nested<'_> {
             ..Wanted::of_plan(attr)
         };
         let caller = self.caller;
+        if wanted.holds_maps() && inner_fd == 0 {
+            // Standard input of who runs the loader, which is no map.
+            return Err(Errno::EINVAL.into());
+        }
         self.kernel.create_map(&wanted, &full, Some(btf_fd), caller)
     }
 
