@@ -2,6 +2,15 @@
 //!
 //! Nothing is left behind: what is made for a trial is closed right away. No key is needed either:
 //! in which order a kernel refuses tells what it checks.
+//!
+//! ```no_run
+//! use bpfseal_kernel::Linux;
+//! use bpfseal_kernel::probe::{Verification, verification};
+//!
+//! if verification(&Linux) == Verification::LoadTime {
+//!     println!("this kernel checks signatures before anything runs");
+//! }
+//! ```
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 

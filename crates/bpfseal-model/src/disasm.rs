@@ -3,6 +3,18 @@
 //! In the notation of the kernel's own disassembler (`kernel/bpf/disasm.c`) and of LLVM: one line
 //! an instruction, `r1 = *(u64 *)(r2 + 8)`. Numbers of helpers become names; what a program takes
 //! of maps and of the kernel is named by [`Names`].
+//!
+//! ```
+//! use bpfseal_loader::plan::ProgramLoad;
+//! use bpfseal_loader::LoadPlan;
+//! use bpfseal_model::disasm::{PlanNames, disassemble};
+//!
+//! fn listing(plan: &LoadPlan, program: &ProgramLoad) -> String {
+//!     let lines = disassemble(&program.insns, &PlanNames { plan, program });
+//!     let lines = lines.iter().map(|line| format!("{:>4}: {}\n", line.insn, line.text));
+//!     lines.collect()
+//! }
+//! ```
 
 use bpfseal_loader::LoadPlan;
 use bpfseal_loader::plan::ProgramLoad;

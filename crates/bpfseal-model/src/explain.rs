@@ -2,6 +2,26 @@
 //!
 //! Carries out the plan of the loading side against the model of a kernel. The answer is the first
 //! refusal, with what it means.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bpfseal_artifact::Artifact;
+//! use bpfseal_model::explain::{Setting, explain};
+//! use bpfseal_model::kernel::Profile;
+//! use bpfseal_seal::TrustStore;
+//!
+//! let artifact = Artifact::parse(&std::fs::read("prog.bpfseal")?)?;
+//! let keyring = TrustStore::new();
+//! for form in &artifact.forms {
+//!     let said = explain(&artifact, form, &Setting::new(Profile::V7_3, &keyring));
+//!     match said.refusal {
+//!         Some(refusal) => println!("refused with {}: {refusal}", refusal.errno),
+//!         None => println!("taken"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 use bpfseal_artifact::install::{Checks, Code, Failed, InstallPlan, Refusal, Step};
 use bpfseal_artifact::{Artifact, LoaderForm};

@@ -4,6 +4,15 @@
 //! given out by reference: [`Var::get`] makes a copy, and [`Var::set`] writes one. Integers of up
 //! to 8 bytes are read and written at once; anything larger is copied in pieces, and a program may
 //! change it meanwhile.
+//!
+//! ```
+//! use bpfseal_rt::data::{Value as _, field, put};
+//!
+//! let mut bytes = [0; 8];
+//! put(7u32, &mut bytes, 4);
+//! assert_eq!(field::<u32>(&bytes, 4), 7);
+//! assert_eq!(<[u16; 2]>::SIZE, 4);
+//! ```
 
 use std::marker::PhantomData;
 

@@ -1,5 +1,15 @@
 //! What generated Rust skeletons use. Names here are part of the generated code's language: they
 //! stay as they are.
+//!
+//! ```no_run
+//! use bpfseal_rt::skeleton as rt;
+//!
+//! static ARTIFACT: rt::Embedded = rt::Embedded::new(b"the bytes of a bundle");
+//!
+//! fn open_and_load() -> Result<rt::Loaded, rt::LoadError> {
+//!     rt::load(ARTIFACT.artifact()?, &rt::LoadOptions::default())
+//! }
+//! ```
 
 use std::sync::OnceLock;
 

@@ -15,6 +15,23 @@
 //! The steps are in the order of a load by libbpf: the BTF; each map with what it holds at first,
 //! and its pin; the programs; then what needs descriptors of programs, which is the slots of
 //! program arrays and the registration of struct_ops.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bpfseal_loader::{FixedHost, LoadPlan};
+//! use bpfseal_object::Object;
+//!
+//! let object = Object::parse(&std::fs::read("prog.bpf.o")?, "prog")?;
+//! let plan = LoadPlan::new(&object, &FixedHost::default())?;
+//! for step in 0..plan.steps.len() {
+//!     println!("{}", plan.describe_step(step));
+//! }
+//! for missing in &plan.unresolved {
+//!     println!("no value: {missing}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod build;
 mod describe;

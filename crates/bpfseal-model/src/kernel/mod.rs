@@ -2,6 +2,29 @@
 //!
 //! Deterministic, and without side effects: every call answers what the kernel would, and notes
 //! what a security module would have been told.
+//!
+//! ```
+//! use bpfseal_model::kernel::{Kernel, MapCreate, Profile};
+//!
+//! # fn main() -> Result<(), bpfseal_uapi::Errno> {
+//! let mut kernel = Kernel::new(Profile::V7_3);
+//! let map = kernel.map_create(&MapCreate {
+//!     name: "metadata".to_owned(),
+//!     map_type: bpfseal_uapi::map::ARRAY,
+//!     key_size: 4,
+//!     value_size: 8,
+//!     max_entries: 1,
+//!     map_flags: 0,
+//!     inner: 0,
+//!     excl_prog_hash: None,
+//!     excl_prog_hash_size: 0,
+//! })?;
+//! kernel.map_update(map, &[0; 4], &[1; 8], 0)?;
+//! kernel.map_freeze(map)?;
+//! assert_eq!(kernel.map_update(map, &[0; 4], &[2; 8], 0), Err(bpfseal_uapi::Errno::EPERM));
+//! # Ok(())
+//! # }
+//! ```
 
 mod caller;
 mod descriptor;

@@ -3,6 +3,20 @@
 //! Records are kept as words and handed on as they are; CO-RE relocations are recorded for the
 //! loader, never applied. Layout: `struct btf_ext_header` in the kernel's
 //! `include/uapi/linux/btf.h` family and `tools/lib/bpf/libbpf_internal.h`.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bpfseal_object::Object;
+//!
+//! let object = Object::parse(&std::fs::read("prog.bpf.o")?, "prog")?;
+//! let ext = object.btf_ext.ok_or("compile it with -g")?;
+//! for section in &ext.line_info.sections {
+//!     let lines = ext.line_info.records(section).count();
+//!     println!("{:?}: {lines} lines", section.section);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::elf::SectionIdx;
 use crate::{Endian, Error};

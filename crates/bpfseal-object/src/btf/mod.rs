@@ -6,6 +6,23 @@
 //!
 //! Layout: the kernel's `include/uapi/linux/btf.h` (7.3: 24 bits of `vlen`, an optional layout
 //! section between types and strings that gives the sizes of kinds a reader does not know).
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bpfseal_object::Object;
+//! use bpfseal_object::btf::Kind;
+//!
+//! let object = Object::parse(&std::fs::read("prog.bpf.o")?, "prog")?;
+//! let btf = object.btf.ok_or("compile it with -g")?;
+//! if let Some(event) = btf.find_kind("event", Kind::Struct) {
+//!     for member in event.members() {
+//!         let name = btf.str(member.name_off).unwrap_or("");
+//!         println!("{name}: {}, at bit {}", btf.ty(member.type_id).name(), member.bit_offset);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod edit;
 pub mod ext;
