@@ -2,12 +2,12 @@
 //!
 //! Source: `btf__resolve_size` and `btf__align_of` of libbpf 1.8.
 
+use bpfseal_uapi::limits::MAX_RESOLVE_DEPTH;
+
 use super::{Btf, Kind, TypeId};
 
 /// Most types that are looked at for one alignment.
 const MAX_ALIGN_STEPS: u32 = 1 << 18;
-/// How far chains of modifiers are followed (`MAX_RESOLVE_DEPTH` of libbpf's btf.c).
-const MAX_RESOLVE_DEPTH: usize = 32;
 
 impl Btf {
     /// Size of a type in bytes, following references and multiplying arrays.
