@@ -34,7 +34,7 @@ struct {
 	__type(value, struct admission);
 } admissions SEC(".maps");
 
-/* Slot 0: the thread that is watched; slot 1: how many admissions it has had. */
+/* Slot 0: the process that is watched, with all its threads; slot 1: how many admissions it has had. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2);
@@ -51,7 +51,7 @@ int observe(__u64 *ctx)
 	__u32 *count = bpf_map_lookup_elem(&control, &one);
 	struct admission *admission;
 
-	if (!watched || !count || *watched != (__u32)bpf_get_current_pid_tgid())
+	if (!watched || !count || *watched != (__u32)(bpf_get_current_pid_tgid() >> 32))
 		return 0;
 	index = *count;
 	admission = bpf_map_lookup_elem(&admissions, &index);

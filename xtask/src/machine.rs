@@ -15,7 +15,12 @@ pub(crate) const QEMU: &str = "qemu-system-x86_64";
 const LIMIT: Duration = Duration::from_secs(1200);
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// Variables that the tests in a machine see: how many random cases, and where to begin.
-const VARIABLES: [&str; 2] = ["BPFSEAL_SCENARIOS", "BPFSEAL_SEED"];
+const VARIABLES: [&str; 4] = [
+    "BPFSEAL_BTF",
+    "BPFSEAL_MAPS",
+    "BPFSEAL_SCENARIOS",
+    "BPFSEAL_SEED",
+];
 /// For many cases: how long a machine may take, in seconds.
 const LIMIT_VARIABLE: &str = "BPFSEAL_LIMIT";
 /// How often a machine is started that does not come to its first process.

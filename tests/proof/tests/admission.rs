@@ -28,7 +28,7 @@ struct Observer {
 }
 
 impl Observer {
-    /// Watches this thread until it is dropped.
+    /// Watches this process until it is dropped: loaders run on a thread of their own.
     fn start() -> Self {
         let subject = Subject::new(object!("observer"), Form::Signed);
         let installed = install(&Linux, &subject.plan()).unwrap();
@@ -49,14 +49,6 @@ impl Observer {
             control: take("control"),
             _link: link,
         };
-        let thread = std::fs::read_link("/proc/thread-self").unwrap();
-        let thread: u32 = thread
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .parse()
-            .unwrap();
         let update = |slot: u32, value: u32| {
             observer
                 .control
@@ -64,7 +56,7 @@ impl Observer {
                 .unwrap();
         };
         update(1, 0);
-        update(0, thread);
+        update(0, std::process::id());
         observer
     }
 

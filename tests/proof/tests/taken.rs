@@ -1,6 +1,6 @@
 //! BTF and maps on a real kernel, and in the model: the same errno.
 //!
-//! `BPFSEAL_BTF` and `BPFSEAL_MAPS` say how many, none without them; `BPFSEAL_SEED` says where to
+//! `BPFSEAL_BTF` and `BPFSEAL_MAPS` say how many, 1,000 each without them; `BPFSEAL_SEED` says where to
 //! begin. One that differs is made smaller and printed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -44,7 +44,7 @@ fn btf_is_answered_as_the_kernel_does() {
         return;
     }
     let version = version();
-    let (count, first) = (number("BPFSEAL_BTF", 0), number("BPFSEAL_SEED", 0));
+    let (count, first) = (number("BPFSEAL_BTF", 1000), number("BPFSEAL_SEED", 0));
     let differs = |case: &SomeBtf| {
         let bytes = case.build();
         btf_of_kernel(&bytes) != btf_of_model(&bytes, version)
@@ -76,7 +76,7 @@ fn maps_are_answered_as_the_kernel_does() {
         return;
     }
     let version = version();
-    let (count, first) = (number("BPFSEAL_MAPS", 0), number("BPFSEAL_SEED", 0));
+    let (count, first) = (number("BPFSEAL_MAPS", 1000), number("BPFSEAL_SEED", 0));
     let bytes = types_of_maps();
     let types = btf_check::check(&bytes, Endian::Little, version).unwrap();
     let btf = Btf::load(&Linux, &bytes).unwrap();
