@@ -35,7 +35,7 @@ pub(crate) const TESTS: [(&str, Asks, Half); 15] = [
     ("revocation", Asks::Firmware, Half::First),
     ("scenarios", Asks::LoadTime, Half::First),
     ("signatures", Asks::LoadTime, Half::Second),
-    ("taken", Asks::All, Half::Second),
+    ("taken", Asks::LoadTime, Half::Second),
     ("work", Asks::LoadTime, Half::First),
 ];
 
