@@ -154,7 +154,8 @@ fn to_text(form: &AuditedForm, report: &AuditReport, later: bool) -> String {
         let _ = writeln!(out, "  {name:<11} {}", one_line(value));
     };
     let covers = match form.attests {
-        Some(attests) => format!("{scheme}: {attests}"),
+        // What the scheme attests to is worth nothing while nobody has verified it.
+        Some(_) => "not verified; for that there is `bpfseal verify`".to_owned(),
         None => "none: nobody vouches for it".to_owned(),
     };
     row("signature", &covers);
